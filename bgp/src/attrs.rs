@@ -1,0 +1,246 @@
+//! Path attributes as values: what policy, decision and export work on. Their bytes are in
+//! [`wire`](crate::wire).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use smallvec::SmallVec;
+
+use crate::types::Asn;
+
+/// The attributes shared by all prefixes of an UPDATE. Compared and hashed by value, so that
+/// equal sets can be interned.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Attrs {
+    /// RFC 4271 §5.1.1.
+    pub origin: Origin,
+    /// RFC 4271 §5.1.2.
+    pub as_path: AsPath,
+    /// RFC 4271 §5.1.3 and RFC 4760 §3. `None` means this speaker itself: a path of our own, or
+    /// one exported with our own address; the session writes the address of its own end.
+    pub nexthop: Option<IpAddr>,
+    /// RFC 4271 §5.1.4.
+    pub med: Option<u32>,
+    /// RFC 4271 §5.1.5. Received from internal peers only; set by policy otherwise.
+    pub local_pref: Option<u32>,
+    /// RFC 4271 §5.1.6.
+    pub atomic_aggregate: bool,
+    /// RFC 4271 §5.1.7.
+    pub aggregator: Option<Aggregator>,
+    /// RFC 1997. Sorted, without duplicates.
+    pub communities: SmallVec<[Community; 4]>,
+    /// RFC 8092. Sorted, without duplicates (RFC 8092 §3 asks for that).
+    pub large_communities: SmallVec<[LargeCommunity; 1]>,
+    /// Optional transitive attributes we do not know, to be passed on with the Partial bit
+    /// (RFC 4271 §5), in order of type code. Boxed because it is nearly always empty.
+    pub unknown: Option<Box<Vec<RawAttr>>>,
+}
+
+impl Attrs {
+    /// The attributes of a path that this speaker originates.
+    #[must_use]
+    pub fn originated() -> Self {
+        Self {
+            origin: Origin::Igp,
+            as_path: AsPath::default(),
+            nexthop: None,
+            med: None,
+            local_pref: None,
+            atomic_aggregate: false,
+            aggregator: None,
+            communities: SmallVec::new(),
+            large_communities: SmallVec::new(),
+            unknown: None,
+        }
+    }
+}
+
+/// How the path came into BGP. Lower is preferred (RFC 4271 §9.1.2.2 b).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Origin {
+    /// 0.
+    Igp,
+    /// 1.
+    Egp,
+    /// 2.
+    Incomplete,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Igp => "igp",
+            Self::Egp => "egp",
+            Self::Incomplete => "incomplete",
+        })
+    }
+}
+
+/// The speaker that formed an aggregate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Aggregator {
+    /// Its AS.
+    pub asn: Asn,
+    /// Its identifier.
+    pub router_id: Ipv4Addr,
+}
+
+/// An AS path: segments from the nearest AS to the origin.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct AsPath {
+    /// Never holds an empty segment.
+    pub segments: SmallVec<[Segment; 1]>,
+}
+
+/// One segment of an [`AsPath`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Segment {
+    /// Whether order means something.
+    pub kind: SegmentKind,
+    /// 1 to 255 numbers on the wire; longer sequences are split when encoded.
+    pub asns: SmallVec<[Asn; 6]>,
+}
+
+/// The kinds of segment that an external peer may send (RFC 4271 §4.3 b; RFC 5065 for the
+/// confederation kinds, which we do not speak).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SegmentKind {
+    /// Unordered.
+    Set,
+    /// Ordered.
+    Sequence,
+}
+
+impl AsPath {
+    /// A path of one sequence; an empty slice gives the empty path.
+    #[must_use]
+    pub fn sequence(asns: &[Asn]) -> Self {
+        let mut path = Self::default();
+        if !asns.is_empty() {
+            path.segments.push(Segment {
+                kind: SegmentKind::Sequence,
+                asns: asns.into(),
+            });
+        }
+        path
+    }
+
+    /// Length for the decision process: a set counts as one (RFC 4271 §9.1.2.2 a).
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.segments
+            .iter()
+            .map(|segment| match segment.kind {
+                SegmentKind::Set => 1,
+                SegmentKind::Sequence => segment.asns.len(),
+            })
+            .sum()
+    }
+
+    /// The neighbouring AS: the first of a leading sequence (RFC 4271 §9.1.2.2 c).
+    #[must_use]
+    pub fn first(&self) -> Option<Asn> {
+        match self.segments.first() {
+            Some(Segment {
+                kind: SegmentKind::Sequence,
+                asns,
+            }) => asns.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// Every AS named anywhere in the path.
+    pub fn iter(&self) -> impl Iterator<Item = Asn> + '_ {
+        self.segments
+            .iter()
+            .flat_map(|segment| segment.asns.iter().copied())
+    }
+
+    /// The path with `asn` put in front `times` times (RFC 4271 §5.1.2).
+    #[must_use]
+    pub fn prepended(&self, asn: Asn, times: usize) -> Self {
+        let mut path = self.clone();
+        if times == 0 {
+            return path;
+        }
+        let front = std::iter::repeat_n(asn, times);
+        match path.segments.first_mut() {
+            Some(Segment {
+                kind: SegmentKind::Sequence,
+                asns,
+            }) => asns.insert_many(0, front),
+            _ => path.segments.insert(
+                0,
+                Segment {
+                    kind: SegmentKind::Sequence,
+                    asns: front.collect(),
+                },
+            ),
+        }
+        path
+    }
+}
+
+impl fmt::Display for AsPath {
+    /// `65010 64512 {1 2}`, as operators read it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.segments.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            let (open, close) = match segment.kind {
+                SegmentKind::Set => ("{", "}"),
+                SegmentKind::Sequence => ("", ""),
+            };
+            f.write_str(open)?;
+            for (j, asn) in segment.asns.iter().enumerate() {
+                if j > 0 {
+                    f.write_str(" ")?;
+                }
+                write!(f, "{asn}")?;
+            }
+            f.write_str(close)?;
+        }
+        Ok(())
+    }
+}
+
+/// A standard community (RFC 1997): two 16-bit halves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Community(pub u32);
+
+impl Community {
+    /// Not to be advertised to any peer (RFC 1997).
+    pub const NO_ADVERTISE: Self = Self(0xffff_ff02);
+    /// Not to be advertised to an external peer (RFC 1997; we are no confederation).
+    pub const NO_EXPORT: Self = Self(0xffff_ff01);
+    /// As [`Community::NO_EXPORT`] outside a confederation (RFC 1997).
+    pub const NO_EXPORT_SUBCONFED: Self = Self(0xffff_ff03);
+}
+
+impl fmt::Display for Community {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0 >> 16, self.0 & 0xffff)
+    }
+}
+
+/// A large community (RFC 8092): global administrator and two local parts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LargeCommunity(pub u32, pub u32, pub u32);
+
+impl fmt::Display for LargeCommunity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.0, self.1, self.2)
+    }
+}
+
+/// An attribute we carry without understanding it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct RawAttr {
+    /// Type code.
+    pub code: u8,
+    /// Flags as they go out: optional, transitive, partial.
+    pub flags: u8,
+    /// The value.
+    pub value: Box<[u8]>,
+}

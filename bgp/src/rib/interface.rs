@@ -1,0 +1,189 @@
+//! What goes into a [`Rib`](super::Rib) and what comes out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::attrs::Attrs;
+use crate::filter::Filter;
+use crate::types::{Asn, Delta, Family, Hop, PeerId, Prefix, RouteEvent, RouterId};
+
+/// What the RIB is told once.
+#[derive(Clone, Debug)]
+pub struct RibConfig {
+    /// Our AS.
+    pub local_asn: Asn,
+    /// Our identifier.
+    pub router_id: RouterId,
+}
+
+/// A configured peer as the RIB sees it.
+#[derive(Clone, Debug)]
+pub struct RibPeer {
+    /// Its name within the process.
+    pub id: PeerId,
+    /// Its AS; ours makes it internal.
+    pub asn: Asn,
+    /// Its address, the last tie-breaker (RFC 4271 §9.1.2.2 g).
+    pub address: IpAddr,
+    /// Applied to what it sends.
+    pub import: Arc<Filter>,
+    /// Applied to what it is sent.
+    pub export: Arc<Filter>,
+}
+
+/// The only way in.
+#[derive(Debug)]
+pub enum Input {
+    /// A peer is configured, or configured differently: its stored routes pass the new import
+    /// filter, and what it was sent is brought in line with the new export filter.
+    Configure(RibPeer),
+    /// A peer is no longer configured: everything of it goes.
+    Remove(PeerId),
+    /// Its session is established.
+    Up {
+        /// Which.
+        peer: PeerId,
+        /// The identifier in its OPEN.
+        router_id: RouterId,
+        /// The families of the session.
+        families: Vec<Family>,
+    },
+    /// Its session ended: its paths go.
+    Down(PeerId),
+    /// Routes its session received.
+    Routes(PeerId, Vec<RouteEvent>),
+    /// The peer wants everything of this family again.
+    Refresh(PeerId, Family),
+    /// Where the link of this peer stands. [`Standing::Unranked`] until said otherwise.
+    Standing(PeerId, Standing),
+    /// Whether a nexthop can be used. Usable until said otherwise.
+    Nexthop(IpAddr, NexthopState),
+    /// All prefixes that this router originates; replaces what was said before.
+    Originate(Vec<Prefix>),
+    /// Carry on with work that was left for later.
+    Timeout,
+}
+
+/// Where the link that a peer is reached through stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// The peer is on no ranked link.
+    Unranked,
+    /// Its link has this rank in this group; lower is better. Compared only within a group.
+    Ranked {
+        /// Which group.
+        group: u32,
+        /// Lower is better.
+        rank: u32,
+    },
+    /// Its link is dead: no path of this peer is eligible.
+    Unusable,
+}
+
+/// Whether a nexthop can be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NexthopState {
+    /// Packets can be sent there.
+    Reachable,
+    /// They can not.
+    Unreachable,
+}
+
+/// What the RIB wants done, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// These routes changed, for the FIB.
+    Routes(Vec<RouteChange>),
+    /// There is something for [`Rib::poll_export`](super::Rib::poll_export) for this peer.
+    /// Said once until it has been drained.
+    ExportReady(PeerId),
+}
+
+/// The route for a prefix, complete: what was there before no longer counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteChange {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Ways to it, best first, without duplicates; empty: no route. The first is used, the
+    /// others stand by.
+    pub hops: SmallVec<[Hop; 2]>,
+}
+
+/// A bounded batch for one peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExportBatch {
+    /// At most as many as were asked for.
+    pub deltas: Vec<Delta>,
+    /// Families whose first full table ends with this batch.
+    pub end_of_rib: Vec<Family>,
+}
+
+/// The step of the decision that chose, or that a path lost at (RFC 4271 §9.1.2.2, with ours).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Step {
+    /// There was no other eligible path.
+    OnlyPath,
+    /// Not eligible: its link is dead.
+    LinkUnusable,
+    /// Not eligible: its nexthop is unreachable.
+    NexthopUnreachable,
+    /// Not eligible: the import filter refused it.
+    Filtered,
+    /// Not eligible: our own AS is in the path (RFC 4271 §9.1.2).
+    AsLoop,
+    /// Our own prefix wins.
+    Originated,
+    /// Higher LOCAL_PREF.
+    LocalPref,
+    /// Shorter AS_PATH.
+    AsPathLength,
+    /// Lower ORIGIN.
+    Origin,
+    /// Better link of the same group.
+    LinkRank,
+    /// Lower MED from the same neighbouring AS.
+    Med,
+    /// External over internal.
+    ExternalOverInternal,
+    /// Lower BGP identifier.
+    RouterId,
+    /// Lower peer address.
+    PeerAddress,
+}
+
+/// A destination and all we know about it, for API and CLI.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RouteView {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Every path, best first, those not eligible last.
+    pub paths: Vec<PathView>,
+}
+
+/// One path of a [`RouteView`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct PathView {
+    /// From whom; `None` for our own.
+    pub peer: Option<PeerId>,
+    /// After the import filter; as received where that refused it.
+    pub attrs: Arc<Attrs>,
+    /// This is the one.
+    pub best: bool,
+    /// For the best path the step that decided, for the others the step they lost at.
+    pub step: Step,
+}
+
+/// Prefixes of one peer and family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PeerCounts {
+    /// In its Adj-RIB-In.
+    pub received: usize,
+    /// Of those, accepted by the import filter and the loop check.
+    pub accepted: usize,
+    /// Of those, chosen as best.
+    pub best: usize,
+    /// Sent to it, as far as the RIB has handed over.
+    pub advertised: usize,
+}

@@ -1,0 +1,8 @@
+//! The routing tables.
+
+mod interface;
+
+pub use interface::{
+    ExportBatch, Input, NexthopState, Output, PathView, PeerCounts, RibConfig, RibPeer,
+    RouteChange, RouteView, Standing, Step,
+};

@@ -1,0 +1,232 @@
+//! What goes into a [`Session`](super::Session) and what comes out.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use crate::types::{Asn, Delta, Family, RouteEvent, RouterId};
+use crate::wire::Notification;
+
+/// What a session is told once, and again when the intent changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionConfig {
+    /// Our AS toward this peer.
+    pub local_asn: Asn,
+    /// Our identifier.
+    pub router_id: RouterId,
+    /// The AS the peer must have.
+    pub peer_asn: Asn,
+    /// Offered in OPEN, whole seconds: 0 or 3 and more (RFC 4271 §4.2).
+    pub hold_time_secs: u16,
+    /// Wait after the first failed attempt; doubles with each further one, with jitter.
+    pub connect_retry: Duration,
+    /// The longest that wait becomes.
+    pub connect_retry_max: Duration,
+    /// Whether we dial.
+    pub mode: Mode,
+    /// What we offer (RFC 4760 §8), in this order.
+    pub families: Vec<Family>,
+    /// Our own nexthop for IPv6 routes when the session runs over IPv4. Without it such routes are
+    /// not sent.
+    pub nexthop_v6: Option<Ipv6Addr>,
+    /// Our own nexthop for IPv4 routes when the session runs over IPv6. Without it such routes are
+    /// not sent.
+    pub nexthop_v4: Option<std::net::Ipv4Addr>,
+}
+
+/// Who opens the TCP connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// We dial, and accept.
+    Active,
+    /// We only accept.
+    Passive,
+}
+
+/// One of the two TCP connections that a session may hold at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Conn {
+    /// The peer dialled.
+    Inbound,
+    /// We dialled.
+    Outbound,
+}
+
+/// The only way in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Run: dial or wait (RFC 4271 §8.1.2, events 1, 3 to 7).
+    Start,
+    /// Close with this Cease and stay closed until [`Input::Start`].
+    Stop(Cease),
+    /// A new configuration. Restarts the session only if what was offered in OPEN changes.
+    Reconfigure(SessionConfig),
+    /// A connection is there; `local` is the address of our end.
+    Connected {
+        /// Which one.
+        conn: Conn,
+        /// The address of our end.
+        local: IpAddr,
+    },
+    /// The dial asked for by [`Output::Dial`] failed.
+    DialFailed,
+    /// Bytes that arrived.
+    Bytes(Conn, &'a [u8]),
+    /// The connection is gone, closed by the peer or by an error.
+    Closed(Conn),
+    /// Changes to tell the peer; the latest per prefix wins. Ignored when not established.
+    Advertise(Vec<Delta>),
+    /// Everything the RIB has for this family has been handed over with [`Input::Advertise`].
+    EndOfRib(Family),
+    /// Ask the peer for its routes again (RFC 2918), if it can.
+    RequestRefresh(Family),
+    /// A deadline may have passed.
+    Timeout,
+}
+
+/// What the session wants done, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Open a connection to the peer. Answered by `Connected(Outbound)` or `DialFailed`.
+    Dial,
+    /// Send what `poll_transmit` still gives for this connection, then close it. No further input
+    /// about it is needed; bytes and a close that still arrive are ignored.
+    Hangup(Conn),
+    /// Established.
+    Up(Negotiated),
+    /// No longer established, or an attempt ended. Sent once per ended attempt.
+    Down(DownReason),
+    /// Routes received.
+    Routes(Vec<RouteEvent>),
+    /// The peer asks for everything again (RFC 2918).
+    Refresh(Family),
+}
+
+/// What both ends agreed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Negotiated {
+    /// The connection that survived.
+    pub conn: Conn,
+    /// The peer's identifier.
+    pub router_id: RouterId,
+    /// The lower offer; `None` when the session runs without timers.
+    pub hold_time: Option<Duration>,
+    /// Families both offered. IPv4 unicast alone when the peer offered none (RFC 4760 §8).
+    pub families: Vec<Family>,
+    /// Both speak 4-octet AS numbers.
+    pub four_octet_asn: bool,
+    /// The peer understands ROUTE-REFRESH.
+    pub route_refresh: bool,
+}
+
+/// Why a session, or an attempt at one, ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DownReason {
+    /// We stopped it.
+    Stopped(Cease),
+    /// We found a fault and told the peer.
+    Sent(Notification),
+    /// The peer told us.
+    Received(Notification),
+    /// TCP ended without a NOTIFICATION.
+    ConnectionLost,
+    /// TCP could not be opened.
+    DialFailed,
+}
+
+/// Cease subcodes (RFC 4486 §4, RFC 8538 §3, RFC 9384 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Cease {
+    /// 1.
+    MaximumPrefixes = 1,
+    /// 2.
+    AdministrativeShutdown = 2,
+    /// 3.
+    PeerDeconfigured = 3,
+    /// 4.
+    AdministrativeReset = 4,
+    /// 5.
+    ConnectionRejected = 5,
+    /// 6.
+    OtherConfigurationChange = 6,
+    /// 7.
+    ConnectionCollision = 7,
+    /// 8.
+    OutOfResources = 8,
+    /// 10. Sent when the link below the session is found dead.
+    BfdDown = 10,
+}
+
+/// The state of a session as operators know it: that of its most advanced connection
+/// (RFC 4271 §8.2.2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum State {
+    /// Not trying: stopped, or waiting to try again.
+    Idle,
+    /// A dial is under way.
+    Connect,
+    /// Waiting for a connection.
+    Active,
+    /// OPEN sent.
+    OpenSent,
+    /// OPEN received and answered.
+    OpenConfirm,
+    /// Routes flow.
+    Established,
+}
+
+/// A snapshot for API and metrics.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SessionStatus {
+    /// The state now.
+    pub state: State,
+    /// Since when.
+    pub since: Instant,
+    /// What was agreed on, when established.
+    pub negotiated: Option<Negotiated>,
+    /// Why it was last down.
+    pub last_down: Option<DownReason>,
+    /// How often it was established.
+    pub established_count: u64,
+    /// Messages by type and direction.
+    pub messages: Messages,
+    /// UPDATEs with a fault, by what RFC 7606 did with them.
+    pub update_errors: UpdateErrors,
+    /// Prefixes waiting to be sent.
+    pub pending: usize,
+}
+
+/// Counters of messages, one field a type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MessageCounts {
+    /// Type 1.
+    pub open: u64,
+    /// Type 2.
+    pub update: u64,
+    /// Type 3.
+    pub notification: u64,
+    /// Type 4.
+    pub keepalive: u64,
+    /// Type 5.
+    pub route_refresh: u64,
+}
+
+/// Both directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Messages {
+    /// From the peer.
+    pub received: MessageCounts,
+    /// To the peer.
+    pub sent: MessageCounts,
+}
+
+/// UPDATEs with a fault, by RFC 7606 severity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UpdateErrors {
+    /// An attribute was dropped.
+    pub attribute_discard: u64,
+    /// The prefixes were treated as withdrawn.
+    pub treat_as_withdraw: u64,
+    /// The session was reset.
+    pub session_reset: u64,
+}

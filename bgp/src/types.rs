@@ -1,0 +1,167 @@
+//! The words every other module uses.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use crate::attrs::Attrs;
+
+/// A destination. Host bits are always zero: every decoder truncates (RFC 4271 §4.3, "the value
+/// of trailing bits is irrelevant").
+pub use ipnet::IpNet as Prefix;
+
+/// An autonomous system number, 4 octets (RFC 6793).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asn(pub u32);
+
+impl Asn {
+    /// Stands in a 2-octet field for a number that does not fit (RFC 6793 §9).
+    pub const TRANS: Self = Self(23456);
+
+    /// The number as a 2-octet field carries it: itself, or [`Asn::TRANS`].
+    #[must_use]
+    pub fn as_two_octets(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(23456)
+    }
+}
+
+impl fmt::Display for Asn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Asn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AS{}", self.0)
+    }
+}
+
+/// A BGP identifier: four octets, not zero (RFC 6286 §2.1), compared as an unsigned integer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(Ipv4Addr);
+
+impl RouterId {
+    /// `None` for 0.0.0.0, which no speaker may use.
+    #[must_use]
+    pub fn new(address: Ipv4Addr) -> Option<Self> {
+        (!address.is_unspecified()).then_some(Self(address))
+    }
+
+    /// The identifier in its usual dotted form.
+    #[must_use]
+    pub fn address(self) -> Ipv4Addr {
+        self.0
+    }
+}
+
+impl fmt::Display for RouterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for RouterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An address family and subsequent family that we speak.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Family {
+    /// AFI 1, SAFI 1.
+    Ipv4Unicast,
+    /// AFI 2, SAFI 1.
+    Ipv6Unicast,
+}
+
+impl Family {
+    /// Every family, in the order in which they are offered.
+    pub const ALL: [Self; 2] = [Self::Ipv4Unicast, Self::Ipv6Unicast];
+
+    /// The family with these numbers, or `None` for one we do not speak.
+    #[must_use]
+    pub fn from_afi_safi(afi: u16, safi: u8) -> Option<Self> {
+        match (afi, safi) {
+            (1, 1) => Some(Self::Ipv4Unicast),
+            (2, 1) => Some(Self::Ipv6Unicast),
+            _ => None,
+        }
+    }
+
+    /// Address family identifier.
+    #[must_use]
+    pub fn afi(self) -> u16 {
+        match self {
+            Self::Ipv4Unicast => 1,
+            Self::Ipv6Unicast => 2,
+        }
+    }
+
+    /// Subsequent address family identifier.
+    #[must_use]
+    pub fn safi(self) -> u8 {
+        1
+    }
+
+    /// The family a prefix belongs to.
+    #[must_use]
+    pub fn of(prefix: &Prefix) -> Self {
+        match prefix {
+            Prefix::V4(_) => Self::Ipv4Unicast,
+            Prefix::V6(_) => Self::Ipv6Unicast,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4Unicast => "ipv4",
+            Self::Ipv6Unicast => "ipv6",
+        })
+    }
+}
+
+/// Names one configured peer for the life of the process. Given out by the owner of the intent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PeerId(pub u32);
+
+/// What one received UPDATE means, after RFC 7606 has been applied. Goes from a session to the RIB.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RouteEvent {
+    /// These prefixes are reachable with these attributes.
+    Announce {
+        /// Shared by all prefixes of the UPDATE. `nexthop` is always `Some` here.
+        attrs: Arc<Attrs>,
+        /// Never empty.
+        prefixes: Vec<Prefix>,
+    },
+    /// These prefixes are gone: withdrawn, or announced with a fault that RFC 7606 treats so.
+    Withdraw {
+        /// Never empty.
+        prefixes: Vec<Prefix>,
+    },
+    /// The peer has sent all it has for this family (RFC 4724 §2).
+    EndOfRib(Family),
+}
+
+/// One change for one prefix on its way to a peer. Goes from the RIB to a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delta {
+    /// The destination.
+    pub prefix: Prefix,
+    /// What to announce, after export policy; `None` withdraws. A `nexthop` of `None` inside
+    /// means ourselves: the session writes the address of its own end.
+    pub attrs: Option<Arc<Attrs>>,
+}
+
+/// How a prefix is reached, as the FIB is told: through which peer, at which address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Hop {
+    /// The peer whose path this is; its link says which interface.
+    pub peer: PeerId,
+    /// The BGP nexthop.
+    pub address: IpAddr,
+}

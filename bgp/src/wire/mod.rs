@@ -1,0 +1,5 @@
+//! Messages as bytes.
+
+mod notification;
+
+pub use notification::Notification;

@@ -1,0 +1,319 @@
+//! The intent, typed. Every default of the file is filled in here already.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A whole intent.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// `[router]`.
+    pub router: Router,
+    /// `[originate] prefixes`: all that may ever leave this router as its own. Host bits are zero.
+    pub originate: Vec<IpNet>,
+    /// `[link.NAME]`.
+    pub links: BTreeMap<String, Link>,
+    /// `[group.NAME]`, and one with defaults for each group that only a link names.
+    pub groups: BTreeMap<String, Group>,
+    /// `[peer.NAME]`, and one for each link with `bgp`, under the link's name.
+    pub peers: BTreeMap<String, Peer>,
+    /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected.
+    pub filters: BTreeMap<String, Vec<Rule>>,
+    /// `[fib]`.
+    pub fib: Fib,
+    /// `[api]`.
+    pub api: Api,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// `[router]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Router {
+    /// What people call it.
+    pub name: String,
+    /// Its AS; not 0, 23456 or 4294967295.
+    pub asn: u32,
+    /// Its BGP identifier; not zero.
+    pub id: Ipv4Addr,
+    /// Where BGP connections are accepted. Default `0.0.0.0:179` and `[::]:179`; empty: nowhere.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[link.NAME]`: one way to reach a remote site.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Link {
+    /// The group it belongs to.
+    pub group: Option<String>,
+    /// Place in a group with policy `priority`; lower is preferred. Default 100.
+    pub priority: u32,
+    /// The kernel interface: given, or `sb-` and the link's name, at most 15 bytes.
+    pub interface: String,
+    /// Both ends inside the link.
+    pub inside: Inside,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// How it is measured.
+    pub probe: Probe,
+}
+
+/// `inside = { local = "169.254.21.2/30", remote = "169.254.21.1" }`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inside {
+    /// Our address, with host bits, and its prefix length.
+    pub local: IpNet,
+    /// The far end: of the same family, inside the same network, another address.
+    pub remote: IpAddr,
+}
+
+/// What carries a link: exactly one of `wireguard` and `interface`.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Carrier {
+    /// `interface = "eth1"`: a network interface that is already there.
+    Interface,
+    /// `wireguard = { … }`.
+    WireGuard(WireGuard),
+}
+
+/// `wireguard = { private-key = …, listen = 51820, peer = { … } }`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WireGuard {
+    /// Ours.
+    pub private_key: SecretSource,
+    /// UDP port that we receive on.
+    pub listen: u16,
+    /// `backend = "auto" | "kernel" | "userspace"`.
+    pub backend: Backend,
+    /// `mtu`; default 1420.
+    pub mtu: u32,
+    /// The peer's public key.
+    pub peer_public_key: [u8; 32],
+    /// Shared with the peer on top.
+    pub preshared_key: Option<SecretSource>,
+    /// Where the peer is; without it we wait for it to come.
+    pub endpoint: Option<Endpoint>,
+    /// `keepalive = "25s"`: whole seconds, 1 to 65535.
+    pub keepalive: Option<Duration>,
+}
+
+/// Which implementation of WireGuard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Backend {
+    /// The kernel's where it has one, ours otherwise.
+    #[default]
+    Auto,
+    /// The kernel's.
+    Kernel,
+    /// Ours.
+    Userspace,
+}
+
+/// `host:port`, `192.0.2.1:51820` or `[2001:db8::1]:51820`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// Not 0.
+    pub port: u16,
+}
+
+/// Where a secret is kept. Never the secret itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SecretSource {
+    /// `{ file = "secrets/wg.key" }`; a relative path is relative to the configuration file.
+    File(PathBuf),
+    /// `{ env = "WG_KEY" }`.
+    Env(String),
+    /// `{ credential = "wg-key" }`: a systemd credential.
+    Credential(String),
+    /// `{ command = ["vault", "read", …] }`: its standard output.
+    Command(Vec<String>),
+}
+
+/// `probe = { method = "auto", interval = "100ms", … }`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Probe {
+    /// `auto` (default), `stamp`, `icmp` or `off`.
+    pub method: ProbeMethod,
+    /// Between two probes. Default 100 ms, at least 10 ms.
+    pub interval: Duration,
+    /// An answer that takes longer is a loss. Default 1 s.
+    pub timeout: Duration,
+    /// Over which RTT, jitter and loss are computed. Default 10 s.
+    pub window: Duration,
+    /// `down-after`: consecutive losses until the link is down. Default 3.
+    pub down_after: u32,
+    /// `up-after`: consecutive answers until it is up again. Default 5.
+    pub up_after: u32,
+}
+
+/// How a link is probed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ProbeMethod {
+    /// STAMP if the far end answers it, ICMP echo otherwise.
+    #[default]
+    Auto,
+    /// STAMP (RFC 8762) only.
+    Stamp,
+    /// ICMP echo only.
+    Icmp,
+    /// Not measured: up when its interface is.
+    Off,
+}
+
+/// `[group.NAME]`: links to the same site.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Group {
+    /// `policy`; default `priority`.
+    pub policy: Policy,
+    /// `slo = { rtt = "40ms", loss = "0.5%" }`; worse than this is degraded.
+    pub slo: Slo,
+    /// `hold-down`: how long a better link must stay better before traffic moves back.
+    /// Default 5 s.
+    pub hold_down: Duration,
+}
+
+/// How a group chooses among its links.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Policy {
+    /// The first that is healthy, in order of `priority`.
+    #[default]
+    Priority,
+}
+
+/// What a link must keep to be called up.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Slo {
+    /// Median round-trip time.
+    pub rtt: Option<Duration>,
+    /// 0 to 1.
+    pub loss: Option<f64>,
+}
+
+/// `[peer.NAME]`, or `bgp = { … }` of a link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// The link it is reached through, if any.
+    pub link: Option<String>,
+    /// Its address; the link's `inside.remote` for a peer of a link.
+    pub address: IpAddr,
+    /// `port`; default 179.
+    pub port: u16,
+    /// Our own address toward it; the link's `inside.local` for a peer of a link.
+    pub local_address: Option<IpAddr>,
+    /// Its AS; not 0, 23456 or 4294967295.
+    pub asn: u32,
+    /// Name of the import filter, which exists. Without one nothing is accepted.
+    pub import: Option<String>,
+    /// Name of the export filter, which exists. Without one nothing is announced.
+    pub export: Option<String>,
+    /// `passive = true`: we do not dial.
+    pub passive: bool,
+    /// `hold-time`: whole seconds, 0 or 3 to 65535. Default 90 s.
+    pub hold_time: Duration,
+    /// `connect-retry`: first wait after a failed attempt. Default 5 s, at most 120 s.
+    pub connect_retry: Duration,
+}
+
+/// One rule of `[[filter.NAME]]`: all conditions given must hold; none given holds always.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// `prefix = ["10.1.0.0/16 le 24"]`: any of these. Empty: any prefix.
+    pub prefix: Vec<PrefixPattern>,
+    /// `community = ["65010:100"]`: any of these. Empty: not asked.
+    pub community: Vec<u32>,
+    /// `large-community = ["65010:1:2"]`: any of these. Empty: not asked.
+    pub large_community: Vec<(u32, u32, u32)>,
+    /// `as-path-contains = [64512]`: any of these is in the path. Empty: not asked.
+    pub as_path_contains: Vec<u32>,
+    /// `action = "accept" | "reject"`.
+    pub action: Action,
+    /// `set = { … }`; only with `accept`.
+    pub set: Set,
+}
+
+/// `10.1.0.0/16`, `10.1.0.0/16 le 24`, `10.1.0.0/16 ge 20 le 24`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrefixPattern {
+    /// Host bits are zero.
+    pub net: IpNet,
+    /// Shortest length that matches; at least that of `net`.
+    pub min: u8,
+    /// Longest length that matches; at least `min`.
+    pub max: u8,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Let it through, with `set` applied.
+    Accept,
+    /// Do not.
+    Reject,
+}
+
+/// `set = { local-pref = 200, … }`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Set {
+    /// `local-pref`.
+    pub local_pref: Option<u32>,
+    /// `med`.
+    pub med: Option<u32>,
+    /// `prepend`: our own AS so many more times. 0 to 16.
+    pub prepend: u8,
+    /// `add-community`.
+    pub add_community: Vec<u32>,
+    /// `delete-community`.
+    pub delete_community: Vec<u32>,
+    /// `add-large-community`.
+    pub add_large_community: Vec<(u32, u32, u32)>,
+}
+
+/// `[fib]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fib {
+    /// Give routes to the kernel. Default true.
+    pub install: bool,
+    /// Kernel table. Default 254 (main).
+    pub table: u32,
+    /// Metric of our routes. Default 20.
+    pub metric: u32,
+}
+
+/// `[api]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Api {
+    /// Default `/run/skybridge/skybridge.sock`.
+    pub socket: PathBuf,
+}
+
+/// `[metrics]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metrics {
+    /// Default `127.0.0.1:9179`; `listen = "off"`: none.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Log {
+    /// `error`, `warn`, `info` (default), `debug` or `trace`; or directives such as `info,bgp=debug`.
+    pub level: String,
+    /// `text` (default) or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}

@@ -1,0 +1,3 @@
+//! The Skybridge daemon.
+
+fn main() {}

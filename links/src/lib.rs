@@ -1,0 +1,1 @@
+//! Is a link good, and which one: pure.

@@ -1,0 +1,1 @@
+//! Tunnels: specification, plan, supervision, backends.
