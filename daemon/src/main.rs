@@ -1,3 +1,3 @@
-//! The Skybridge daemon.
-
+//! `skybridged`, the daemon of Skybridge.
+mod fib;
 fn main() {}

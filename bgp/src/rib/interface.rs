@@ -106,9 +106,19 @@ pub enum Output {
 pub struct RouteChange {
     /// The destination.
     pub prefix: Prefix,
-    /// Ways to it, best first, without duplicates; empty: no route. The first is used, the
-    /// others stand by.
-    pub hops: SmallVec<[Hop; 2]>,
+    /// Ways to it, without duplicates; empty: no route. In the order of the decision as it would
+    /// be without link ranks, so that a rank that changes does not change the list.
+    pub hops: SmallVec<[RouteHop; 2]>,
+}
+
+/// One hop of a [`RouteChange`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RouteHop {
+    /// Through which peer, at which address.
+    pub hop: Hop,
+    /// Lower tiers come first, whatever the links say. Within a tier the better link of a group
+    /// wins: these paths tie until [`Step::LinkRank`].
+    pub tier: u8,
 }
 
 /// A bounded batch for one peer.

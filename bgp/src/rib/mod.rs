@@ -4,5 +4,5 @@ mod interface;
 
 pub use interface::{
     ExportBatch, Input, NexthopState, Output, PathView, PeerCounts, RibConfig, RibPeer,
-    RouteChange, RouteView, Standing, Step,
+    RouteChange, RouteHop, RouteView, Standing, Step,
 };

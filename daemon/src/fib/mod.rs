@@ -1,0 +1,147 @@
+//! The kernel's routes: what we want there, what is there, and the steps between.
+//!
+//! A route points at a nexthop *group*, never at a gateway. A group stands for one distinct list
+//! of hops, and holds in the kernel only the member that carries traffic. So a link that
+//! dies costs one message for each group that it carries, however many routes there are; a link
+//! that comes back costs the same, once its routes are complete (see [`table`]).
+//!
+//! - [`Table`]: \[machine\] the wanted and the believed state, and the steps that close the gap.
+//! - [`Fib`]: \[boundary\] observe, apply, watch.
+//! - [`Netlink`]: the boundary's only implementation.
+//!
+//! We own what carries [`PROTOCOL`], and touch nothing else.
+
+mod netlink;
+mod nexthop;
+mod request;
+mod table;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use bgp::Prefix;
+use ipnet::IpNet;
+
+pub(crate) use netlink::{Netlink, flush};
+pub(crate) use table::{Counts, LinkStanding, Table, Work};
+
+/// A hash table with a random seed: its keys come from strangers.
+type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
+
+/// `rtm_protocol` and `nh_protocol` of everything of ours; named `skybridge` in
+/// `/etc/iproute2/rt_protos.d/`.
+pub(crate) const PROTOCOL: u8 = 77;
+
+/// Lowest identifier of our nexthop objects. Others usually count from 1, so that the two are
+/// unlikely to meet; a clash is reported by the kernel as a failed step.
+pub(crate) const FIRST_NEXTHOP_ID: u32 = 0x5b00_0001;
+
+/// One resolved way out: a gateway on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Way {
+    /// The address of the next router.
+    pub(crate) gateway: IpAddr,
+    /// Kernel interface index.
+    pub(crate) interface: u32,
+}
+
+/// A network interface as far as routing cares.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Interface {
+    /// Kernel index.
+    pub(crate) index: u32,
+    /// Name.
+    pub(crate) name: String,
+    /// Administratively up and with carrier. The kernel drops nexthops on it otherwise.
+    pub(crate) up: bool,
+    /// Maximum transmission unit, bytes.
+    pub(crate) mtu: u32,
+    /// Addresses with prefix lengths.
+    pub(crate) addresses: Vec<IpNet>,
+}
+
+/// All interfaces at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Interfaces(pub(crate) Vec<Interface>);
+
+impl Interfaces {
+    /// The interface with this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Interface> {
+        self.0.iter().find(|interface| interface.name == name)
+    }
+
+    /// The interface that is up and whose connected network holds `address`.
+    pub(crate) fn toward(&self, address: IpAddr) -> Option<&Interface> {
+        self.0
+            .iter()
+            .filter(|interface| interface.up)
+            .flat_map(|interface| interface.addresses.iter().map(move |net| (interface, net)))
+            .filter(|(_, net)| net.contains(&address) && net.addr() != address)
+            .max_by_key(|(_, net)| net.prefix_len())
+            .map(|(interface, _)| interface)
+    }
+}
+
+/// One change of the kernel's state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Create or replace a nexthop.
+    SetNexthop { id: u32, way: Way },
+    /// Create or replace a group; `members` is never empty.
+    SetGroup { id: u32, members: Vec<u32> },
+    /// Create or replace a route through a nexthop or group.
+    SetRoute { prefix: Prefix, nexthop: u32 },
+    /// Remove a route of ours. One that is not there counts as done.
+    RemoveRoute { prefix: Prefix },
+    /// Remove a nexthop or group of ours that nothing uses. One that is not there counts as done.
+    RemoveNexthop { id: u32 },
+}
+
+impl Step {
+    /// The name of its kind, for metrics and logs.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::SetNexthop { .. } => "set_nexthop",
+            Self::SetGroup { .. } => "set_group",
+            Self::SetRoute { .. } => "set_route",
+            Self::RemoveRoute { .. } => "remove_route",
+            Self::RemoveNexthop { .. } => "remove_nexthop",
+        }
+    }
+}
+
+/// Everything of ours in the kernel, and the interfaces it rests on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) interfaces: Interfaces,
+    pub(crate) nexthops: BTreeMap<u32, Way>,
+    pub(crate) groups: BTreeMap<u32, Vec<u32>>,
+    /// Routes with the nexthop object they use; `None` for one without.
+    pub(crate) routes: Map<Prefix, Option<u32>>,
+}
+
+/// What happened behind our back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// An interface or an address.
+    Interfaces,
+    /// A nexthop or route of ours, or we cannot tell because the kernel dropped notifications.
+    Ours,
+}
+
+/// The kernel's routing tables.
+pub(crate) trait Fib: Send {
+    /// Reads everything that carries our protocol number, and no other.
+    fn observe(&mut self) -> impl Future<Output = io::Result<Observed>> + Send;
+
+    /// Reads the interfaces only.
+    fn interfaces(&mut self) -> impl Future<Output = io::Result<Interfaces>> + Send;
+
+    /// Applies `steps` in order; one result a step, so that one failure cannot hide the rest.
+    fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<io::Result<()>>> + Send;
+
+    /// Resolves when something changed that we did not do ourselves. Cancel-safe.
+    fn watch(&mut self) -> impl Future<Output = io::Result<Change>> + Send;
+}
