@@ -19,8 +19,9 @@
 //!   nothing.
 //!
 //! With an interval of 100 ms, an RTT of 5 ms and three losses in a row for "down", a silent cut is
-//! known after at most 3 x 100 ms, 10 ms of send jitter and 28 ms; with an RTT of 300 ms after
-//! about 0.9 s (three rounds and the doubt described below), and never by mistake while the RTT is stable.
+//! known after at most 3 x 100 ms, 10 ms of send jitter and 28 ms; with an RTT of 300 ms within 1.4 s,
+//! answers under way and the doubt about the reflector included, and never by mistake while the RTT is
+//! stable.
 //!
 //! The price: an RTT that jumps from 5 ms to more than 200 ms at once looks like a cut until the first
 //! slow answer is there.
@@ -469,13 +470,23 @@ impl Probe {
         if self.outstanding[at].lost_at < now || !self.outstanding[at].is_open() {
             return;
         }
-        if let (Reflector::Unknown { unanswered }, Some(_)) =
-            (&mut self.reflector, self.outstanding[at].stamp)
-        {
-            *unanswered = unanswered.saturating_add(1);
-        }
+        self.on_echo_alone(self.outstanding[at].stamp.is_some());
         self.via = Some(Via::Icmp);
         self.answer(at, Duration::ZERO, Via::Icmp, now);
+    }
+
+    /// ICMP was first. If the reflector is in doubt, this clears the link: rounds that only the
+    /// reflector could have answered, and that are not overdue yet, prove nothing.
+    fn on_echo_alone(&mut self, stamp_sent: bool) {
+        let Reflector::Unknown { unanswered } = &mut self.reflector else {
+            return;
+        };
+        *unanswered = unanswered.saturating_add(u32::from(stamp_sent));
+        for round in &mut self.outstanding {
+            if round.fate == Fate::Awaited && round.icmp_nonce.is_none() {
+                round.fate = Fate::Void;
+            }
+        }
     }
 
     fn answer(&mut self, at: usize, processing: Duration, via: Via, now: Instant) {
@@ -502,7 +513,8 @@ impl Probe {
         for round in self.outstanding.iter_mut().filter(|round| round.is_open()) {
             round.fate = Fate::Void;
         }
-        self.send_at_once(now);
+        self.next_send = self.next_send.min(now);
+        self.next_grid = self.next_grid.min(now);
     }
 
     /// A reflector that answered has not: it, or the link, is gone. Until ICMP had the time to tell
@@ -512,7 +524,7 @@ impl Probe {
             return;
         }
         self.reflector = Reflector::Unknown { unanswered: 0 };
-        let told_at = now + self.patience(now);
+        let told_at = self.next_send.max(now) + self.patience(now);
         for round in self
             .outstanding
             .iter_mut()
@@ -520,12 +532,6 @@ impl Probe {
         {
             round.overdue_at = round.overdue_at.max(told_at).min(round.lost_at);
         }
-        self.send_at_once(now);
-    }
-
-    fn send_at_once(&mut self, now: Instant) {
-        self.next_send = self.next_send.min(now);
-        self.next_grid = self.next_grid.min(now);
     }
 
     fn reprieve(&mut self, now: Instant) {
