@@ -18,7 +18,8 @@ pub struct Config {
     pub links: BTreeMap<String, Link>,
     /// `[group.NAME]`, and one with defaults for each group that only a link names.
     pub groups: BTreeMap<String, Group>,
-    /// `[peer.NAME]`, and one for each link with `bgp`, under the link's name.
+    /// `[peer.NAME]`, and one for each link with `bgp`, under the link's name. No two have the same
+    /// address, unless it is link-local and they are on different links.
     pub peers: BTreeMap<String, Peer>,
     /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected.
     pub filters: BTreeMap<String, Vec<Rule>>,
@@ -37,7 +38,7 @@ pub struct Config {
 pub struct Router {
     /// What people call it.
     pub name: String,
-    /// Its AS; not 0, 23456 or 4294967295.
+    /// Its AS; not 0, 23456, 65535 or 4294967295.
     pub asn: u32,
     /// Its BGP identifier; not zero.
     pub id: Ipv4Addr,
@@ -80,7 +81,8 @@ pub enum Carrier {
     WireGuard(WireGuard),
 }
 
-/// `wireguard = { private-key = …, listen = 51820, peer = { … } }`.
+/// `wireguard = { private-key = …, listen = 51820, backend = …, mtu = …, peer = { public-key = …,
+/// preshared-key = …, endpoint = …, keepalive = … } }`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WireGuard {
     /// Ours.
@@ -206,7 +208,7 @@ pub struct Peer {
     pub port: u16,
     /// Our own address toward it; the link's `inside.local` for a peer of a link.
     pub local_address: Option<IpAddr>,
-    /// Its AS; not 0, 23456 or 4294967295.
+    /// Its AS; not 0, 23456, 65535 or 4294967295.
     pub asn: u32,
     /// Name of the import filter, which exists. Without one nothing is accepted.
     pub import: Option<String>,

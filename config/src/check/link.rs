@@ -1,0 +1,227 @@
+//! Links against each other: addresses, interfaces, ports; and each link within itself.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{Carrier, Inside, Link, Probe, ProbeMethod};
+use crate::read::Draft;
+use crate::read::value::spell;
+use crate::report::{Sink, Wrong};
+
+use super::{overlap, pairs};
+
+/// Fewer probes than this in a window say little about loss.
+const FEW_PROBES: u128 = 10;
+/// A window is kept in memory, probe by probe.
+const MOST_PROBES: u128 = 100_000;
+
+pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
+    for (name, link) in &draft.links {
+        inside(name, link.inside, sink);
+        probe(name, &link.probe, sink);
+    }
+    let links: Vec<(&String, &Link)> = draft.links.iter().collect();
+    for ((_, (first, a)), (_, (second, b))) in pairs(&links) {
+        networks(first, a, second, b, sink);
+    }
+    interfaces(draft, sink);
+    ports(draft, sink);
+    groups(draft, sink);
+}
+
+fn inside(name: &str, inside: Inside, sink: &mut Sink<'_>) {
+    let Inside { local, remote } = inside;
+    if let Some((message, fix)) = remote_is_wrong(local, remote) {
+        let place = sink.place(&format!("link.{name}.inside.remote"));
+        sink.error(place, Wrong::new("inside.remote", message, fix));
+    }
+    if let Some(what) = not_a_host(local, local.addr()) {
+        let message = format!("{} is the {what} of {}", local.addr(), local.trunc());
+        let place = sink.place(&format!("link.{name}.inside.local"));
+        sink.error(
+            place,
+            Wrong::new("inside.local", message, "use an address between the two"),
+        );
+    }
+}
+
+fn remote_is_wrong(local: IpNet, remote: IpAddr) -> Option<(String, String)> {
+    let network = local.trunc();
+    let other = other_end(local);
+    let suggest = || match other {
+        Some(other) => format!("the other end of {local} is \"{other}\""),
+        None => format!("use another address of {network}"),
+    };
+    if local.addr().is_ipv4() != remote.is_ipv4() {
+        return Some((
+            format!("{remote} and {} are not of one family", local.addr()),
+            suggest(),
+        ));
+    }
+    if local.addr() == remote {
+        return Some((format!("both ends are {remote}"), suggest()));
+    }
+    if local.prefix_len() == local.max_prefix_len() {
+        let length = local.max_prefix_len() - 1;
+        let message = format!("{local} is a network of one address: nothing else is in it");
+        return Some((message, format!("use a network of two, a /{length}")));
+    }
+    if !network.contains(&remote) {
+        return Some((format!("{remote} is not in {network}"), suggest()));
+    }
+    let what = not_a_host(local, remote)?;
+    Some((format!("{remote} is the {what} of {network}"), suggest()))
+}
+
+/// The first and the last address of an IPv4 network are nobody's, but for the two of a /31
+/// (RFC 3021). IPv6 has no broadcast, and routers do use `::` of a /127 (RFC 6164).
+fn not_a_host(network: IpNet, address: IpAddr) -> Option<&'static str> {
+    if !network.addr().is_ipv4() || network.prefix_len() >= 31 {
+        return None;
+    }
+    if address == network.network() {
+        return Some("network address");
+    }
+    (address == network.broadcast()).then_some("broadcast address")
+}
+
+/// The only other host, where there is one.
+fn other_end(local: IpNet) -> Option<IpAddr> {
+    let mut hosts = local.trunc().hosts().filter(|host| *host != local.addr());
+    hosts.next().filter(|_| hosts.next().is_none())
+}
+
+fn probe(name: &str, probe: &Probe, sink: &mut Sink<'_>) {
+    if probe.method == ProbeMethod::Off {
+        return;
+    }
+    let place = sink.place(&format!("link.{name}.probe.window"));
+    let count = probe.window.as_nanos() / probe.interval.as_nanos().max(1);
+    let (window, interval) = (spell(probe.window), spell(probe.interval));
+    if count > MOST_PROBES {
+        let message = format!("a window of {window} holds {count} probes of {interval}");
+        let wrong = Wrong::new(
+            "probe.window",
+            message,
+            "shorten the window, or probe less often",
+        );
+        sink.error(place, wrong);
+    } else if count < FEW_PROBES {
+        let message = format!("only {count} probes fit into a window of {window}");
+        let fix = format!("make `window` at least {}", spell(probe.interval * 10));
+        sink.warning(place, Wrong::new("probe.window", message, fix));
+    }
+    if probe.timeout > probe.window {
+        let message = format!(
+            "a probe may take {}, longer than the window",
+            spell(probe.timeout)
+        );
+        let fix = format!("make `timeout` at most {window}");
+        let place = sink.place(&format!("link.{name}.probe.timeout"));
+        sink.error(place, Wrong::new("probe.timeout", message, fix));
+    }
+}
+
+fn networks(first: &str, a: &Link, second: &str, b: &Link, sink: &mut Sink<'_>) {
+    if is_link_local(a) || !overlap(&a.inside.local, &b.inside.local) {
+        return;
+    }
+    let (a, b) = (a.inside.local.trunc(), b.inside.local.trunc());
+    let message = match a == b {
+        true => format!("link `{first}` is in {a} already"),
+        false => format!("{b} overlaps with {a} of link `{first}`"),
+    };
+    let wrong = Wrong::new(
+        "cidr.overlap",
+        message,
+        "give each link a network of its own",
+    );
+    sink.error(sink.place(&format!("link.{second}.inside.local")), wrong);
+}
+
+/// `fe80::/10` is everywhere: the interface tells them apart.
+fn is_link_local(link: &Link) -> bool {
+    match link.inside.local {
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+        IpNet::V4(_) => false,
+    }
+}
+
+fn interfaces(draft: &Draft, sink: &mut Sink<'_>) {
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, link) in &draft.links {
+        let Some(first) = taken.insert(&link.interface, name) else {
+            continue;
+        };
+        let message = format!(
+            "link `{first}` has the interface {} already",
+            link.interface
+        );
+        let (place, fix) = match link.carrier {
+            Carrier::Interface => ("interface", "give each link an interface of its own"),
+            Carrier::WireGuard(_) => (
+                "",
+                "an interface is named after the first 12 letters of its link: rename one",
+            ),
+        };
+        let place = sink.place(format!("link.{name}.{place}").trim_end_matches('.'));
+        sink.error(place, Wrong::new("interface.taken", message, fix));
+    }
+}
+
+fn ports(draft: &Draft, sink: &mut Sink<'_>) {
+    let mut taken: BTreeMap<u16, &str> = BTreeMap::new();
+    for (name, link) in &draft.links {
+        let Carrier::WireGuard(wireguard) = &link.carrier else {
+            continue;
+        };
+        if let Some(first) = taken.insert(wireguard.listen, name) {
+            let message = format!(
+                "link `{first}` listens on UDP port {} already",
+                wireguard.listen
+            );
+            let wrong = Wrong::new("listen.taken", message, "give each link a port of its own");
+            sink.error(sink.place(&format!("link.{name}.wireguard.listen")), wrong);
+        }
+    }
+}
+
+fn groups(draft: &Draft, sink: &mut Sink<'_>) {
+    for name in draft
+        .groups
+        .keys()
+        .filter(|name| !draft.used_groups.contains(*name))
+    {
+        let message = format!("no link is in group `{name}`");
+        let fix = format!("add `group = \"{name}\"` to its links, or remove it");
+        sink.warning(
+            sink.place(&format!("group.{name}")),
+            Wrong::new("group.unused", message, fix),
+        );
+    }
+    for (name, link) in &draft.links {
+        let group = link
+            .group
+            .as_ref()
+            .and_then(|group| Some((group, draft.groups.get(group)?)));
+        let Some((group, rtt)) = group.and_then(|(name, group)| Some((name, group.slo.rtt?)))
+        else {
+            continue;
+        };
+        if link.probe.method != ProbeMethod::Off && rtt >= link.probe.timeout {
+            let message = format!(
+                "link `{name}` calls an answer lost after {}: it can never exceed {}",
+                spell(link.probe.timeout),
+                spell(rtt)
+            );
+            let wrong = Wrong::new(
+                "slo.rtt",
+                message,
+                "lower this, or raise the probe's `timeout`",
+            );
+            sink.warning(sink.place(&format!("group.{group}.slo.rtt")), wrong);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The items of an intent as lists of fields, in the spelling of the file. Two values are the same
+//! exactly when their texts are.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::model::{
+    Api, Carrier, Endpoint, Fib, Group, Link, Log, Metrics, Peer, Router, SecretSource,
+};
+use crate::read::value::spell;
+
+use super::{LinkPart, RouterField};
+
+/// One field of an item and the part of the item that it belongs to.
+pub(super) struct Field<Part> {
+    pub(super) part: Part,
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+fn field<Part>(part: Part, name: &'static str, value: impl ToString) -> Field<Part> {
+    Field {
+        part,
+        name,
+        value: value.to_string(),
+    }
+}
+
+fn or_none<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+/// The word of a variant, as the file has it.
+fn word(value: impl Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}
+
+pub(super) fn router(router: &Router) -> Vec<Field<Option<RouterField>>> {
+    let Router {
+        name,
+        asn,
+        id,
+        listen,
+    } = router;
+    let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    vec![
+        field(Some(RouterField::Name), "name", name),
+        field(Some(RouterField::Asn), "asn", asn),
+        field(Some(RouterField::Id), "id", id),
+        field(None, "listen", format!("[{}]", listen.join(", "))),
+    ]
+}
+
+pub(super) fn group(group: &Group) -> Vec<Field<()>> {
+    let Group {
+        policy,
+        slo,
+        hold_down,
+    } = group;
+    vec![
+        field((), "policy", word(policy)),
+        field((), "slo.rtt", or_none(slo.rtt.map(exact))),
+        field(
+            (),
+            "slo.loss",
+            or_none(slo.loss.map(|loss| format!("{}%", loss * 100.0))),
+        ),
+        field((), "hold-down", exact(*hold_down)),
+    ]
+}
+
+pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
+    let Link {
+        group,
+        priority,
+        interface,
+        inside,
+        carrier,
+        probe,
+    } = link;
+    let mut fields = vec![
+        field(LinkPart::Group, "group", or_none(group.as_ref())),
+        field(LinkPart::Group, "priority", priority),
+        field(LinkPart::Tunnel, "interface", interface),
+        field(LinkPart::Inside, "inside.local", inside.local),
+        field(LinkPart::Inside, "inside.remote", inside.remote),
+        field(LinkPart::Probe, "probe.method", word(probe.method)),
+        field(LinkPart::Probe, "probe.interval", exact(probe.interval)),
+        field(LinkPart::Probe, "probe.timeout", exact(probe.timeout)),
+        field(LinkPart::Probe, "probe.window", exact(probe.window)),
+        field(LinkPart::Probe, "probe.down-after", probe.down_after),
+        field(LinkPart::Probe, "probe.up-after", probe.up_after),
+    ];
+    fields.extend(carried_by(carrier));
+    fields
+}
+
+/// The same fields for every carrier: two links are compared field by field.
+fn carried_by(carrier: &Carrier) -> Vec<Field<LinkPart>> {
+    let (kind, wireguard) = match carrier {
+        Carrier::Interface => ("interface", None),
+        Carrier::WireGuard(wireguard) => ("wireguard", Some(wireguard)),
+    };
+    let of = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let tunnel = |name, value| field(LinkPart::Tunnel, name, of(value));
+    let psk = wireguard.and_then(|w| w.preshared_key.as_ref());
+    vec![
+        field(LinkPart::Tunnel, "carrier", kind),
+        tunnel("private-key", wireguard.map(|w| source(&w.private_key))),
+        tunnel("listen", wireguard.map(|w| w.listen.to_string())),
+        tunnel("backend", wireguard.map(|w| word(w.backend))),
+        tunnel("mtu", wireguard.map(|w| w.mtu.to_string())),
+        tunnel(
+            "peer.public-key",
+            wireguard.map(|w| base64(&w.peer_public_key)),
+        ),
+        tunnel("peer.preshared-key", psk.map(source)),
+        tunnel(
+            "peer.endpoint",
+            wireguard.and_then(|w| w.endpoint.as_ref()).map(endpoint),
+        ),
+        tunnel(
+            "peer.keepalive",
+            wireguard.and_then(|w| w.keepalive).map(exact),
+        ),
+    ]
+}
+
+pub(super) fn peer(peer: &Peer) -> Vec<Field<()>> {
+    let Peer {
+        link,
+        address,
+        port,
+        local_address,
+        asn,
+        import,
+        export,
+        passive,
+        hold_time,
+        connect_retry,
+    } = peer;
+    vec![
+        field((), "link", or_none(link.as_ref())),
+        field((), "address", address),
+        field((), "port", port),
+        field((), "local-address", or_none(*local_address)),
+        field((), "asn", asn),
+        field((), "import", or_none(import.as_ref())),
+        field((), "export", or_none(export.as_ref())),
+        field((), "passive", passive),
+        field((), "hold-time", exact(*hold_time)),
+        field((), "connect-retry", exact(*connect_retry)),
+    ]
+}
+
+pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {
+    let Fib {
+        install,
+        table,
+        metric,
+    } = fib;
+    vec![
+        field((), "install", install),
+        field((), "table", table),
+        field((), "metric", metric),
+    ]
+}
+
+pub(super) fn api(api: &Api) -> Vec<Field<()>> {
+    vec![field((), "socket", api.socket.display())]
+}
+
+pub(super) fn metrics(metrics: &Metrics) -> Vec<Field<()>> {
+    vec![field(
+        (),
+        "listen",
+        metrics
+            .listen
+            .map_or_else(|| "off".to_owned(), |l| l.to_string()),
+    )]
+}
+
+pub(super) fn log(log: &Log) -> Vec<Field<()>> {
+    vec![
+        field((), "level", &log.level),
+        field((), "format", word(log.format)),
+    ]
+}
+
+/// The file cannot say less than a microsecond, a caller that builds a model by hand can.
+fn exact(duration: Duration) -> String {
+    if duration.subsec_nanos().is_multiple_of(1000) {
+        return spell(duration);
+    }
+    format!("{}ns", duration.as_nanos())
+}
+
+/// Where, never what.
+fn source(secret: &SecretSource) -> String {
+    match secret {
+        SecretSource::File(path) => format!("file {}", path.display()),
+        SecretSource::Env(name) => format!("env {name}"),
+        SecretSource::Credential(name) => format!("credential {name}"),
+        SecretSource::Command(words) => format!("command {words:?}"),
+    }
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    let Endpoint { host, port } = endpoint;
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn base64(key: &[u8; 32]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(key)
+}

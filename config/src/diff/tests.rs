@@ -1,0 +1,313 @@
+use super::*;
+use crate::load;
+
+const FILE: &str = r#"
+[router]
+name = "r"
+asn = 65010
+id = "10.0.0.1"
+listen = ["127.0.0.1:179"]
+[originate]
+prefixes = ["10.10.0.0/16", "10.11.0.0/16"]
+[link.wg-a]
+group = "g"
+priority = 10
+inside = { local = "10.99.0.0/31", remote = "10.99.0.1" }
+bgp = { asn = 65020, import = "f", export = "f" }
+probe = { method = "icmp", interval = "200ms", timeout = "2s", window = "20s", down-after = 4, up-after = 6 }
+[link.wg-a.wireguard]
+private-key = { file = "a.key" }
+listen = 51820
+backend = "kernel"
+mtu = 1400
+[link.wg-a.wireguard.peer]
+public-key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+preshared-key = { env = "PSK" }
+endpoint = "h:51820"
+keepalive = "25s"
+[link.nic]
+interface = "eth1"
+inside = { local = "10.98.0.1/30", remote = "10.98.0.2" }
+[group.g]
+slo = { rtt = "40ms", loss = "0.5%" }
+hold-down = "6s"
+[group.h]
+[peer.gw]
+address = "192.0.2.1"
+local-address = "192.0.2.2"
+asn = 64512
+import = "f"
+export = "f"
+passive = false
+hold-time = "90s"
+connect-retry = "6s"
+port = 1179
+[[filter.f]]
+prefix = ["10.10.0.0/16"]
+action = "accept"
+[[filter.g]]
+prefix = ["10.11.0.0/16"]
+action = "accept"
+[fib]
+install = true
+table = 100
+metric = 30
+[api]
+socket = "/a"
+[metrics]
+listen = "127.0.0.1:1"
+[log]
+level = "warn"
+format = "json"
+"#;
+
+fn parse(text: &str) -> Config {
+    load(text, "t")
+        .unwrap_or_else(|report| panic!("{report}"))
+        .config
+}
+
+/// What is said after one replacement in `FILE`.
+fn said(from: &str, to: &str) -> Vec<String> {
+    assert!(FILE.contains(from), "{from}");
+    let new = parse(&FILE.replacen(from, to, 1));
+    diff(&parse(FILE), &new)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn an_intent_does_not_differ_from_itself() {
+    assert_eq!(diff(&parse(FILE), &parse(FILE)), []);
+}
+
+#[test]
+fn a_change_of_any_key_is_seen_and_said_in_one_line() {
+    let cases = [
+        ("name = \"r\"", "name = \"s\"", "router: name r -> s"),
+        (
+            "asn = 65010",
+            "asn = 65011",
+            "router: asn 65010 -> 65011 (needs a restart)",
+        ),
+        (
+            "id = \"10.0.0.1\"",
+            "id = \"10.0.0.2\"",
+            "router: id 10.0.0.1 -> 10.0.0.2 (needs a restart)",
+        ),
+        (
+            "[\"127.0.0.1:179\"]",
+            "[]",
+            "router: listen [127.0.0.1:179] -> []",
+        ),
+        (
+            "\"10.11.0.0/16\"]",
+            "\"10.12.0.0/16\"]",
+            "originate: +10.12.0.0/16 -10.11.0.0/16",
+        ),
+        ("group = \"g\"", "group = \"h\"", "link wg-a: group g -> h"),
+        (
+            "priority = 10",
+            "priority = 11",
+            "link wg-a: priority 10 -> 11",
+        ),
+        ("\"eth1\"", "\"eth2\"", "link nic: interface eth1 -> eth2"),
+        (
+            "10.98.0.1/30",
+            "10.98.0.1/29",
+            "link nic: inside.local 10.98.0.1/30 -> 10.98.0.1/29",
+        ),
+        (
+            "\"icmp\"",
+            "\"stamp\"",
+            "link wg-a: probe.method icmp -> stamp",
+        ),
+        (
+            "\"200ms\"",
+            "\"250ms\"",
+            "link wg-a: probe.interval 200ms -> 250ms",
+        ),
+        (
+            "timeout = \"2s\"",
+            "timeout = \"3s\"",
+            "link wg-a: probe.timeout 2s -> 3s",
+        ),
+        ("\"20s\"", "\"30s\"", "link wg-a: probe.window 20s -> 30s"),
+        (
+            "down-after = 4",
+            "down-after = 5",
+            "link wg-a: probe.down-after 4 -> 5",
+        ),
+        (
+            "up-after = 6",
+            "up-after = 7",
+            "link wg-a: probe.up-after 6 -> 7",
+        ),
+        (
+            "\"a.key\"",
+            "\"b.key\"",
+            "link wg-a: private-key file a.key -> file b.key",
+        ),
+        (
+            "listen = 51820",
+            "listen = 51821",
+            "link wg-a: listen 51820 -> 51821",
+        ),
+        (
+            "\"kernel\"",
+            "\"auto\"",
+            "link wg-a: backend kernel -> auto",
+        ),
+        ("mtu = 1400", "mtu = 1300", "link wg-a: mtu 1400 -> 1300"),
+        (
+            "xTIB",
+            "yTIB",
+            "link wg-a: peer.public-key xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg= -> yTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
+        ),
+        (
+            "preshared-key = { env = \"PSK\" }",
+            "",
+            "link wg-a: peer.preshared-key env PSK -> none",
+        ),
+        (
+            "\"h:51820\"",
+            "\"[::1]:51820\"",
+            "link wg-a: peer.endpoint h:51820 -> [::1]:51820",
+        ),
+        (
+            "keepalive = \"25s\"",
+            "",
+            "link wg-a: peer.keepalive 25s -> none",
+        ),
+        (
+            "rtt = \"40ms\"",
+            "rtt = \"41ms\"",
+            "group g: slo.rtt 40ms -> 41ms",
+        ),
+        ("\"0.5%\"", "\"1%\"", "group g: slo.loss 0.5% -> 1%"),
+        (
+            "hold-down = \"6s\"",
+            "hold-down = \"7s\"",
+            "group g: hold-down 6s -> 7s",
+        ),
+        ("[group.h]", "", "group h: removed"),
+        ("[group.h]", "[group.h]\n[group.i]", "group i: added"),
+        (
+            "\"192.0.2.1\"",
+            "\"192.0.2.3\"",
+            "peer gw: address 192.0.2.1 -> 192.0.2.3",
+        ),
+        (
+            "\"192.0.2.2\"",
+            "\"192.0.2.3\"",
+            "peer gw: local-address 192.0.2.2 -> 192.0.2.3",
+        ),
+        ("asn = 64512", "asn = 64513", "peer gw: asn 64512 -> 64513"),
+        (
+            "port = 1179",
+            "link = \"nic\"\nport = 1179",
+            "peer gw: link none -> nic",
+        ),
+        ("port = 1179", "", "peer gw: port 1179 -> 179"),
+        (
+            "import = \"f\"\nexport",
+            "import = \"g\"\nexport",
+            "peer gw: import f -> g",
+        ),
+        (
+            "export = \"f\"\npassive",
+            "export = \"g\"\npassive",
+            "peer gw: export f -> g",
+        ),
+        (
+            "passive = false",
+            "passive = true",
+            "peer gw: passive false -> true",
+        ),
+        ("\"90s\"", "\"30s\"", "peer gw: hold-time 90s -> 30s"),
+        (
+            "connect-retry = \"6s\"",
+            "connect-retry = \"7s\"",
+            "peer gw: connect-retry 6s -> 7s",
+        ),
+        (
+            "asn = 65020",
+            "asn = 65021",
+            "peer wg-a: asn 65020 -> 65021",
+        ),
+        (
+            "bgp = { asn = 65020, import = \"f\", export = \"f\" }",
+            "",
+            "peer wg-a: removed",
+        ),
+        (
+            "[\"10.11.0.0/16\"]",
+            "[\"10.12.0.0/16\"]",
+            "filter g: changed",
+        ),
+        (
+            "[[filter.g]]",
+            "[[filter.f]]",
+            "filter f: changed|filter g: removed",
+        ),
+        (
+            "install = true",
+            "install = false",
+            "fib: install true -> false",
+        ),
+        ("table = 100", "table = 101", "fib: table 100 -> 101"),
+        ("metric = 30", "metric = 31", "fib: metric 30 -> 31"),
+        ("\"/a\"", "\"/b\"", "api: socket /a -> /b"),
+        (
+            "\"127.0.0.1:1\"",
+            "\"off\"",
+            "metrics: listen 127.0.0.1:1 -> off",
+        ),
+        ("\"warn\"", "\"debug\"", "log: level warn -> debug"),
+        ("format = \"json\"", "", "log: format json -> text"),
+    ];
+    for (from, to, expected) in cases {
+        assert_eq!(said(from, to).join("|"), expected, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_link_says_which_of_its_parts_must_be_done_again() {
+    let parts = |from: &str, to: &str| {
+        let new = parse(&FILE.replacen(from, to, 1));
+        match diff(&parse(FILE), &new).as_slice() {
+            [Change::LinkChanged { parts, .. }] => parts.iter().copied().collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(parts("priority = 10", "priority = 11"), [LinkPart::Group]);
+    assert_eq!(parts("\"200ms\"", "\"250ms\""), [LinkPart::Probe]);
+    assert_eq!(parts("mtu = 1400", "mtu = 1300"), [LinkPart::Tunnel]);
+    assert_eq!(parts("10.98.0.1/30", "10.98.0.1/29"), [LinkPart::Inside]);
+}
+
+#[test]
+fn a_link_that_goes_takes_its_peer_with_it_and_coming_back_is_the_reverse() {
+    let (start, end) = (FILE.find("[link.wg-a]"), FILE.find("[link.nic]"));
+    let without = format!(
+        "{}{}",
+        &FILE[..start.expect("wg-a is there")],
+        &FILE[end.expect("nic is there")..]
+    );
+    let lines = |old: &Config, new: &Config| {
+        diff(old, new)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let (with, without) = (parse(FILE), parse(&without));
+    assert_eq!(
+        lines(&with, &without),
+        ["link wg-a: removed", "peer wg-a: removed"]
+    );
+    assert_eq!(
+        lines(&without, &with),
+        ["link wg-a: added", "peer wg-a: added"]
+    );
+}

@@ -1,0 +1,296 @@
+//! `[link.NAME]` and `[group.NAME]`.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::model::{
+    Backend, Carrier, Group, Inside, Link, Policy, Probe, ProbeMethod, Slo, WireGuard,
+};
+use crate::report::{Sink, Wrong};
+
+use super::section::Section;
+use super::{Draft, bad_name, check_name, is_name, peer, secret, value};
+
+const CARRIERS: &str =
+    "a link is carried by exactly one of `wireguard = { … }` and `interface = \"eth1\"`";
+/// The kernel's IFNAMSIZ without the NUL.
+const INTERFACE_LENGTH: usize = 15;
+
+/// Every link and the peers at their far ends, into the draft.
+pub(crate) fn links(root: &mut Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) {
+    for (name, section) in root.named(sink, "link") {
+        check_name(&name, section.span(), sink);
+        draft.link_names.insert(name.clone());
+        link(&name, section, sink, draft);
+    }
+}
+
+fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) {
+    let group = section.optional(sink, "group", group_name);
+    draft.used_groups.extend(group.clone());
+    let priority = section.or(sink, "priority", 100, value::any_u32);
+    let inside = inside(&mut section, sink);
+    let carrier = carrier(name, &mut section, sink);
+    let probe = probe(&mut section, sink);
+    let session = section
+        .table(sink, "bgp", "bgp = { asn = 64512 }")
+        .map(|mut table| {
+            let session = peer::session(&mut table, sink, draft);
+            table.finish(sink);
+            session
+        });
+    section.finish(sink);
+    let (Some(inside), Some((interface, carrier))) = (inside, carrier) else {
+        return;
+    };
+    let link = Link {
+        group,
+        priority,
+        interface,
+        inside,
+        carrier,
+        probe,
+    };
+    if let Some(peer) = session.and_then(|session| peer::of_link(session, name, &link)) {
+        draft.peers.insert(name.to_owned(), peer);
+    }
+    draft.links.insert(name.to_owned(), link);
+}
+
+fn group_name(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let name = value::text(value)?;
+    if is_name(&name) {
+        Ok(name)
+    } else {
+        Err(bad_name(&name))
+    }
+}
+
+fn inside(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Inside> {
+    let example = "inside = { local = \"169.254.21.2/30\", remote = \"169.254.21.1\" }";
+    let mut table = section.required_table(sink, "inside", example)?;
+    let local = table.required(
+        sink,
+        "local",
+        "local = \"169.254.21.2/30\"",
+        value::network_address,
+    );
+    let remote = table.required(sink, "remote", "remote = \"169.254.21.1\"", value::address);
+    table.finish(sink);
+    Some(Inside {
+        local: local?,
+        remote: remote?,
+    })
+}
+
+/// What carries the link, and the name of its interface.
+fn carrier(
+    name: &str,
+    section: &mut Section<'_>,
+    sink: &mut Sink<'_>,
+) -> Option<(String, Carrier)> {
+    let given = section.optional(sink, "interface", interface_name);
+    let wireguard = section
+        .table(
+            sink,
+            "wireguard",
+            "wireguard = { private-key = …, listen = 51820, peer = { … } }",
+        )
+        .map(|table| wireguard(table, sink));
+    match (section.has("interface"), section.has("wireguard")) {
+        (true, false) => given.map(|interface| (interface, Carrier::Interface)),
+        (false, true) => {
+            let interface = default_interface(name);
+            wireguard
+                .flatten()
+                .map(|wireguard| (interface, Carrier::WireGuard(wireguard)))
+        }
+        (true, true) => {
+            let wrong = Wrong::new("link.carrier", "this link is carried twice", CARRIERS);
+            sink.error(section.key_span("interface"), wrong);
+            None
+        }
+        (false, false) => {
+            let wrong = Wrong::new("link.carrier", "nothing carries this link", CARRIERS);
+            sink.error(section.span(), wrong);
+            None
+        }
+    }
+}
+
+/// `sb-` and the link's name, cut to what the kernel takes.
+fn default_interface(link: &str) -> String {
+    format!("sb-{link}")
+        .chars()
+        .take(INTERFACE_LENGTH)
+        .collect()
+}
+
+/// The kernel's rules (`dev_valid_name`), and no characters that a terminal would not show.
+fn interface_name(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let name = value::text(value)?;
+    let fix = "write the name of an interface, such as \"eth1\"";
+    let message = match () {
+        () if name.len() > INTERFACE_LENGTH => {
+            format!(
+                "an interface name has at most {INTERFACE_LENGTH} bytes, this one {}",
+                name.len()
+            )
+        }
+        () if name == "." || name == ".." => format!("\"{name}\" cannot be an interface"),
+        () => match name
+            .chars()
+            .find(|c| !c.is_ascii_graphic() || matches!(c, '/' | ':' | '%'))
+        {
+            Some(bad) => format!("an interface name has no {bad:?}"),
+            None => return Ok(name),
+        },
+    };
+    Err(Wrong::new("interface.name", message, fix))
+}
+
+fn wireguard(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<WireGuard> {
+    let backends = [
+        ("auto", Backend::Auto),
+        ("kernel", Backend::Kernel),
+        ("userspace", Backend::Userspace),
+    ];
+    if !table.has("private-key") {
+        let example = "private-key = { file = \"secrets/wg.key\" }";
+        table.required(sink, "private-key", example, |_| Ok(()));
+    }
+    let private_key = secret::source(&mut table, sink, "private-key");
+    let listen = table.required(sink, "listen", "listen = 51820", |v| {
+        value::integer(v, 1..=u16::MAX)
+    });
+    let backend = table.or(sink, "backend", Backend::Auto, |v| {
+        value::word(v, &backends)
+    });
+    let mtu = table.or(sink, "mtu", 1420, mtu);
+    let peer = table.required_table(
+        sink,
+        "peer",
+        "peer = { public-key = \"…\", endpoint = \"host:port\" }",
+    );
+    table.finish(sink);
+    let mut peer = peer?;
+    let peer_public_key =
+        peer.required(sink, "public-key", "public-key = \"…\"", value::public_key);
+    let endpoint = peer.optional(sink, "endpoint", value::endpoint);
+    let keepalive = peer.optional(sink, "keepalive", keepalive);
+    let preshared_key = secret::source(&mut peer, sink, "preshared-key");
+    peer.finish(sink);
+    Some(WireGuard {
+        private_key: private_key?,
+        listen: listen?,
+        backend,
+        mtu,
+        peer_public_key: peer_public_key?,
+        preshared_key,
+        endpoint,
+        keepalive,
+    })
+}
+
+/// IPv6 needs 1280 (RFC 8200 §5); 9000 is as jumbo as clouds go.
+fn mtu(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    value::integer(value, 1280..=9000)
+}
+
+fn keepalive(value: &DeValue<'_>) -> Result<Duration, Wrong> {
+    let time = value::duration(value, Duration::from_secs(1)..=Duration::from_secs(65_535))?;
+    if time.subsec_nanos() == 0 {
+        return Ok(time);
+    }
+    Err(Wrong::new(
+        "value.duration",
+        "a keepalive is whole seconds",
+        "\"25s\" is usual",
+    ))
+}
+
+fn millis(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
+    Duration::from_millis(*range.start())..=Duration::from_millis(*range.end())
+}
+
+fn count(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    value::integer(value, 1..=1000)
+}
+
+fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
+    let mut probe = Probe {
+        method: ProbeMethod::Auto,
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(1),
+        window: Duration::from_secs(10),
+        down_after: 3,
+        up_after: 5,
+    };
+    let methods = [
+        ("auto", ProbeMethod::Auto),
+        ("stamp", ProbeMethod::Stamp),
+        ("icmp", ProbeMethod::Icmp),
+        ("off", ProbeMethod::Off),
+    ];
+    let Some(mut table) = section.table(sink, "probe", "probe = { interval = \"100ms\" }") else {
+        return probe;
+    };
+    probe.method = table.or(sink, "method", probe.method, |v| value::word(v, &methods));
+    probe.interval = table.or(sink, "interval", probe.interval, |v| {
+        value::duration(v, millis(10..=60_000))
+    });
+    probe.timeout = table.or(sink, "timeout", probe.timeout, |v| {
+        value::duration(v, millis(10..=60_000))
+    });
+    probe.window = table.or(sink, "window", probe.window, |v| {
+        value::duration(v, millis(100..=3_600_000))
+    });
+    probe.down_after = table.or(sink, "down-after", probe.down_after, count);
+    probe.up_after = table.or(sink, "up-after", probe.up_after, count);
+    table.finish(sink);
+    probe
+}
+
+/// A group of which nothing is said.
+pub(crate) fn default_group() -> Group {
+    Group {
+        policy: Policy::Priority,
+        slo: Slo::default(),
+        hold_down: Duration::from_secs(5),
+    }
+}
+
+/// Every `[group.NAME]`.
+pub(crate) fn groups(root: &mut Section<'_>, sink: &mut Sink<'_>) -> BTreeMap<String, Group> {
+    let mut groups = BTreeMap::new();
+    for (name, mut section) in root.named(sink, "group") {
+        check_name(&name, section.span(), sink);
+        let mut group = default_group();
+        let policies = [("priority", Policy::Priority)];
+        group.policy = section.or(sink, "policy", group.policy, |v| value::word(v, &policies));
+        group.slo = slo(&mut section, sink);
+        group.hold_down = section.or(sink, "hold-down", group.hold_down, |v| {
+            value::duration(v, millis(0..=86_400_000))
+        });
+        section.finish(sink);
+        groups.insert(name, group);
+    }
+    groups
+}
+
+fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
+    let Some(mut table) = section.table(sink, "slo", "slo = { rtt = \"40ms\", loss = \"0.5%\" }")
+    else {
+        return Slo::default();
+    };
+    let least = Duration::from_micros(1)..=Duration::from_secs(60);
+    let slo = Slo {
+        rtt: table.optional(sink, "rtt", |v| value::duration(v, least)),
+        loss: table.optional(sink, "loss", value::percent),
+    };
+    table.finish(sink);
+    slo
+}

@@ -1,0 +1,123 @@
+//! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
+//! is noted, and reading goes on.
+
+mod filter;
+mod link;
+mod peer;
+mod rest;
+mod secret;
+mod section;
+pub(crate) mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+use crate::Config;
+use crate::model::{Api, Fib, Group, Link, Log, Metrics, Peer, Router, Rule};
+use crate::report::{Sink, Wrong};
+
+use section::Section;
+
+/// A [`Config`] as far as it could be read, with what the rules across items need to know.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) router: Option<Router>,
+    pub(crate) originate: Vec<IpNet>,
+    pub(crate) links: BTreeMap<String, Link>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) peers: BTreeMap<String, Peer>,
+    pub(crate) filters: BTreeMap<String, Vec<Rule>>,
+    pub(crate) fib: Fib,
+    pub(crate) api: Api,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: Log,
+    /// Names of all links that stand in the file, readable or not.
+    pub(crate) link_names: BTreeSet<String>,
+    /// Groups that links of the file name.
+    pub(crate) used_groups: BTreeSet<String>,
+    /// Filters that peers of the file name, and where.
+    pub(crate) filter_uses: Vec<(String, Range<usize>)>,
+    /// Links that peers of the file name, and where.
+    pub(crate) link_uses: Vec<(String, Range<usize>)>,
+}
+
+impl Draft {
+    /// The whole, if nothing that must be there is missing.
+    pub(crate) fn into_config(self) -> Option<Config> {
+        Some(Config {
+            router: self.router?,
+            originate: self.originate,
+            links: self.links,
+            groups: self.groups,
+            peers: self.peers,
+            filters: self.filters,
+            fib: self.fib,
+            api: self.api,
+            metrics: self.metrics,
+            log: self.log,
+        })
+    }
+}
+
+/// Reads the whole file.
+pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        sink.syntax(error.span().unwrap_or(0..0), error.message());
+    }
+    sink.hide_secrets(tree.get_ref());
+    let mut root = Section::root(tree.get_ref());
+    let mut draft = Draft {
+        router: rest::router(&mut root, sink),
+        originate: rest::originate(&mut root, sink),
+        links: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        peers: BTreeMap::new(),
+        filters: filter::filters(&mut root, sink),
+        fib: rest::fib(&mut root, sink),
+        api: rest::api(&mut root, sink),
+        metrics: rest::metrics(&mut root, sink),
+        log: rest::log(&mut root, sink),
+        link_names: BTreeSet::new(),
+        used_groups: BTreeSet::new(),
+        filter_uses: Vec::new(),
+        link_uses: Vec::new(),
+    };
+    link::links(&mut root, sink, &mut draft);
+    draft.groups = link::groups(&mut root, sink);
+    for name in &draft.used_groups {
+        draft
+            .groups
+            .entry(name.clone())
+            .or_insert_with(link::default_group);
+    }
+    peer::peers(&mut root, sink, &mut draft);
+    root.finish(sink);
+    draft
+}
+
+/// Names become labels of metrics, parts of interface names and words of a command line.
+fn check_name(name: &str, span: Range<usize>, sink: &mut Sink<'_>) {
+    if !is_name(name) {
+        sink.error(span, bad_name(name));
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && !name.starts_with('-')
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn bad_name(name: &str) -> Wrong {
+    Wrong::new(
+        "name.invalid",
+        format!("\"{name}\" cannot be a name"),
+        "use 1 to 32 of a-z, 0-9 and -, not starting with -",
+    )
+}

@@ -1,0 +1,229 @@
+//! Whole files: the example that is shipped, files that are not text at all, and secrets.
+
+use std::time::Duration;
+
+use config::model::{Backend, Carrier, ProbeMethod, SecretSource};
+use config::report::Style;
+use config::{diff, load};
+
+const EXAMPLE: &str = include_str!("../../packaging/skybridge.toml");
+const SECRET: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+
+#[test]
+fn the_shipped_example_is_legal_and_nothing_about_it_is_odd() {
+    let loaded = load(EXAMPLE, "skybridge.toml").unwrap_or_else(|report| panic!("{report}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let config = loaded.config;
+    assert_eq!(config.router.asn, 65010);
+    assert_eq!(config.router.listen.len(), 2);
+    assert_eq!(config.links.len(), 2);
+    assert_eq!(
+        config.peers.keys().collect::<Vec<_>>(),
+        ["aws-gw", "azure-a", "azure-b"]
+    );
+    assert_eq!(config.peers["aws-gw"].hold_time, Duration::from_secs(30));
+    assert_eq!(config.filters["to-azure"].len(), 2);
+    assert_eq!(config.groups["azure"].slo.loss, Some(0.005));
+    let link = &config.links["azure-a"];
+    assert_eq!(
+        (link.interface.as_str(), link.probe.method),
+        ("sb-azure-a", ProbeMethod::Auto)
+    );
+    let Carrier::WireGuard(wireguard) = &link.carrier else {
+        panic!("azure-a is carried by {:?}", link.carrier)
+    };
+    assert_eq!(
+        wireguard.private_key,
+        SecretSource::File("secrets/wg.key".into())
+    );
+    assert_eq!((wireguard.backend, wireguard.mtu), (Backend::Auto, 1420));
+}
+
+/// Every line `# key = value` of the example shows a default: with all of them the same is asked.
+#[test]
+fn the_defaults_that_the_example_shows_are_the_defaults() {
+    let is_default = |line: &&str| {
+        let line = line.trim_start_matches("# ");
+        [
+            "listen = [",
+            "backend ",
+            "mtu ",
+            "policy ",
+            "hold-down ",
+            "port ",
+            "passive ",
+            "connect-retry ",
+        ]
+        .iter()
+        .chain(&[
+            "install ",
+            "table ",
+            "metric ",
+            "socket ",
+            "listen = \"127",
+            "level ",
+            "format ",
+        ])
+        .any(|key| line.starts_with(key))
+    };
+    let shown = EXAMPLE
+        .lines()
+        .map(|line| {
+            if is_default(&line) {
+                line.trim_start_matches("# ")
+            } else {
+                line
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let plain = load(EXAMPLE, "a").expect("the example is legal").config;
+    let shown = load(&shown, "b")
+        .unwrap_or_else(|report| panic!("{report}"))
+        .config;
+    assert_eq!(diff(&plain, &shown), []);
+}
+
+#[test]
+fn a_report_looks_like_a_compilers() {
+    let text = "[router]\nname = \"r\"\nasn = 65010\nid = \"10.0.0.1\"\n[fib]\ninstal = true\n";
+    let report = load(text, "sky.toml").expect_err("`instal` is not known");
+    let expected = "\
+error[key.unknown]: `instal` is not known in `fib`
+ --> sky.toml:6:1
+  |
+6 | instal = true
+  | ^^^^^^
+  |
+  = help: did you mean `install`? known here: `install`, `metric`, `table`";
+    assert_eq!(report.to_string(), expected);
+    assert!(report.render(Style::Coloured).contains("\u{1b}["));
+    assert!(!report.render(Style::Plain).contains('\u{1b}'));
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_never_shown() {
+    let head = "[router]\nname = \"r\"\nasn = 65010\nid = \"10.0.0.1\"\n[link.a]\n";
+    let lines = [
+        format!("wireguard = {{ private-key = \"{SECRET}\", listen = 1, oops = 1 }}"),
+        format!("wireguard = {{ private-key = {{ value = \"{SECRET}\" }}, listen = 1 }}"),
+        format!("wireguard = {{ private-key = {{ file = \"{SECRET}\", oops = 1 }}, listen = 1 }}"),
+        format!("wireguard = {{ privat-key = \"{SECRET}\", listen = \"{SECRET}\" }}"),
+        format!("wireguard = {{ peer = {{ preshared-key = \"{SECRET}\", public-key = 5 }} }}"),
+        format!("wireguard = {{ private-key = [\"{SECRET}\"] }}"),
+        format!("wireguard = {{ private-key = \"\"\"\n{SECRET}\"\"\", listen = 0, oops = 1 }}"),
+        format!("wireguard = {{ private-key = \"{SECRET}, listen = 1 }}"),
+        format!("wireguard = {{ private-key = {SECRET}, listen = 1 }}"),
+        format!("inside = {{ local = \"{SECRET}\", remote = \"{SECRET}\" }}"),
+        format!("group = \"{SECRET}\"\nsecret = \"{SECRET}\""),
+    ];
+    for line in lines {
+        let report = load(&format!("{head}{line}\n"), "t").expect_err(&line);
+        let shown = format!("{report}{:?}{}", report, report.render(Style::Coloured));
+        assert!(report.errors() > 0);
+        for window in SECRET.as_bytes().windows(12) {
+            let part = std::str::from_utf8(window).expect("Base64 is ASCII");
+            assert!(!shown.contains(part), "{line}\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn an_inline_secret_is_told_the_four_ways_that_there_are() {
+    let text = format!("[link.a]\nwireguard = {{ private-key = \"{SECRET}\" }}\n");
+    let report = load(&text, "t").expect_err("there is much wrong");
+    let finding = report
+        .findings()
+        .iter()
+        .find(|f| f.rule == "secret.inline")
+        .expect("refused");
+    assert_eq!((finding.line, finding.column), (2, 29));
+    for form in ["{ file =", "{ env =", "{ credential =", "{ command ="] {
+        assert!(finding.fix.contains(form), "{}", finding.fix);
+    }
+    assert!(
+        finding.text.contains("private-key = ***"),
+        "{}",
+        finding.text
+    );
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((x ^ (x >> 31)) % u64::try_from(limit.max(1)).expect("fits")).expect("fits")
+    }
+}
+
+/// The example without its comments, so that a change hits something.
+fn dense() -> Vec<u8> {
+    let lines = EXAMPLE.lines().map(|line| {
+        line.split_once('#')
+            .map_or(line, |(text, _)| text)
+            .trim_end()
+    });
+    lines
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+        .into_bytes()
+}
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    let at = random.below(bytes.len());
+    let alphabet = b"[]{}=\"'.,#\n\\-_09azAZ/: \t\xc3\xa4\x00\xff";
+    match random.below(5) {
+        0 => bytes[at] = alphabet[random.below(alphabet.len())],
+        1 => bytes.insert(at, alphabet[random.below(alphabet.len())]),
+        2 => drop(bytes.remove(at)),
+        3 => {
+            let end = (at + random.below(60)).min(bytes.len());
+            let piece = bytes[at..end].to_vec();
+            let to = random.below(bytes.len());
+            bytes.splice(to..to, piece);
+        }
+        _ => {
+            let end = (at + random.below(30)).min(bytes.len());
+            bytes.drain(at..end);
+        }
+    }
+}
+
+#[test]
+fn no_file_makes_the_reader_panic() {
+    let seed = 0x5eed_0001;
+    let mut random = Random(seed);
+    let example = dense();
+    let mut legal = 0;
+    for round in 0..100_000 {
+        let mut bytes = example.clone();
+        for _ in 0..=random.below(4) {
+            mutate(&mut bytes, &mut random);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let outcome = std::panic::catch_unwind(|| match load(&text, "t") {
+            Ok(_) => true,
+            Err(report) => {
+                assert!(report.errors() > 0, "refused without an error");
+                if round % 100 == 0 {
+                    assert!(!report.to_string().is_empty());
+                }
+                false
+            }
+        });
+        match outcome {
+            Ok(is_legal) => legal += usize::from(is_legal),
+            Err(_) => panic!("seed {seed:#x}, round {round}:\n{text}"),
+        }
+    }
+    assert!(
+        legal > 1000,
+        "the mutations are too wild to be worth much: {legal} legal files"
+    );
+}

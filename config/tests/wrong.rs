@@ -1,0 +1,672 @@
+//! Wrong files, each with everything that shall be said about it.
+
+use config::{Finding, Severity, load};
+
+/// What a file needs so that nothing is said about the rest of it. Six lines.
+const HEAD: &str = "\
+[router]
+name = \"r\"
+asn = 65010
+id = \"10.0.0.1\"
+[originate]
+prefixes = [\"10.10.0.0/16\"]
+";
+
+const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+
+/// A file after `HEAD`, and its findings: rule, line after `HEAD`, column, part of message or fix.
+type Case = (
+    &'static str,
+    &'static [(&'static str, usize, usize, &'static str)],
+);
+
+fn findings(text: &str) -> Vec<Finding> {
+    match load(text, "t.toml") {
+        Ok(loaded) => loaded.warnings.findings().to_vec(),
+        Err(report) => report.findings().to_vec(),
+    }
+}
+
+fn assert_cases(cases: &[Case]) {
+    for (body, expected) in cases {
+        let body = body.replace("KEY", KEY);
+        let found = findings(&format!("{HEAD}{body}"));
+        let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), expected.len(), "in\n{body}\nfound {shown:#?}");
+        for (finding, (rule, line, column, part)) in found.iter().zip(*expected) {
+            assert_eq!(finding.rule, *rule, "in\n{body}\nfound {shown:#?}");
+            let place = (finding.line.saturating_sub(6), finding.column);
+            assert_eq!(place, (*line, *column), "in\n{body}\nfound {shown:#?}");
+            let said = format!("{} {}", finding.message, finding.fix);
+            assert!(said.contains(part), "in\n{body}\n{said:?} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_and_sections_that_are_not_known_are_named_with_the_nearest() {
+    assert_cases(&[
+        (
+            "[fib]\ninstal = true\n",
+            &[("key.unknown", 2, 1, "did you mean `install`?")],
+        ),
+        (
+            "[lnk.a]\n",
+            &[("key.unknown", 1, 2, "there is no section `lnk`")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { id = 5 }\ninterface = \"eth1\"\n",
+            &[(
+                "key.unknown",
+                3,
+                1,
+                "known here: `bgp`, `group`, `inside`, `interface`, `priority`, `probe`, `wireguard`",
+            )],
+        ),
+        (
+            "[group.g]\npolicy = \"latency\"\n",
+            &[
+                ("group.unused", 1, 8, "no link is in group `g`"),
+                ("value.unknown", 2, 10, "known: \"priority\""),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn values_of_the_wrong_kind_say_what_they_are_and_what_they_should_be() {
+    assert_cases(&[
+        (
+            "[fib]\ninstall = \"yes\"\n",
+            &[("value.type", 2, 11, "a string, not true or false")],
+        ),
+        ("[fib]\ntable = 255\n", &[("fib.table", 2, 9, "use 254")]),
+        (
+            "[fib]\ntable = 4294967296\n",
+            &[("value.range", 2, 9, "1 to 4294967295")],
+        ),
+        (
+            "[fib]\nmetric = 99999999999999999999999\n",
+            &[("value.range", 2, 10, "1 to 4294967295")],
+        ),
+        ("fib = 5\n", &[("key.unknown", 1, 1, "originate")]),
+        (
+            "[metrics]\nlisten = \"0.0.0.0:9179\"\n",
+            &[("metrics.public", 2, 10, "127.0.0.1:9179")],
+        ),
+        (
+            "[metrics]\nlisten = \"nine\"\n",
+            &[("value.socket", 2, 10, "or \"off\"")],
+        ),
+        (
+            "[api]\nsocket = \"s.sock\"\n",
+            &[("value.path", 2, 10, "absolute")],
+        ),
+        (
+            "[log]\nlevel = \"verbose\"\n",
+            &[("log.level", 2, 9, "info,bgp=debug")],
+        ),
+        (
+            "[log]\nlevel = \"info,bgp=loud\"\nformat = \"jsn\"\n",
+            &[
+                ("log.level", 2, 9, "bgp=loud"),
+                ("value.unknown", 3, 10, "did you mean \"json\"?"),
+            ],
+        ),
+        (
+            "[filter.f]\naction = \"accept\"\n",
+            &[
+                ("value.type", 1, 9, "[[filter.f]]"),
+                ("filter.unused", 1, 9, "no peer uses"),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn durations_and_percentages_need_their_units() {
+    let link = "[link.a]\ninterface = \"eth1\"\ngroup = \"g\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
+    let cases: [(&str, &[(&str, usize, usize, &str)]); 9] = [
+        (
+            "probe.interval = 100\n",
+            &[("value.type", 5, 18, "100 of what?")],
+        ),
+        (
+            "probe.interval = \"1x\"\n",
+            &[("value.duration", 5, 18, "not a duration")],
+        ),
+        (
+            "probe.interval = \"1ms\"\n",
+            &[("value.range", 5, 18, "from 10ms to 1m")],
+        ),
+        (
+            "probe.interval = \"2s\"\n",
+            &[("probe.window", 5, 1, "at least 20s")],
+        ),
+        (
+            "probe.interval = \"10ms\"\nprobe.window = \"1h\"\n",
+            &[("probe.window", 6, 16, "360000 probes")],
+        ),
+        (
+            "probe.timeout = \"11s\"\n",
+            &[("probe.timeout", 5, 17, "at most 10s")],
+        ),
+        (
+            "[group.g]\nslo = { loss = 0.5 }\n",
+            &[("value.type", 6, 16, "\"0.5%\"")],
+        ),
+        (
+            "[group.g]\nslo = { rtt = \"1s\", loss = \"101%\" }\n",
+            &[
+                ("slo.rtt", 6, 15, "never exceed 1s"),
+                ("value.percent", 6, 28, "0% to 100%"),
+            ],
+        ),
+        (
+            "[group.g]\nhold-down = \"1s5m\"\n",
+            &[("value.duration", 6, 13, "1s5m")],
+        ),
+    ];
+    for (body, expected) in cases {
+        let found = findings(&format!("{HEAD}{link}{body}"));
+        let places: Vec<_> = found
+            .iter()
+            .map(|f| (f.rule, f.line - 6, f.column))
+            .collect();
+        let wanted: Vec<_> = expected
+            .iter()
+            .map(|(rule, line, column, _)| (*rule, *line, *column))
+            .collect();
+        assert_eq!(places, wanted, "in\n{body}\nfound {found:#?}");
+        for (finding, (.., part)) in found.iter().zip(expected) {
+            let said = format!("{} {}", finding.message, finding.fix);
+            assert!(said.contains(part), "{said:?} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn both_ends_of_a_link_are_different_hosts_of_one_network() {
+    let cases = [
+        (
+            "10.0.0.1/30",
+            "10.0.0.6",
+            "inside.remote",
+            "10.0.0.6 is not in 10.0.0.0/30",
+        ),
+        (
+            "10.0.0.1/30",
+            "10.0.0.1",
+            "inside.remote",
+            "the other end of 10.0.0.1/30 is \"10.0.0.2\"",
+        ),
+        (
+            "10.0.0.1/30",
+            "10.0.0.0",
+            "inside.remote",
+            "network address",
+        ),
+        (
+            "10.0.0.1/30",
+            "10.0.0.3",
+            "inside.remote",
+            "broadcast address",
+        ),
+        (
+            "10.0.0.3/30",
+            "10.0.0.1",
+            "inside.local",
+            "broadcast address",
+        ),
+        (
+            "10.0.0.0/31",
+            "10.0.0.2",
+            "inside.remote",
+            "is \"10.0.0.1\"",
+        ),
+        (
+            "10.0.0.1/32",
+            "10.0.0.2",
+            "inside.remote",
+            "use a network of two, a /31",
+        ),
+        (
+            "10.0.0.1/30",
+            "fe80::1",
+            "inside.remote",
+            "not of one family",
+        ),
+        (
+            "2001:db8::/127",
+            "2001:db8::2",
+            "inside.remote",
+            "is \"2001:db8::1\"",
+        ),
+        ("10.0.0.1", "10.0.0.2", "value.prefix", "10.0.0.1/30"),
+        (
+            "10.0.0.1/30",
+            "10.0.0.2/30",
+            "value.address",
+            "without the prefix length",
+        ),
+        ("10.0.0.1/30", "0.0.0.0", "value.address", "one host"),
+    ];
+    for (local, remote, rule, part) in cases {
+        let text = format!(
+            "{HEAD}[link.a]\ninterface = \"eth1\"\ninside = {{ local = \"{local}\", remote = \"{remote}\" }}\n"
+        );
+        let found = findings(&text);
+        assert_eq!(found.len(), 1, "{local} {remote}: {found:#?}");
+        let said = format!("{} {}", found[0].message, found[0].fix);
+        assert_eq!(found[0].rule, rule, "{local} {remote}: {said}");
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn the_ends_of_a_slash_31_and_127_are_all_usable() {
+    for (local, remote) in [
+        ("10.0.0.0/31", "10.0.0.1"),
+        ("10.0.0.1/31", "10.0.0.0"),
+        ("2001:db8::/127", "2001:db8::1"),
+    ] {
+        let text = format!(
+            "{HEAD}[link.a]\ninterface = \"eth1\"\ninside = {{ local = \"{local}\", remote = \"{remote}\" }}\n"
+        );
+        assert_eq!(findings(&text), []);
+    }
+}
+
+#[test]
+fn links_share_neither_networks_nor_interfaces_nor_ports() {
+    let wireguard = |name: &str, net: u8, port: u16| {
+        format!(
+            "[link.{name}]\ninside = {{ local = \"10.0.{net}.1/30\", remote = \"10.0.{net}.2\" }}\n\
+             wireguard = {{ private-key = {{ env = \"K\" }}, listen = {port}, peer = {{ public-key = \"{KEY}\" }} }}\n"
+        )
+    };
+    let text = format!(
+        "{HEAD}{}{}{}",
+        wireguard("azure-west-1", 1, 51820),
+        wireguard("azure-west-12", 2, 51820),
+        wireguard("azure-west-13", 2, 51821),
+    );
+    let rules: Vec<_> = findings(&text)
+        .iter()
+        .map(|f| (f.rule, f.line - 6, f.column))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            ("interface.taken", 4, 7),
+            ("listen.taken", 6, 53),
+            ("interface.taken", 7, 7),
+            ("cidr.overlap", 8, 20),
+        ]
+    );
+}
+
+#[test]
+fn a_link_is_carried_by_exactly_one_thing() {
+    assert_cases(&[
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n",
+            &[("link.carrier", 1, 7, "nothing carries this link")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\ninterface = \"eth1\"\n\
+             wireguard = { private-key = { env = \"K\" }, listen = 1, peer = { public-key = \"KEY\" } }\n",
+            &[("link.carrier", 3, 1, "carried twice")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\ninterface = \"a-very-long-name\"\n",
+            &[("interface.name", 3, 13, "at most 15 bytes, this one 16")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\ninterface = \"eth/1\"\n",
+            &[("interface.name", 3, 13, "'/'")],
+        ),
+        (
+            "[link.A_b]\ninterface = \"eth1\"\n",
+            &[
+                ("key.missing", 1, 7, "inside = {"),
+                ("name.invalid", 1, 7, "a-z, 0-9 and -"),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn wireguard_says_what_is_wrong_with_keys_ports_and_endpoints() {
+    let cases = [
+        ("listen = 0", "", "value.range", "1 to 65535"),
+        ("listen = 1, mtu = 1279", "", "value.range", "1280 to 9000"),
+        (
+            "listen = 1, backend = \"user\"",
+            "",
+            "value.unknown",
+            "\"auto\", \"kernel\", \"userspace\"",
+        ),
+        (
+            "listen = 1",
+            "endpoint = \"nva.example.net\"",
+            "value.endpoint",
+            "nva.example.net:51820",
+        ),
+        (
+            "listen = 1",
+            "endpoint = \"2001:db8::1\"",
+            "value.endpoint",
+            "[2001:db8::1]:51820",
+        ),
+        (
+            "listen = 1",
+            "endpoint = \"192.0.2.256:1\"",
+            "value.endpoint",
+            "not a host and a port",
+        ),
+        (
+            "listen = 1",
+            "endpoint = \"a:0\"",
+            "value.endpoint",
+            "not a host and a port",
+        ),
+        (
+            "listen = 1",
+            "keepalive = \"1500ms\"",
+            "value.duration",
+            "whole seconds",
+        ),
+    ];
+    for (options, peer, rule, part) in cases {
+        let text = format!(
+            "{HEAD}[link.a]\ninside = {{ local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }}\n[link.a.wireguard]\n\
+             private-key = {{ file = \"k\" }}\n{}\n[link.a.wireguard.peer]\npublic-key = \"{KEY}\"\n{peer}\n",
+            options.replace(", ", "\n")
+        );
+        let found = findings(&text);
+        assert_eq!(found.len(), 1, "{options} {peer}: {found:#?}");
+        let said = format!("{} {}", found[0].message, found[0].fix);
+        assert_eq!(found[0].rule, rule, "{said}");
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn public_keys_have_32_bytes_of_base64() {
+    let cases = [
+        (KEY.replace('=', ""), "43 characters, not 44"),
+        (KEY.replace('5', "!"), "no '!'"),
+        ("AAAA".to_owned(), "32 bytes, this one 3"),
+    ];
+    for (key, part) in cases {
+        let text = format!(
+            "{HEAD}[link.a]\ninside = {{ local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }}\n\
+             wireguard = {{ private-key = {{ file = \"k\" }}, listen = 1, peer = {{ public-key = \"{key}\" }} }}\n"
+        );
+        let found = findings(&text);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0].rule, "wireguard.key");
+        assert!(found[0].message.contains(part), "{}", found[0].message);
+    }
+}
+
+#[test]
+fn peers_need_real_as_numbers_addresses_and_filters() {
+    let filter = "[[filter.f]]\nprefix = [\"10.10.0.0/16\"]\naction = \"accept\"\n";
+    let peer = |extra: &str| {
+        format!(
+            "{filter}[peer.p]\naddress = \"192.0.2.1\"\nasn = 64512\nimport = \"f\"\nexport = \"f\"\n{extra}"
+        )
+    };
+    let one = |text: String| {
+        let found = findings(&format!("{HEAD}{text}"));
+        assert_eq!(found.len(), 1, "in\n{text}\nfound {found:#?}");
+        (
+            found[0].rule,
+            found[0].line - 6,
+            found[0].column,
+            found[0].severity,
+        )
+    };
+    for asn in ["0", "23456", "65535", "4294967295"] {
+        let text = peer("").replace("64512", asn);
+        assert_eq!(one(text), ("asn.reserved", 6, 7, Severity::Error));
+    }
+    for asn in ["64496", "64511", "65536", "65551"] {
+        let text = peer("").replace("64512", asn);
+        assert_eq!(one(text), ("asn.reserved", 6, 7, Severity::Warning));
+    }
+    assert_eq!(
+        one(peer("hold-time = \"2s\"\n")),
+        ("timer.hold", 9, 13, Severity::Error)
+    );
+    assert_eq!(
+        one(peer("hold-time = \"0s\"\n")),
+        ("timer.hold", 9, 13, Severity::Warning)
+    );
+    assert_eq!(
+        one(peer("local-address = \"::1\"\n")),
+        ("peer.address", 9, 17, Severity::Error)
+    );
+    assert_eq!(
+        one(peer("link = \"nope\"\n")),
+        ("link.unknown", 9, 8, Severity::Error)
+    );
+    assert_eq!(
+        one(peer("port = 0\n")),
+        ("value.range", 9, 8, Severity::Error)
+    );
+    assert_eq!(
+        one(peer("").replace("import = \"f\"\n", "")),
+        ("filter.missing", 4, 7, Severity::Warning)
+    );
+    assert_eq!(
+        one(peer("").replace("import = \"f\"", "import = \"ff\"")),
+        ("filter.unknown", 7, 10, Severity::Error)
+    );
+    let second = "[peer.q]\naddress = \"192.0.2.1\"\nasn = 64513\nimport = \"f\"\nexport = \"f\"\n";
+    assert_eq!(
+        one(peer(second)),
+        ("peer.duplicate", 10, 11, Severity::Error)
+    );
+}
+
+#[test]
+fn a_peer_may_not_have_the_name_of_a_link_that_is_a_peer_itself() {
+    assert_cases(&[(
+        "[link.a]\ninterface = \"eth1\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+         bgp = { asn = 64512, import = \"f\", export = \"f\" }\n\
+         [peer.a]\naddress = \"192.0.2.1\"\nasn = 64512\nimport = \"f\"\nexport = \"f\"\n\
+         [[filter.f]]\nprefix = [\"10.10.0.0/16\"]\naction = \"accept\"\n",
+        &[("peer.name", 5, 7, "link `a` has `bgp`")],
+    )]);
+}
+
+#[test]
+fn filters_have_legal_prefixes_lengths_and_communities() {
+    let cases = [
+        (
+            "prefix = [\"10.1.2.3/16\"]",
+            "prefix.host-bits",
+            11,
+            "write \"10.1.0.0/16\"",
+        ),
+        (
+            "prefix = [\"10.1.2.3/16 le 24\"]",
+            "prefix.host-bits",
+            11,
+            "write \"10.1.0.0/16 le 24\"",
+        ),
+        (
+            "prefix = [\"10.1.0.0/16 le 8\"]",
+            "prefix.length",
+            11,
+            "from 16 to 32",
+        ),
+        (
+            "prefix = [\"10.1.0.0/16 ge 24 le 20\"]",
+            "prefix.length",
+            11,
+            "`ge` before `le`",
+        ),
+        (
+            "prefix = [\"10.1.0.0/16 lt 24\"]",
+            "prefix.length",
+            11,
+            "ge 20 le 24",
+        ),
+        ("prefix = [\"10.1.0.0\"]", "value.prefix", 11, "10.1.0.0/32"),
+        (
+            "prefix = \"10.1.0.0/16\"",
+            "value.type",
+            10,
+            "a string, not a list",
+        ),
+        ("prefix = []", "filter.empty", 1, "matches everything"),
+        (
+            "community = [\"65536:1\"]",
+            "value.community",
+            14,
+            "0 to 65535",
+        ),
+        (
+            "large-community = [\"1:2\"]",
+            "value.community",
+            20,
+            "65010:1:2",
+        ),
+        (
+            "as-path-contains = [\"64512\"]",
+            "value.type",
+            21,
+            "without quotes",
+        ),
+        ("set = { prepend = 17 }", "value.range", 19, "0 to 16"),
+        ("set = { weight = 1 }", "key.unknown", 9, "local-pref"),
+    ];
+    for (rule, name, column, part) in cases {
+        let text = format!(
+            "{HEAD}[peer.p]\naddress = \"192.0.2.1\"\nasn = 65010\nimport = \"f\"\nexport = \"f\"\n\
+             [[filter.f]]\naction = \"accept\"\n{rule}\n"
+        );
+        let found = findings(&text);
+        assert_eq!(found.len(), 1, "{rule}: {found:#?}");
+        let said = format!("{} {}", found[0].message, found[0].fix);
+        assert_eq!((found[0].rule, found[0].column), (name, column), "{said}");
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn export_filters_that_let_too_much_out_are_warned_of() {
+    let with = |asn: u32, rule: &str| {
+        let text = format!(
+            "{HEAD}[peer.p]\naddress = \"192.0.2.1\"\nasn = {asn}\nimport = \"f\"\nexport = \"f\"\n\
+             [[filter.f]]\naction = \"accept\"\n{rule}\n"
+        );
+        findings(&text).iter().map(|f| f.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(with(64512, ""), ["leak.transit"]);
+    assert_eq!(
+        with(64512, "prefix = [\"0.0.0.0/0 le 32\"]"),
+        ["leak.transit"]
+    );
+    assert_eq!(
+        with(64512, "prefix = [\"0.0.0.0/0\"]"),
+        ["leak.default-route"]
+    );
+    assert_eq!(with(64512, "community = [\"65010:1\"]"), [""; 0]);
+    assert_eq!(
+        with(65010, ""),
+        [""; 0],
+        "an iBGP peer is to know everything"
+    );
+}
+
+#[test]
+fn originated_prefixes_have_no_host_bits_and_do_not_overlap() {
+    let load_prefixes = |prefixes: &str| {
+        let text = HEAD.replace("[\"10.10.0.0/16\"]", prefixes);
+        findings(&text)
+            .iter()
+            .map(|f| (f.rule, f.line, f.column, f.fix.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        load_prefixes("[\"10.10.0.1/16\"]"),
+        [(
+            "prefix.host-bits",
+            6,
+            13,
+            "write \"10.10.0.0/16\"".to_owned()
+        )]
+    );
+    let overlap = load_prefixes("[\"10.10.0.0/16\", \"10.10.5.0/24\"]");
+    assert_eq!(
+        overlap.iter().map(|f| (f.0, f.1, f.2)).collect::<Vec<_>>(),
+        [("originate.overlap", 6, 29)]
+    );
+}
+
+#[test]
+fn an_empty_file_lacks_its_router() {
+    let found = findings("");
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].rule, found[0].line, found[0].column),
+        ("key.missing", 1, 1)
+    );
+}
+
+#[test]
+fn a_syntax_error_does_not_hide_what_is_wrong_elsewhere() {
+    assert_cases(&[(
+        "[fib]\ntable = = 5\ninstal = true\n[log]\nlevel = \"verbose\"\n",
+        &[
+            ("toml.syntax", 2, 9, ""),
+            ("key.unknown", 3, 1, "did you mean `install`?"),
+            ("log.level", 5, 9, ""),
+        ],
+    )]);
+}
+
+#[test]
+fn ten_different_mistakes_are_ten_findings() {
+    let text = "\
+[router]
+name = \"r\"
+asn = 23456
+id = \"0.0.0.0\"
+lissten = []
+[originate]
+prefixes = [\"10.10.0.1/16\", 7]
+[link.a]
+inside = { local = \"10.0.0.1/30\", remote = \"10.0.0.9\" }
+interface = \"eth1\"
+bgp = { asn = 64512, import = \"from-as\", export = \"from-aws\" }
+probe = { interval = 100 }
+[[filter.from-aws]]
+prefix = [\"10.1.0.0/16 le 40\"]
+action = \"acept\"
+[fib]
+table = 255
+";
+    let rules: Vec<_> = findings(text).iter().map(|f| (f.rule, f.line)).collect();
+    assert_eq!(
+        rules,
+        [
+            ("asn.reserved", 3),
+            ("router.id", 4),
+            ("key.unknown", 5),
+            ("prefix.host-bits", 7),
+            ("value.type", 7),
+            ("inside.remote", 9),
+            ("filter.unknown", 11),
+            ("value.type", 12),
+            ("prefix.length", 14),
+            ("value.unknown", 15),
+            ("fib.table", 17),
+        ]
+    );
+}

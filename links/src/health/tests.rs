@@ -1,0 +1,298 @@
+use super::*;
+
+#[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn measured(rtt: u64, lost: usize) -> Quality {
+    Quality {
+        via: None,
+        rtt_last: Some(ms(rtt)),
+        rtt_median: Some(ms(rtt)),
+        rtt_p95: Some(ms(rtt)),
+        jitter: Some(ms(0)),
+        loss_ratio: lost as f64 / 100.0,
+        lost,
+        known: 100,
+        sent: 100,
+        received: 100 - lost as u64,
+        window: ms(10_000),
+    }
+}
+
+/// A health with its clock; each answer or loss takes 100 ms.
+struct Bench {
+    health: Health,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(config: HealthConfig) -> Self {
+        let now = start();
+        Self {
+            health: Health::new(config, now),
+            now,
+        }
+    }
+
+    fn up(config: HealthConfig) -> Self {
+        let mut bench = Self::new(config);
+        bench.answers(5);
+        assert_eq!(bench.health.poll_output().unwrap().state, State::Up);
+        bench
+    }
+
+    fn give(&mut self, input: HealthInput<'_>) -> Option<HealthChange> {
+        self.health.handle(input, self.now);
+        self.health.poll_output()
+    }
+
+    fn answers(&mut self, count: u32) {
+        for _ in 0..count {
+            self.now += ms(100);
+            self.health.handle(HealthInput::Answered, self.now);
+        }
+    }
+
+    fn losses(&mut self, count: u32) {
+        for _ in 0..count {
+            self.now += ms(100);
+            self.health.handle(HealthInput::Lost, self.now);
+        }
+    }
+
+    /// Goes down, then answers until up; how long that took.
+    fn flap(&mut self) -> Duration {
+        self.losses(3);
+        assert_eq!(self.health.state(), State::Down);
+        let down_at = self.now;
+        while self.health.state() == State::Down {
+            self.answers(1);
+        }
+        self.now - down_at
+    }
+}
+
+#[test]
+fn starts_down_and_not_measured() {
+    let mut bench = Bench::new(HealthConfig::default());
+    assert_eq!(
+        (bench.health.state(), bench.health.reason()),
+        (State::Down, Reason::NotMeasured)
+    );
+    assert_eq!(bench.health.poll_output(), None);
+    bench.losses(10);
+    assert_eq!(
+        bench.health.poll_output(),
+        None,
+        "what was never up does not go down"
+    );
+}
+
+#[test]
+fn comes_up_after_enough_answers_in_a_row_and_not_before() {
+    let mut bench = Bench::new(HealthConfig::default());
+    bench.answers(4);
+    bench.losses(1);
+    bench.answers(4);
+    assert_eq!(bench.health.poll_output(), None);
+    bench.answers(1);
+    let change = bench.health.poll_output().unwrap();
+    assert_eq!(
+        change,
+        HealthChange {
+            state: State::Up,
+            reason: Reason::Answers
+        }
+    );
+    assert_eq!(bench.health.since(), bench.now);
+}
+
+#[test]
+fn goes_down_after_enough_losses_in_a_row_and_not_before() {
+    let mut bench = Bench::up(HealthConfig::default());
+    bench.losses(2);
+    bench.answers(1);
+    bench.losses(2);
+    assert_eq!(bench.health.poll_output(), None);
+    bench.losses(1);
+    let change = bench.health.poll_output().unwrap();
+    assert_eq!(
+        change,
+        HealthChange {
+            state: State::Down,
+            reason: Reason::Unanswered(3)
+        }
+    );
+    bench.answers(5);
+    assert_eq!(
+        bench.health.poll_output().unwrap().reason,
+        Reason::AnswersAgain
+    );
+}
+
+#[test]
+fn interface_down_counts_at_once_and_answers_do_not_until_it_is_up() {
+    let mut bench = Bench::up(HealthConfig::default());
+    let change = bench.give(HealthInput::InterfaceDown).unwrap();
+    assert_eq!(
+        change,
+        HealthChange {
+            state: State::Down,
+            reason: Reason::InterfaceDown
+        }
+    );
+    bench.answers(20);
+    assert_eq!(bench.health.state(), State::Down);
+    assert_eq!(
+        bench.give(HealthInput::InterfaceUp),
+        None,
+        "it has to answer first"
+    );
+    assert_eq!(bench.health.reason(), Reason::NotMeasured);
+    bench.answers(5);
+    assert_eq!(bench.health.state(), State::Up);
+}
+
+#[test]
+fn link_without_probe_follows_its_interface_alone() {
+    let config = HealthConfig {
+        measurement: Measurement::Interface,
+        ..HealthConfig::default()
+    };
+    let mut bench = Bench::new(config);
+    bench.answers(10);
+    assert_eq!(bench.health.state(), State::Down);
+    assert_eq!(
+        bench.give(HealthInput::InterfaceUp).unwrap().reason,
+        Reason::InterfaceUp
+    );
+    bench.losses(10);
+    assert_eq!(bench.health.state(), State::Up);
+    assert_eq!(
+        bench.give(HealthInput::InterfaceDown).unwrap().state,
+        State::Down
+    );
+    assert_eq!(
+        bench.give(HealthInput::InterfaceUp).unwrap().state,
+        State::Up
+    );
+}
+
+#[test]
+fn hold_down_doubles_with_flapping_and_is_bounded() {
+    let mut bench = Bench::up(HealthConfig::default());
+    let outages: Vec<_> = (0..10).map(|_| bench.flap()).collect();
+    assert_eq!(outages[0], ms(500), "the first fall is forgiven");
+    for (fall, outage) in (0..).zip(&outages[1..]) {
+        assert_eq!(
+            *outage,
+            (ms(1000) * (1 << fall)).min(ms(60_000)),
+            "{outages:?}"
+        );
+    }
+}
+
+#[test]
+fn hold_down_decays_in_quiet_times() {
+    let mut bench = Bench::up(HealthConfig::default());
+    for _ in 0..4 {
+        bench.flap();
+    }
+    bench.now += Duration::from_secs(600);
+    assert_eq!(bench.flap(), ms(500));
+}
+
+#[test]
+fn hold_down_ends_by_its_own_deadline() {
+    let mut bench = Bench::up(HealthConfig::default());
+    bench.flap();
+    bench.losses(3);
+    let down_at = bench.now;
+    assert_eq!(
+        bench.health.poll_timeout(),
+        None,
+        "nothing to wait for without answers"
+    );
+    bench.answers(5);
+    assert_eq!(bench.health.poll_timeout(), Some(down_at + ms(1000)));
+    bench.now = down_at + ms(1000);
+    bench.health.poll_output();
+    assert_eq!(bench.give(HealthInput::Timeout).unwrap().state, State::Up);
+    assert_eq!(bench.health.poll_timeout(), None);
+}
+
+#[test]
+fn degraded_is_left_only_well_below_the_limit_for_a_while() {
+    let config = HealthConfig {
+        degraded_rtt: Some(ms(40)),
+        ..HealthConfig::default()
+    };
+    let mut bench = Bench::up(config);
+    assert_eq!(
+        bench.give(HealthInput::Quality(&measured(40, 0))),
+        None,
+        "at the limit is within"
+    );
+    let change = bench.give(HealthInput::Quality(&measured(55, 0))).unwrap();
+    assert_eq!(change.state, State::Degraded);
+    assert_eq!(change.reason.to_string(), "RTT 55.0 ms over 40.0 ms");
+    for rtt in [35, 31, 33, 31] {
+        bench.now += ms(3000);
+        assert_eq!(
+            bench.give(HealthInput::Quality(&measured(rtt, 0))),
+            None,
+            "{rtt} ms"
+        );
+    }
+    assert_eq!(bench.health.poll_timeout(), Some(bench.now + ms(5000)));
+    bench.now += ms(5000);
+    let change = bench.give(HealthInput::Timeout).unwrap();
+    assert_eq!(
+        change,
+        HealthChange {
+            state: State::Up,
+            reason: Reason::WithinLimits
+        }
+    );
+}
+
+#[test]
+fn loss_over_the_limit_degrades_but_a_single_lost_probe_does_not() {
+    let config = HealthConfig {
+        degraded_loss: Some(0.005),
+        ..HealthConfig::default()
+    };
+    let mut bench = Bench::up(config);
+    assert_eq!(bench.give(HealthInput::Quality(&measured(5, 1))), None);
+    let change = bench.give(HealthInput::Quality(&measured(5, 4))).unwrap();
+    assert_eq!(change.reason.to_string(), "loss 4.0 % over 0.5 %");
+}
+
+#[test]
+fn link_that_was_bad_before_it_fell_comes_back_degraded() {
+    let config = HealthConfig {
+        degraded_rtt: Some(ms(40)),
+        ..HealthConfig::default()
+    };
+    let mut bench = Bench::up(config);
+    bench.give(HealthInput::Quality(&measured(55, 0)));
+    bench.flap();
+    assert_eq!(bench.health.state(), State::Degraded);
+}
+
+#[test]
+fn reasons_read_as_sentences() {
+    assert_eq!(
+        Reason::Unanswered(3).to_string(),
+        "3 probes in a row unanswered"
+    );
+    assert_eq!(Reason::InterfaceDown.to_string(), "interface down");
+    assert_eq!(Reason::NotMeasured.to_string(), "not yet measured");
+    assert_eq!(Reason::AnswersAgain.to_string(), "answers again");
+}

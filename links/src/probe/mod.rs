@@ -1,0 +1,576 @@
+//! Measures one link: when to send, which answer belongs to what, what is lost.
+//!
+//! # Rounds
+//!
+//! Once per interval a round is sent: a STAMP packet, an ICMP echo request, or both. The round is
+//! answered if either is. With [`Method::Auto`] both are sent until STAMP answers, STAMP alone while
+//! it answers, and both again from the first STAMP round that stays unanswered, because a far end
+//! that has lost its reflector is not a dead far end.
+//!
+//! # Two deadlines
+//!
+//! Waiting for `timeout` (1 s) before believing in a loss would take ten intervals. So a round has
+//! two deadlines:
+//!
+//! - *overdue*: p95 of the recent RTT, plus the larger of half of it and four times the jitter, plus
+//!   20 ms; never more than `timeout`. Then [`Output::Lost`] is given. An answer that comes after
+//!   all still gives [`Output::Answered`], and is no loss in the statistics.
+//! - *lost*: `timeout`. Only here it counts as lost in [`Quality`]; an answer after it changes
+//!   nothing.
+//!
+//! With an interval of 100 ms, an RTT of 5 ms and three losses in a row for "down", a silent cut is
+//! known after at most 3 x 100 ms, 10 ms of send jitter and 28 ms; with an RTT of 300 ms within 1.4 s,
+//! answers under way and the doubt about the reflector included, and never by mistake while the RTT is
+//! stable.
+//!
+//! The price: an RTT that jumps from 5 ms to more than 200 ms at once looks like a cut until the first
+//! slow answer is there.
+//!
+//! # When we slept ourselves
+//!
+//! If a deadline is found to have passed long ago, it was this process that did not run, and the
+//! answers may be waiting in the socket. Such rounds get a little more time, once. Missed send times
+//! are not made up for.
+
+mod window;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::icmp::{self, Echo};
+use crate::random::Random;
+use crate::stamp::{self, NtpTime};
+use window::{Summary, Window};
+
+/// Added to the expected RTT before an answer is overdue: scheduling on both ends.
+const MARGIN: Duration = Duration::from_millis(20);
+/// A deadline found this late means that we slept.
+const OVERSLEPT: Duration = Duration::from_millis(20);
+/// What a round gets when we slept: time to read the socket.
+const REPRIEVE: Duration = Duration::from_millis(10);
+/// The shortest interval that is obeyed.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+/// The longest interval and timeout that are obeyed.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// The most rounds that are awaited at once; the oldest counts as lost beyond it.
+const MAX_OUTSTANDING: usize = 4096;
+/// After this many rounds that only ICMP answered, STAMP is tried in every tenth only.
+const STAMP_PATIENCE: u32 = 50;
+/// See [`STAMP_PATIENCE`].
+const STAMP_RETRY: u32 = 10;
+
+/// What a probe is told once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProbeConfig {
+    /// What is sent.
+    pub method: Method,
+    /// Between two rounds; 1 ms to 1 h.
+    pub interval: Duration,
+    /// An answer that takes longer is a loss; at most 1 h.
+    pub timeout: Duration,
+    /// Over which quality is computed; at most 8192 rounds.
+    pub window: Duration,
+    /// Of the link's inside addresses.
+    pub family: AddressFamily,
+    /// ICMP identifier and STAMP session identifier; unique among the probes of this host.
+    pub identifier: u16,
+}
+
+/// How a link is probed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// STAMP if the far end answers it, ICMP echo otherwise.
+    Auto,
+    /// STAMP only.
+    Stamp,
+    /// ICMP echo only.
+    Icmp,
+}
+
+/// Address family of a link's inside addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddressFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// The socket that something comes from or goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Via {
+    /// UDP, connected to the far end's port 862.
+    Stamp,
+    /// Raw ICMP or ICMPv6.
+    Icmp,
+}
+
+/// The only way in.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A datagram, from any sender: what does not belong to an outstanding round is ignored.
+    Received {
+        /// The socket it came from.
+        via: Via,
+        /// As that socket gave it: ICMP over IPv4 with the IP header in front.
+        bytes: &'a [u8],
+    },
+    /// The socket says that nobody listens there (ECONNREFUSED).
+    Refused(Via),
+    /// A deadline may have passed.
+    Timeout,
+}
+
+/// What the probe has found, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// A round was answered, maybe after it was given as lost.
+    Answered {
+        /// Without the time that a STAMP reflector held the packet.
+        rtt: Duration,
+        /// What answered.
+        via: Via,
+    },
+    /// A round's answer is overdue.
+    Lost,
+}
+
+/// A datagram to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Through this socket.
+    pub via: Via,
+    /// The UDP payload, or the ICMP message.
+    pub bytes: [u8; stamp::LEN],
+}
+
+const _: () = assert!(icmp::LEN == stamp::LEN);
+
+/// How good a link is, over [`ProbeConfig::window`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Quality {
+    /// What answered last; `None` before the first answer.
+    pub via: Option<Via>,
+    /// The latest in the window.
+    pub rtt_last: Option<Duration>,
+    /// Half of the answers took no longer.
+    pub rtt_median: Option<Duration>,
+    /// 95 % of the answers took no longer.
+    pub rtt_p95: Option<Duration>,
+    /// Mean difference between consecutive RTTs (RFC 3550 §6.4.1).
+    pub jitter: Option<Duration>,
+    /// Lost by known, 0 to 1; 0 when nothing is known.
+    pub loss_ratio: f64,
+    /// Rounds in the window that were not answered in time.
+    pub lost: usize,
+    /// Rounds in the window whose fate is known.
+    pub known: usize,
+    /// Rounds sent since the start.
+    pub sent: u64,
+    /// Rounds answered since the start.
+    pub received: u64,
+    /// What "window" is above.
+    pub window: Duration,
+}
+
+/// One round that may still be answered.
+#[derive(Clone, Debug)]
+struct Round {
+    sequence: u32,
+    sent_at: Instant,
+    /// `None`: not sent through it.
+    stamp: Option<NtpTime>,
+    /// `None`: not sent through it.
+    icmp_nonce: Option<u64>,
+    overdue_at: Instant,
+    lost_at: Instant,
+    fate: Fate,
+    reprieved: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Awaited,
+    /// Given as [`Output::Lost`].
+    Overdue,
+    Answered,
+    /// The far end refused STAMP: alive, but nothing was measured.
+    Void,
+}
+
+impl Round {
+    fn is_open(&self) -> bool {
+        matches!(self.fate, Fate::Awaited | Fate::Overdue)
+    }
+
+    fn deadline(&self) -> Instant {
+        match self.fate {
+            Fate::Awaited => self.overdue_at.min(self.lost_at),
+            Fate::Overdue | Fate::Answered | Fate::Void => self.lost_at,
+        }
+    }
+}
+
+/// What [`Method::Auto`] believes about the far end's reflector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reflector {
+    Answers,
+    /// Rounds with STAMP that ICMP alone has answered, in a row.
+    Unknown {
+        unanswered: u32,
+    },
+}
+
+/// The measurement of one link.
+///
+/// The driver, whenever a socket is readable or [`Probe::poll_timeout`] has passed: `handle`, then
+/// `poll_output` until `None`, then `poll_transmit` until `None`, then wait. Sockets are read before
+/// [`Input::Timeout`] is given.
+#[derive(Debug)]
+pub struct Probe {
+    config: ProbeConfig,
+    random: Random,
+    /// The next point of the send grid, and the offset from it.
+    next_grid: Instant,
+    next_send: Instant,
+    sequence: u32,
+    outstanding: VecDeque<Round>,
+    reflector: Reflector,
+    via: Option<Via>,
+    window: Window,
+    sent: u64,
+    received: u64,
+    unsent: Option<Transmit>,
+    outputs: VecDeque<Output>,
+}
+
+impl Probe {
+    /// Starts to measure: the first round goes out within one interval.
+    pub fn new(config: ProbeConfig, seed: u64, now: Instant) -> Self {
+        let mut random = Random::new(seed);
+        let config = ProbeConfig {
+            interval: config.interval.clamp(MIN_INTERVAL, MAX_WAIT),
+            timeout: config.timeout.min(MAX_WAIT),
+            ..config
+        };
+        let first = now + random.below(config.interval);
+        Self {
+            window: Window::new(config.window),
+            config,
+            random,
+            next_grid: first,
+            next_send: first,
+            sequence: 0,
+            outstanding: VecDeque::new(),
+            reflector: Reflector::Unknown { unanswered: 0 },
+            via: None,
+            sent: 0,
+            received: 0,
+            unsent: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The only way in.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        self.reprieve(now);
+        match input {
+            Input::Received {
+                via: Via::Stamp,
+                bytes,
+            } => self.on_stamp(bytes, now),
+            Input::Received {
+                via: Via::Icmp,
+                bytes,
+            } => self.on_icmp(bytes, now),
+            Input::Refused(Via::Stamp) => self.on_refused(now),
+            Input::Refused(Via::Icmp) | Input::Timeout => {}
+        }
+        self.expire(now);
+    }
+
+    /// What was found since the last call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] and [`Probe::poll_transmit`] are due at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let answers = self
+            .outstanding
+            .iter()
+            .filter(|round| round.is_open())
+            .map(Round::deadline);
+        answers.chain([self.next_send]).min()
+    }
+
+    /// The next datagram to send at `now`; `wall` is the time of day that STAMP puts on the wire, and
+    /// is never used to measure.
+    pub fn poll_transmit(&mut self, wall: NtpTime, now: Instant) -> Option<Transmit> {
+        if let Some(transmit) = self.unsent.take() {
+            return Some(transmit);
+        }
+        if now < self.next_send {
+            return None;
+        }
+        self.schedule(now);
+        let (stamp, icmp) = self.start_round(wall, now);
+        if stamp.is_some() {
+            self.unsent = icmp;
+            return stamp;
+        }
+        icmp
+    }
+
+    /// How good the link is at `now`.
+    pub fn quality(&self, now: Instant) -> Quality {
+        let Summary {
+            known,
+            lost,
+            last,
+            median,
+            p95,
+            jitter,
+        } = self.window.summary(now);
+        Quality {
+            via: self.via,
+            rtt_last: last,
+            rtt_median: median,
+            rtt_p95: p95,
+            jitter,
+            loss_ratio: if known == 0 {
+                0.0
+            } else {
+                lost as f64 / known as f64
+            },
+            lost,
+            known,
+            sent: self.sent,
+            received: self.received,
+            window: self.config.window,
+        }
+    }
+
+    /// Moves to the next point of the grid. Offsets of up to a tenth of the interval keep many links
+    /// from beating together, and do not add up; a missed point is skipped.
+    fn schedule(&mut self, now: Instant) {
+        let interval = self.config.interval;
+        self.next_grid += interval;
+        if self.next_grid <= now {
+            self.next_grid = now + interval;
+        }
+        self.next_send = self.next_grid + self.random.below(interval / 10);
+    }
+
+    fn start_round(&mut self, wall: NtpTime, now: Instant) -> (Option<Transmit>, Option<Transmit>) {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        self.sent += 1;
+        let (with_stamp, with_icmp) = self.methods(sequence);
+        // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
+        // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
+        let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
+        let nonce = self.random.next();
+        self.await_answer(
+            Round {
+                sequence,
+                sent_at: now,
+                stamp: with_stamp.then_some(timestamp),
+                icmp_nonce: with_icmp.then_some(nonce),
+                overdue_at: now + self.patience(now),
+                lost_at: now + self.config.timeout,
+                fate: Fate::Awaited,
+                reprieved: false,
+            },
+            now,
+        );
+        let session = self.config.identifier;
+        let stamp = with_stamp.then(|| Transmit {
+            via: Via::Stamp,
+            bytes: stamp::Request {
+                sequence,
+                timestamp,
+                session,
+            }
+            .encode(),
+        });
+        let echo = Echo {
+            identifier: session,
+            sequence: sequence as u16,
+            nonce,
+        };
+        let icmp = with_icmp.then(|| Transmit {
+            via: Via::Icmp,
+            bytes: echo.encode_request(self.config.family),
+        });
+        (stamp, icmp)
+    }
+
+    /// Whether this round uses STAMP, and whether ICMP.
+    fn methods(&self, sequence: u32) -> (bool, bool) {
+        match (self.config.method, self.reflector) {
+            (Method::Stamp, _) | (Method::Auto, Reflector::Answers) => (true, false),
+            (Method::Icmp, _) => (false, true),
+            (Method::Auto, Reflector::Unknown { unanswered }) => {
+                let try_stamp = unanswered < STAMP_PATIENCE || sequence.is_multiple_of(STAMP_RETRY);
+                (try_stamp, true)
+            }
+        }
+    }
+
+    /// How long an answer may take before it is overdue.
+    fn patience(&self, now: Instant) -> Duration {
+        let summary = self.window.summary(now);
+        let Some(expected) = summary.p95.max(summary.last) else {
+            return self.config.timeout;
+        };
+        let spread = (expected / 2).max(summary.jitter.unwrap_or_default() * 4);
+        (expected + spread + MARGIN).min(self.config.timeout)
+    }
+
+    fn await_answer(&mut self, round: Round, now: Instant) {
+        if self.outstanding.len() >= MAX_OUTSTANDING
+            && let Some(oldest) = self.outstanding.pop_front()
+        {
+            self.close(&oldest, now);
+        }
+        self.outstanding.push_back(round);
+    }
+
+    fn on_stamp(&mut self, bytes: &[u8], now: Instant) {
+        let Some(reply) = stamp::Reply::decode(bytes) else {
+            return;
+        };
+        let ours = [0, self.config.identifier].contains(&reply.session);
+        let asked = |round: &Round| {
+            round.sequence == reply.sender_sequence && round.stamp == Some(reply.sender_timestamp)
+        };
+        let Some(at) = self.outstanding.iter().position(asked).filter(|_| ours) else {
+            return;
+        };
+        if self.outstanding[at].lost_at < now {
+            return;
+        }
+        self.reflector = Reflector::Answers;
+        self.via = Some(Via::Stamp);
+        self.answer(at, reply.processing().unwrap_or_default(), Via::Stamp, now);
+    }
+
+    fn on_icmp(&mut self, bytes: &[u8], now: Instant) {
+        let Some(reply) = Echo::decode_reply(bytes, self.config.family) else {
+            return;
+        };
+        let asked = |round: &Round| {
+            round.sequence as u16 == reply.sequence && round.icmp_nonce == Some(reply.nonce)
+        };
+        let ours = reply.identifier == self.config.identifier;
+        let Some(at) = self.outstanding.iter().position(asked).filter(|_| ours) else {
+            return;
+        };
+        if self.outstanding[at].lost_at < now || !self.outstanding[at].is_open() {
+            return;
+        }
+        self.on_echo_alone(self.outstanding[at].stamp.is_some());
+        self.via = Some(Via::Icmp);
+        self.answer(at, Duration::ZERO, Via::Icmp, now);
+    }
+
+    /// ICMP was first. If the reflector is in doubt, this clears the link: rounds that only the
+    /// reflector could have answered, and that are not overdue yet, prove nothing.
+    fn on_echo_alone(&mut self, stamp_sent: bool) {
+        let Reflector::Unknown { unanswered } = &mut self.reflector else {
+            return;
+        };
+        *unanswered = unanswered.saturating_add(u32::from(stamp_sent));
+        for round in &mut self.outstanding {
+            if round.fate == Fate::Awaited && round.icmp_nonce.is_none() {
+                round.fate = Fate::Void;
+            }
+        }
+    }
+
+    fn answer(&mut self, at: usize, processing: Duration, via: Via, now: Instant) {
+        let round = &mut self.outstanding[at];
+        if !round.is_open() {
+            return;
+        }
+        round.fate = Fate::Answered;
+        let elapsed = now.saturating_duration_since(round.sent_at);
+        // More than everything: the reflector's clock was stepped while it held the packet.
+        let rtt = elapsed.checked_sub(processing).unwrap_or(elapsed);
+        self.received += 1;
+        self.window.push(Some(rtt), now);
+        self.outputs.push_back(Output::Answered { rtt, via });
+    }
+
+    /// The far end is there, but its reflector is not: its host says so itself. What was sent to it
+    /// measures nothing, and ICMP takes over at once.
+    fn on_refused(&mut self, now: Instant) {
+        if self.config.method != Method::Auto || self.reflector != Reflector::Answers {
+            return;
+        }
+        self.reflector = Reflector::Unknown { unanswered: 0 };
+        for round in self.outstanding.iter_mut().filter(|round| round.is_open()) {
+            round.fate = Fate::Void;
+        }
+        self.next_send = self.next_send.min(now);
+        self.next_grid = self.next_grid.min(now);
+    }
+
+    /// A reflector that answered has not: it, or the link, is gone. Until ICMP had the time to tell
+    /// which, the other rounds that only STAMP could answer prove nothing.
+    fn doubt_reflector(&mut self, now: Instant) {
+        if self.config.method != Method::Auto || self.reflector != Reflector::Answers {
+            return;
+        }
+        self.reflector = Reflector::Unknown { unanswered: 0 };
+        let told_at = self.next_send.max(now) + self.patience(now);
+        for round in self
+            .outstanding
+            .iter_mut()
+            .filter(|round| round.fate == Fate::Awaited)
+        {
+            round.overdue_at = round.overdue_at.max(told_at).min(round.lost_at);
+        }
+    }
+
+    fn reprieve(&mut self, now: Instant) {
+        let latest = now + REPRIEVE;
+        for round in self.outstanding.iter_mut().filter(|round| round.is_open()) {
+            if !round.reprieved && now.saturating_duration_since(round.deadline()) > OVERSLEPT {
+                round.reprieved = true;
+                round.overdue_at = round.overdue_at.max(latest);
+                round.lost_at = round.lost_at.max(latest);
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let mut unanswered_stamp = false;
+        for round in &mut self.outstanding {
+            if round.fate == Fate::Awaited && round.deadline() <= now {
+                round.fate = Fate::Overdue;
+                unanswered_stamp |= round.stamp.is_some();
+                self.outputs.push_back(Output::Lost);
+            }
+        }
+        if unanswered_stamp {
+            self.doubt_reflector(now);
+        }
+        while let Some(round) = self
+            .outstanding
+            .pop_front_if(|oldest| oldest.lost_at <= now)
+        {
+            self.close(&round, now);
+        }
+    }
+
+    fn close(&mut self, round: &Round, now: Instant) {
+        if round.fate == Fate::Awaited {
+            self.outputs.push_back(Output::Lost);
+        }
+        if round.is_open() {
+            self.window.push(None, now);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The boundary to the kernel: observe, apply, watch.
+
+mod error;
+mod interfaces;
+mod kernel;
+mod netlink;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    process::Child,
+};
+
+pub use error::StepError;
+use interfaces::Interfaces;
+use kernel::WireGuard;
+use netlink::Watch;
+
+use crate::{
+    plan::{Action, MARK, Observed, ObservedWireGuard, Owner, Step},
+    spec::{
+        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, WireGuardSpec,
+    },
+    userspace::{self, Trouble, Tunnel, keeper::Keeper},
+};
+
+/// Interfaces, addresses and WireGuard of this network namespace.
+///
+/// The userspace data planes live in it: dropping it ends them and leaves their interfaces.
+pub struct Linux {
+    interfaces: Interfaces,
+    wireguard: WireGuard,
+    watch: Watch,
+    keeper: Keeper,
+    tunnels: BTreeMap<String, Tunnel>,
+    /// Keepers that we started, to be reaped when they end.
+    keepers: Vec<(String, Child)>,
+    /// The endpoint last configured in the kernel, where the peer may have roamed from.
+    endpoints: BTreeMap<String, SocketAddr>,
+    problems: BTreeMap<String, String>,
+}
+
+impl Linux {
+    /// Opens the kernel's sockets, in the network namespace of the calling thread and on its
+    /// tokio runtime. Changes from now on wake [`Linux::watch`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            watch: Watch::open()?,
+            interfaces: Interfaces::open()?,
+            wireguard: WireGuard::open()?,
+            keeper: Keeper::own_binary(),
+            tunnels: BTreeMap::new(),
+            keepers: Vec::new(),
+            endpoints: BTreeMap::new(),
+            problems: BTreeMap::new(),
+        })
+    }
+
+    /// Reads every interface; whose it is tells [`Observed::owner`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn observe(&mut self) -> io::Result<Vec<Observed>> {
+        self.reap();
+        let mut observed = self.interfaces.list().await?;
+        for seen in &mut observed {
+            seen.wireguard = match (&seen.owner, seen.backend) {
+                (Owner::Ours(_), Some(BackendKind::Userspace)) => self.serving(&seen.interface),
+                (Owner::Ours(_), Some(BackendKind::Kernel)) => {
+                    self.in_kernel(&seen.interface).await?
+                }
+                (Owner::Ours(_), None) | (Owner::Foreign, _) => None,
+            };
+        }
+        Ok(observed)
+    }
+
+    /// Does the steps in order; one result per step. After a step that failed, the others of the
+    /// same interface are skipped.
+    pub async fn apply(&mut self, steps: &[Step]) -> Vec<Result<(), StepError>> {
+        let mut results = Vec::with_capacity(steps.len());
+        let mut failed = BTreeSet::new();
+        for step in steps {
+            if failed.contains(&step.interface) {
+                results.push(Err(StepError::Skipped {
+                    interface: step.interface.clone(),
+                }));
+                continue;
+            }
+            let result = self.perform(step).await;
+            match &result {
+                Ok(()) => drop(self.problems.remove(&step.interface)),
+                Err(error) => {
+                    failed.insert(step.interface.clone());
+                    self.problems
+                        .insert(step.interface.clone(), error.to_string());
+                }
+            }
+            results.push(result);
+        }
+        results
+    }
+
+    /// Resolves when an interface or an address changed. Cancel-safe.
+    ///
+    /// # Errors
+    /// The kernel's. An overrun is no error: it is a change.
+    pub async fn watch(&mut self) -> io::Result<()> {
+        self.watch.changed().await
+    }
+
+    /// How each of these tunnels is, in their order.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn status(&mut self, desired: &[TunnelSpec]) -> io::Result<Vec<TunnelStatus>> {
+        self.reap();
+        let observed = self.interfaces.list().await?;
+        let mut all = Vec::with_capacity(desired.len());
+        for spec in desired {
+            let seen = observed
+                .iter()
+                .find(|seen| seen.interface == spec.interface);
+            let mut status = self.plain_status(spec, seen);
+            match status.backend {
+                Some(BackendKind::Userspace) => self.userspace_status(&mut status),
+                Some(BackendKind::Kernel) => {
+                    self.wireguard.status(&mut status).await?;
+                }
+                None => {}
+            }
+            if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
+                status.problem = Some(self.no_handshake(spec, &status));
+            }
+            all.push(status);
+        }
+        Ok(all)
+    }
+
+    /// Removes every interface of ours, as an uninstallation does. Returns their names.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn flush(&mut self) -> io::Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for seen in self.interfaces.list().await? {
+            if matches!(seen.owner, Owner::Ours(_)) {
+                self.remove(&seen.interface).await?;
+                removed.push(seen.interface);
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn perform(&mut self, Step { interface, action }: &Step) -> Result<(), StepError> {
+        let done = match action {
+            Action::Refuse => {
+                return Err(StepError::NotOurs {
+                    interface: interface.clone(),
+                });
+            }
+            Action::Create(spec) => return self.create(spec).await,
+            Action::Configure(spec) => return self.configure(spec).await,
+            Action::Remove => self.remove(interface).await,
+            Action::Mark(link) => self.interfaces.set_alias(interface, &mark(link)).await,
+            Action::SetMtu(mtu) => self.interfaces.set_mtu(interface, *mtu).await,
+            Action::SetAddress(address) => self.interfaces.add_address(interface, *address).await,
+            Action::RemoveAddress(address) => {
+                self.interfaces.remove_address(interface, *address).await
+            }
+            Action::Up => {
+                // A kernel `wireguard` interface binds its port when it goes up.
+                let port = self.wireguard.listen_port(interface).await;
+                let up = self.interfaces.set_up(interface).await;
+                return up.map_err(|error| StepError::of(action, interface, port, error));
+            }
+        };
+        done.map_err(|error| StepError::of(action, interface, None, error))
+    }
+
+    async fn create(&mut self, spec: &TunnelSpec) -> Result<(), StepError> {
+        let Kind::WireGuard(wireguard) = &spec.kind;
+        let interface = &spec.interface;
+        if self
+            .interfaces
+            .exists(interface)
+            .await
+            .map_err(|error| failed(spec, error))?
+        {
+            return Err(StepError::NotOurs {
+                interface: interface.clone(),
+            });
+        }
+        if wireguard.backend != BackendChoice::Userspace {
+            match self.interfaces.create_wireguard(interface).await {
+                Ok(()) => {
+                    let marked = self
+                        .interfaces
+                        .set_alias(interface, &mark(&spec.name))
+                        .await;
+                    if marked.is_err() {
+                        // Unmarked, the next start would not know it for ours.
+                        let _ = self.interfaces.remove(interface).await;
+                    }
+                    return marked.map_err(|error| failed(spec, error));
+                }
+                Err(error) if !kernel::is_missing(&error) => return Err(failed(spec, error)),
+                Err(_) if wireguard.backend == BackendChoice::Kernel => {
+                    return Err(StepError::NoKernelWireGuard);
+                }
+                Err(_) => {}
+            }
+        }
+        self.create_tun(spec)
+            .await
+            .map_err(|error| failed(spec, error))
+    }
+
+    /// Until it is persistent the interface is gone when its queue closes: no step half done
+    /// leaves an interface that we would not recognise.
+    async fn create_tun(&mut self, spec: &TunnelSpec) -> io::Result<()> {
+        let device = userspace::attach(&spec.interface)?;
+        self.interfaces
+            .set_alias(&spec.interface, &mark(&spec.name))
+            .await?;
+        device.persist()?;
+        self.keep(&spec.interface);
+        Ok(())
+    }
+
+    async fn configure(&mut self, spec: &TunnelSpec) -> Result<(), StepError> {
+        let Kind::WireGuard(wireguard) = &spec.kind;
+        let interface = &spec.interface;
+        let port = Some(wireguard.listen_port);
+        let done = match self.interfaces.backend(interface).await {
+            Ok(Some(BackendKind::Kernel)) => {
+                let set = self.wireguard.set(interface, wireguard).await;
+                if let (Ok(()), Some(endpoint)) = (&set, wireguard.peer.endpoint) {
+                    self.endpoints.insert(interface.clone(), endpoint);
+                }
+                set
+            }
+            Ok(Some(BackendKind::Userspace)) => self.serve(interface, wireguard).await,
+            Ok(None) => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+            Err(error) => Err(error),
+        };
+        done.map_err(|error| {
+            StepError::of(&Action::Configure(spec.clone()), interface, port, error)
+        })
+    }
+
+    async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
+        if let Some(tunnel) = self.tunnels.get_mut(interface) {
+            return tunnel.reconfigure(interface, spec);
+        }
+        // Carrier without a queue of ours: a keeper of an earlier run holds it.
+        if !self.interfaces.has_carrier(interface).await? {
+            self.keep(interface);
+        }
+        let tunnel = Tunnel::start(interface, spec)?;
+        self.tunnels.insert(interface.to_owned(), tunnel);
+        Ok(())
+    }
+
+    async fn remove(&mut self, interface: &str) -> io::Result<()> {
+        self.tunnels.remove(interface);
+        self.endpoints.remove(interface);
+        self.problems.remove(interface);
+        self.interfaces.remove(interface).await
+    }
+
+    /// Starts a keeper. Without one the tunnel works, and only a restart loses its routes.
+    fn keep(&mut self, interface: &str) {
+        let queue = userspace::detached_queue(interface);
+        match queue.and_then(|queue| self.keeper.start(interface, queue)) {
+            Ok(child) => self.keepers.push((interface.to_owned(), child)),
+            Err(error) => {
+                tracing::warn!(interface, %error, "no keeper: routes will not survive a restart");
+            }
+        }
+    }
+
+    /// Waits for keepers that ended, and replaces one that ended before its interface.
+    fn reap(&mut self) {
+        let mut lost = Vec::new();
+        self.keepers
+            .retain_mut(|(interface, child)| match child.try_wait() {
+                Ok(None) => true,
+                Ok(Some(_)) | Err(_) => {
+                    lost.push(interface.clone());
+                    false
+                }
+            });
+        for interface in lost {
+            if self.tunnels.get(&interface).is_some_and(Tunnel::is_running) {
+                self.keep(&interface);
+            }
+        }
+    }
+
+    fn serving(&self, interface: &str) -> Option<ObservedWireGuard> {
+        let tunnel = self
+            .tunnels
+            .get(interface)
+            .filter(|tunnel| tunnel.is_running())?;
+        let spec = tunnel.spec();
+        Some(ObservedWireGuard {
+            peer: Some(spec.peer.clone()),
+            private_key: Some(spec.private_key.clone()),
+            listen_port: spec.listen_port,
+        })
+    }
+
+    async fn in_kernel(&mut self, interface: &str) -> io::Result<Option<ObservedWireGuard>> {
+        let mut seen = self.wireguard.read(interface).await?;
+        if let (Some(seen), Some(endpoint)) = (&mut seen, self.endpoints.get(interface))
+            && let Some(peer) = &mut seen.peer
+        {
+            peer.endpoint = Some(*endpoint);
+        }
+        Ok(seen)
+    }
+
+    fn plain_status(&self, spec: &TunnelSpec, seen: Option<&Observed>) -> TunnelStatus {
+        let Kind::WireGuard(wireguard) = &spec.kind;
+        let ours = seen.filter(|seen| matches!(seen.owner, Owner::Ours(_)));
+        TunnelStatus {
+            name: spec.name.clone(),
+            interface: spec.interface.clone(),
+            backend: ours.and_then(|seen| seen.backend),
+            up: ours.is_some_and(|seen| seen.admin_up && seen.addresses.contains(&spec.address)),
+            endpoint: wireguard.peer.endpoint,
+            last_handshake: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            public_key: wireguard.private_key.public_key(),
+            problem: self.problems.get(&spec.interface).cloned(),
+        }
+    }
+
+    fn userspace_status(&self, status: &mut TunnelStatus) {
+        let Some(tunnel) = self.tunnels.get(&status.interface) else {
+            return;
+        };
+        let counters = tunnel.counters();
+        status.endpoint = counters.endpoint();
+        status.last_handshake = counters.last_handshake();
+        status.rx_bytes = counters.rx_bytes();
+        status.tx_bytes = counters.tx_bytes();
+    }
+
+    /// A sentence on why there is no fresh handshake, and the remedy.
+    fn no_handshake(&self, spec: &TunnelSpec, status: &TunnelStatus) -> String {
+        let Kind::WireGuard(wireguard) = &spec.kind;
+        let counters = self.tunnels.get(&spec.interface).map(Tunnel::counters);
+        if status.backend.is_none() {
+            return "the interface does not exist yet".to_owned();
+        }
+        if let Some(trouble) = counters.and_then(userspace_trouble) {
+            return trouble;
+        }
+        let age = HANDSHAKE_FRESH.as_secs();
+        let since = match status.last_handshake {
+            None => "no handshake yet".to_owned(),
+            Some(_) => format!("no handshake for {age} seconds"),
+        };
+        match (
+            status.endpoint,
+            counters.and_then(|counters| counters.send_error()),
+        ) {
+            (Some(endpoint), Some(error)) => {
+                format!("{since}: cannot send to {endpoint}: {error}")
+            }
+            (Some(endpoint), None) => format!(
+                "{since}: {endpoint} does not answer; is its UDP port open to us, and is each \
+                 side's public key the other's peer key?"
+            ),
+            (None, _) => format!(
+                "{since}: waiting for the peer to reach UDP port {}; is the port open?",
+                wireguard.listen_port
+            ),
+        }
+    }
+}
+
+fn userspace_trouble(counters: &userspace::Counters) -> Option<String> {
+    Some(match counters.trouble()? {
+        Trouble::MeantForAnother(from) => format!(
+            "no handshake: {from} has another public key for this end than ours; compare its \
+             peer key with our public key"
+        ),
+        Trouble::UnknownPeer(from) => format!(
+            "no handshake: {from} uses another key than the configured peer's; compare its \
+             public key with our peer key"
+        ),
+        Trouble::DoesNotOpen(from) => {
+            format!("no handshake: the answer of {from} does not open; compare the preshared keys")
+        }
+        Trouble::Old(from) => format!(
+            "no handshake: {from} sends handshakes older than its last one; was its clock set back?"
+        ),
+    })
+}
+
+fn mark(link: &str) -> String {
+    format!("{MARK}{link}")
+}
+
+fn failed(spec: &TunnelSpec, error: io::Error) -> StepError {
+    StepError::of(&Action::Create(spec.clone()), &spec.interface, None, error)
+}
+
+/// Removes every interface of ours, for an uninstallation. Returns their names.
+///
+/// # Errors
+/// The kernel's.
+pub async fn flush() -> io::Result<Vec<String>> {
+    Linux::open()?.flush().await
+}

@@ -1,0 +1,210 @@
+//! From what is there to what should be there: a pure function.
+//!
+//! The keys are interface names, and the plan walks the union of both sets, so what a crash left
+//! behind is seen. An interface is ours when its alias says so (`skybridge:<link>`); one that is
+//! not ours is never touched, only reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+
+use crate::spec::{BackendKind, Kind, TunnelSpec, WireGuardPeer, WireGuardSpec};
+
+/// What our interfaces' aliases (`IFLA_IFALIAS`) begin with.
+pub const MARK: &str = "skybridge:";
+
+/// One interface as it is: ours, or of a name that we want.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observed {
+    /// Its name.
+    pub interface: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What makes it; `None` when it is neither a TUN nor a `wireguard` interface.
+    pub backend: Option<BackendKind>,
+    /// In bytes.
+    pub mtu: u32,
+    /// Its addresses with their prefix lengths, link-local IPv6 left out: the kernel makes those.
+    pub addresses: BTreeSet<IpNet>,
+    /// Admin up (`IFF_UP`).
+    pub admin_up: bool,
+    /// How WireGuard is set up on it; `None` when it is not, as on a TUN that no process serves.
+    pub wireguard: Option<ObservedWireGuard>,
+}
+
+/// Who made an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// We did, for the link of this name.
+    Ours(String),
+    /// Somebody else.
+    Foreign,
+}
+
+/// The part of a [`WireGuardSpec`] that can be read back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObservedWireGuard {
+    /// As in the spec; `endpoint` is the configured one, wherever the peer has roamed since.
+    pub peer: Option<WireGuardPeer>,
+    /// Ours.
+    pub private_key: Option<crate::spec::Secret>,
+    /// UDP.
+    pub listen_port: u16,
+}
+
+/// One thing to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// To which interface.
+    pub interface: String,
+    /// What.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Remove the interface, with its addresses and the routes through it.
+    Remove,
+    /// Make a persistent interface for the tunnel, marked as ours.
+    Create(TunnelSpec),
+    /// Say in the mark that it belongs to this link.
+    Mark(String),
+    /// Set the MTU, in bytes.
+    SetMtu(u32),
+    /// Set keys, port and peer; in userspace also start the data plane if it does not run.
+    Configure(TunnelSpec),
+    /// Remove an address.
+    RemoveAddress(IpNet),
+    /// Add an address, with its connected route.
+    SetAddress(IpNet),
+    /// Set it admin up.
+    Up,
+    /// Do nothing, and fail: an interface of that name exists and is not ours.
+    Refuse,
+}
+
+/// The steps that turn `observed` into `desired`, in the order in which to do them.
+///
+/// Removals come first, so that a name or a port is free for whoever wants it next. Applied to
+/// what it was planned from, the next plan is empty but for refusals.
+#[must_use]
+pub fn plan(desired: &[TunnelSpec], observed: &[Observed]) -> Vec<Step> {
+    let wanted: BTreeMap<&str, &TunnelSpec> = desired
+        .iter()
+        .map(|spec| (spec.interface.as_str(), spec))
+        .collect();
+    let there: BTreeMap<&str, &Observed> = observed
+        .iter()
+        .map(|seen| (seen.interface.as_str(), seen))
+        .collect();
+
+    let leftovers = there
+        .iter()
+        .filter(|(name, seen)| is_ours(seen) && !wanted.contains_key(*name))
+        .map(|(name, _)| step(name, Action::Remove));
+    let mut steps: Vec<Step> = leftovers.collect();
+    // Creation last: an interface that changes its backend frees its port before others take it.
+    let (replaced, kept): (Vec<_>, Vec<_>) = wanted
+        .iter()
+        .map(|(name, spec)| (*name, *spec, there.get(name).copied()))
+        .partition(|(_, spec, seen)| seen.is_some_and(|seen| must_be_replaced(spec, seen)));
+    steps.extend(
+        replaced
+            .iter()
+            .map(|(name, _, _)| step(name, Action::Remove)),
+    );
+    for (_, spec, seen) in kept {
+        match seen {
+            Some(seen) => adjust(spec, seen, &mut steps),
+            None => create(spec, &mut steps),
+        }
+    }
+    for (_, spec, _) in replaced {
+        create(spec, &mut steps);
+    }
+    steps
+}
+
+/// The peer's part of two WireGuard configurations is the same.
+///
+/// Without a wanted endpoint the one that is there stays: it was learned.
+#[must_use]
+pub fn is_configured(spec: &WireGuardSpec, seen: &ObservedWireGuard) -> bool {
+    let same_peer = seen.peer.as_ref().is_some_and(|peer| {
+        peer.public_key == spec.peer.public_key
+            && peer.preshared_key == spec.peer.preshared_key
+            && peer.keepalive_secs == spec.peer.keepalive_secs
+            && (spec.peer.endpoint.is_none() || peer.endpoint == spec.peer.endpoint)
+    });
+    same_peer
+        && seen.private_key.as_ref() == Some(&spec.private_key)
+        && seen.listen_port == spec.listen_port
+}
+
+fn is_ours(seen: &Observed) -> bool {
+    matches!(seen.owner, Owner::Ours(_))
+}
+
+fn must_be_replaced(spec: &TunnelSpec, seen: &Observed) -> bool {
+    let Kind::WireGuard(wireguard) = &spec.kind;
+    is_ours(seen)
+        && !seen
+            .backend
+            .is_some_and(|kind| wireguard.backend.accepts(kind))
+}
+
+fn create(spec: &TunnelSpec, steps: &mut Vec<Step>) {
+    let name = &spec.interface;
+    steps.push(step(name, Action::Create(spec.clone())));
+    steps.push(step(name, Action::SetMtu(spec.mtu)));
+    steps.push(step(name, Action::Configure(spec.clone())));
+    steps.push(step(name, Action::SetAddress(spec.address)));
+    steps.push(step(name, Action::Up));
+}
+
+fn adjust(spec: &TunnelSpec, seen: &Observed, steps: &mut Vec<Step>) {
+    let name = &spec.interface;
+    let Owner::Ours(link) = &seen.owner else {
+        steps.push(step(name, Action::Refuse));
+        return;
+    };
+    if *link != spec.name {
+        steps.push(step(name, Action::Mark(spec.name.clone())));
+    }
+    if seen.mtu != spec.mtu {
+        steps.push(step(name, Action::SetMtu(spec.mtu)));
+    }
+    let Kind::WireGuard(wireguard) = &spec.kind;
+    if !seen
+        .wireguard
+        .as_ref()
+        .is_some_and(|seen| is_configured(wireguard, seen))
+    {
+        steps.push(step(name, Action::Configure(spec.clone())));
+    }
+    // The wanted address goes on before others go off, so that routes through it never lack one.
+    if !seen.addresses.contains(&spec.address) {
+        steps.push(step(name, Action::SetAddress(spec.address)));
+    }
+    for address in seen
+        .addresses
+        .iter()
+        .filter(|address| **address != spec.address)
+    {
+        steps.push(step(name, Action::RemoveAddress(*address)));
+    }
+    if !seen.admin_up {
+        steps.push(step(name, Action::Up));
+    }
+}
+
+fn step(interface: &str, action: Action) -> Step {
+    Step {
+        interface: interface.to_owned(),
+        action,
+    }
+}
+
+#[cfg(test)]
+mod tests;

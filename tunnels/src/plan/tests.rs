@@ -1,0 +1,235 @@
+use super::*;
+use crate::spec::{BackendChoice, Secret};
+
+fn spec(interface: &str) -> TunnelSpec {
+    TunnelSpec {
+        name: format!("link-{interface}"),
+        interface: interface.to_owned(),
+        mtu: 1420,
+        address: "10.99.0.0/31".parse().expect("a network"),
+        kind: Kind::WireGuard(WireGuardSpec {
+            private_key: Secret::new([1; 32]),
+            listen_port: 51820,
+            backend: BackendChoice::Auto,
+            peer: WireGuardPeer {
+                public_key: [2; 32],
+                preshared_key: None,
+                endpoint: Some("192.0.2.1:51820".parse().expect("an endpoint")),
+                keepalive_secs: Some(25),
+            },
+        }),
+    }
+}
+
+fn wireguard(spec: &mut TunnelSpec) -> &mut WireGuardSpec {
+    let Kind::WireGuard(wireguard) = &mut spec.kind;
+    wireguard
+}
+
+/// What an obedient kernel would do with the steps.
+#[derive(Default)]
+struct Model(BTreeMap<String, Observed>);
+
+impl Model {
+    fn apply(&mut self, steps: &[Step]) {
+        for Step { interface, action } in steps {
+            if let Action::Create(spec) = action {
+                assert!(
+                    !self.0.contains_key(interface),
+                    "{interface} exists already"
+                );
+                self.0.insert(interface.clone(), created(spec));
+                continue;
+            }
+            if *action == Action::Remove {
+                self.0.remove(interface).expect("it was there");
+                continue;
+            }
+            self.change(interface, action);
+        }
+    }
+
+    fn change(&mut self, interface: &str, action: &Action) {
+        let seen = self.0.get_mut(interface).expect("it is there");
+        match action {
+            Action::Mark(link) => seen.owner = Owner::Ours(link.clone()),
+            Action::SetMtu(mtu) => seen.mtu = *mtu,
+            Action::SetAddress(address) => assert!(seen.addresses.insert(*address)),
+            Action::RemoveAddress(address) => assert!(seen.addresses.remove(address)),
+            Action::Up => seen.admin_up = true,
+            Action::Configure(spec) => {
+                let Kind::WireGuard(wireguard) = &spec.kind;
+                seen.wireguard = Some(ObservedWireGuard {
+                    peer: Some(wireguard.peer.clone()),
+                    private_key: Some(wireguard.private_key.clone()),
+                    listen_port: wireguard.listen_port,
+                });
+            }
+            Action::Refuse => {}
+            Action::Create(_) | Action::Remove => unreachable!("handled above"),
+        }
+    }
+
+    fn observed(&self) -> Vec<Observed> {
+        self.0.values().cloned().collect()
+    }
+}
+
+fn created(spec: &TunnelSpec) -> Observed {
+    let Kind::WireGuard(wireguard) = &spec.kind;
+    Observed {
+        interface: spec.interface.clone(),
+        owner: Owner::Ours(spec.name.clone()),
+        backend: Some(match wireguard.backend {
+            BackendChoice::Auto | BackendChoice::Kernel => BackendKind::Kernel,
+            BackendChoice::Userspace => BackendKind::Userspace,
+        }),
+        mtu: 1500,
+        addresses: BTreeSet::new(),
+        admin_up: false,
+        wireguard: None,
+    }
+}
+
+fn settled(desired: &[TunnelSpec]) -> Model {
+    let mut model = Model::default();
+    model.apply(&plan(desired, &[]));
+    assert_eq!(plan(desired, &model.observed()), []);
+    model
+}
+
+#[test]
+fn planning_applying_and_planning_again_leaves_nothing_to_do() {
+    settled(&[spec("sb-a"), spec("sb-b")]);
+}
+
+#[test]
+fn a_leftover_of_ours_is_removed_and_a_foreign_interface_is_not() {
+    let mut model = settled(&[spec("sb-a"), spec("sb-b")]);
+    model.0.get_mut("sb-b").expect("it is there").owner = Owner::Foreign;
+    let steps = plan(&[], &model.observed());
+    assert_eq!(steps, [step("sb-a", Action::Remove)]);
+}
+
+#[test]
+fn a_foreign_interface_of_a_wanted_name_is_refused_and_left_alone() {
+    let mut model = settled(&[spec("sb-a")]);
+    let seen = model.0.get_mut("sb-a").expect("it is there");
+    seen.owner = Owner::Foreign;
+    seen.mtu = 9000;
+    assert_eq!(
+        plan(&[spec("sb-a")], &model.observed()),
+        [step("sb-a", Action::Refuse)]
+    );
+}
+
+#[test]
+fn only_what_differs_is_changed() {
+    let mut model = settled(&[spec("sb-a")]);
+    let mut changed = spec("sb-a");
+    changed.mtu = 1380;
+    assert_eq!(
+        plan(&[changed.clone()], &model.observed()),
+        [step("sb-a", Action::SetMtu(1380))]
+    );
+    wireguard(&mut changed).peer.keepalive_secs = None;
+    let steps = plan(&[changed.clone()], &model.observed());
+    assert_eq!(steps.len(), 2);
+    assert!(matches!(steps[1].action, Action::Configure(_)));
+    model.apply(&steps);
+    assert_eq!(plan(&[changed], &model.observed()), []);
+}
+
+#[test]
+fn a_change_of_address_adds_before_it_removes() {
+    let mut model = settled(&[spec("sb-a")]);
+    let mut changed = spec("sb-a");
+    changed.address = "10.99.0.2/31".parse().expect("a network");
+    let steps = plan(&[changed.clone()], &model.observed());
+    let old = spec("sb-a").address;
+    assert_eq!(
+        steps,
+        [
+            step("sb-a", Action::SetAddress(changed.address)),
+            step("sb-a", Action::RemoveAddress(old))
+        ]
+    );
+    model.apply(&steps);
+    assert_eq!(plan(&[changed], &model.observed()), []);
+}
+
+#[test]
+fn a_change_of_backend_replaces_the_interface_and_auto_keeps_what_runs() {
+    let mut model = settled(&[spec("sb-a")]);
+    let mut changed = spec("sb-a");
+    wireguard(&mut changed).backend = BackendChoice::Userspace;
+    let steps = plan(&[changed.clone()], &model.observed());
+    assert_eq!(steps[0], step("sb-a", Action::Remove));
+    assert!(matches!(steps[1].action, Action::Create(_)));
+    model.apply(&steps);
+    assert_eq!(plan(&[changed], &model.observed()), []);
+    assert_eq!(
+        plan(&[spec("sb-a")], &model.observed()),
+        [],
+        "auto keeps the userspace one"
+    );
+}
+
+#[test]
+fn a_renamed_link_keeps_its_interface() {
+    let model = settled(&[spec("sb-a")]);
+    let mut renamed = spec("sb-a");
+    renamed.name = "other".to_owned();
+    let expected = [step("sb-a", Action::Mark("other".to_owned()))];
+    assert_eq!(plan(&[renamed], &model.observed()), expected);
+}
+
+#[test]
+fn a_learned_endpoint_stays_when_none_is_configured() {
+    let model = settled(&[spec("sb-a")]);
+    let mut waiting = spec("sb-a");
+    wireguard(&mut waiting).peer.endpoint = None;
+    assert_eq!(plan(&[waiting], &model.observed()), []);
+}
+
+#[test]
+fn a_tun_that_no_process_serves_is_configured_and_nothing_else() {
+    let mut model = settled(&[spec("sb-a")]);
+    model.0.get_mut("sb-a").expect("it is there").wireguard = None;
+    let steps = plan(&[spec("sb-a")], &model.observed());
+    assert_eq!(steps, [step("sb-a", Action::Configure(spec("sb-a")))]);
+}
+
+#[test]
+fn any_starting_point_settles_in_one_round() {
+    // Every combination of what can differ, 2^6 of them.
+    for bits in 0u32..64 {
+        let mut model = settled(&[spec("sb-a")]);
+        let seen = model.0.get_mut("sb-a").expect("it is there");
+        if bits & 1 != 0 {
+            seen.mtu = 1;
+        }
+        if bits & 2 != 0 {
+            seen.addresses.clear();
+        }
+        if bits & 4 != 0 {
+            seen.addresses
+                .insert("fd00::1/64".parse().expect("a network"));
+        }
+        if bits & 8 != 0 {
+            seen.admin_up = false;
+        }
+        if bits & 16 != 0 {
+            seen.wireguard = None;
+        }
+        if bits & 32 != 0 {
+            seen.backend = None;
+        }
+        model.apply(&plan(&[spec("sb-a")], &model.observed()));
+        assert_eq!(
+            plan(&[spec("sb-a")], &model.observed()),
+            [],
+            "starting point {bits:#b}"
+        );
+    }
+}

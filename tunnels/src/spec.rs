@@ -1,0 +1,271 @@
+//! What a tunnel should be ([`TunnelSpec`]) and what it is ([`TunnelStatus`]).
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use ipnet::IpNet;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// WireGuard's REJECT_AFTER_TIME: a session older than this carries nothing.
+pub const HANDSHAKE_FRESH: Duration = Duration::from_secs(180);
+
+/// A tunnel as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunnelSpec {
+    /// Name of the link that it carries.
+    pub name: String,
+    /// The kernel interface, 1 to 15 bytes.
+    pub interface: String,
+    /// In bytes, of the packets inside.
+    pub mtu: u32,
+    /// Our address inside, with host bits, and the length of the connected network.
+    pub address: IpNet,
+    /// The encapsulation.
+    pub kind: Kind,
+}
+
+/// The encapsulation of a tunnel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// WireGuard with one peer.
+    WireGuard(WireGuardSpec),
+}
+
+/// One end of a WireGuard tunnel. Everything may pass inside: a link is point to point, and what
+/// goes through it is decided by routing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WireGuardSpec {
+    /// Ours.
+    pub private_key: Secret,
+    /// UDP port that we receive on, on every address of the host.
+    pub listen_port: u16,
+    /// Which implementation.
+    pub backend: BackendChoice,
+    /// The far end.
+    pub peer: WireGuardPeer,
+}
+
+/// The far end of a WireGuard tunnel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WireGuardPeer {
+    /// Curve25519 public key.
+    pub public_key: [u8; 32],
+    /// Mixed into the handshake on top of the keys.
+    pub preshared_key: Option<Secret>,
+    /// Where it is; `None`: wait for it to come.
+    pub endpoint: Option<SocketAddr>,
+    /// Send something at least this often, in seconds; 1 to 65535.
+    pub keepalive_secs: Option<u16>,
+}
+
+/// Which implementation of WireGuard is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BackendChoice {
+    /// The one that runs already, else the kernel's where it has one, else ours.
+    #[default]
+    Auto,
+    /// The kernel's.
+    Kernel,
+    /// Ours.
+    Userspace,
+}
+
+/// Which implementation makes a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BackendKind {
+    /// A kernel `wireguard` interface.
+    Kernel,
+    /// A TUN interface and threads of this process.
+    Userspace,
+}
+
+impl BackendChoice {
+    /// Whether a tunnel that `kind` makes is what was asked for.
+    #[must_use]
+    pub fn accepts(self, kind: BackendKind) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Kernel => kind == BackendKind::Kernel,
+            Self::Userspace => kind == BackendKind::Userspace,
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "kernel",
+            Self::Userspace => "userspace",
+        })
+    }
+}
+
+/// A tunnel as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TunnelStatus {
+    /// Name of the link that it carries.
+    pub name: String,
+    /// The kernel interface.
+    pub interface: String,
+    /// `None` before it is made.
+    pub backend: Option<BackendKind>,
+    /// The interface is there, admin up, and has our address. Says nothing about the far end.
+    pub up: bool,
+    /// Where the far end was last heard of, or is looked for.
+    pub endpoint: Option<SocketAddr>,
+    /// `None` before the first handshake.
+    pub last_handshake: Option<SystemTime>,
+    /// Bytes received from the far end since the tunnel was made: with WireGuard's own overhead
+    /// in the kernel, and as it was on the wire in userspace too.
+    pub rx_bytes: u64,
+    /// Bytes sent to the far end, counted alike.
+    pub tx_bytes: u64,
+    /// Our own public key; all zero before the tunnel is made.
+    pub public_key: [u8; 32],
+    /// What keeps it from carrying traffic, and the remedy.
+    pub problem: Option<String>,
+}
+
+impl TunnelStatus {
+    /// Whether the last handshake still allows traffic: it is at most [`HANDSHAKE_FRESH`] old.
+    #[must_use]
+    pub fn is_fresh(&self, now: SystemTime) -> bool {
+        self.last_handshake.is_some_and(|at| {
+            // A handshake "in the future" means the clock stepped back, not that it is stale.
+            now.duration_since(at)
+                .is_ok_and(|age| age <= HANDSHAKE_FRESH)
+                || at > now
+        })
+    }
+}
+
+/// A private or preshared key. Wiped from memory when dropped; never printed.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Secret([u8; 32]);
+
+/// Why a text is not a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Not base64.
+    #[error("a key is 44 characters of base64, as `wg genkey` prints it; this is not base64")]
+    NotBase64,
+    /// Base64 of another number of bytes.
+    #[error("a key is 32 bytes, as `wg genkey` prints it in base64; this is {0} bytes")]
+    Length(usize),
+}
+
+impl Secret {
+    /// A secret of these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Parses what `wg genkey` and `wg genpsk` print; white space around it is ignored.
+    ///
+    /// # Errors
+    /// The text is not base64 of 32 bytes. The error never quotes it.
+    pub fn from_base64(text: &str) -> Result<Self, SecretError> {
+        // Decoded into a fixed buffer that is wiped, because a Vec would leave a copy behind.
+        let mut bytes = zeroize::Zeroizing::new([0u8; 64]);
+        let length = BASE64_STANDARD
+            .decode_slice(text.trim(), bytes.as_mut_slice())
+            .map_err(|error| match error {
+                base64::DecodeSliceError::DecodeError(_) => SecretError::NotBase64,
+                base64::DecodeSliceError::OutputSliceTooSmall => {
+                    SecretError::Length(text.trim().len() / 4 * 3)
+                }
+            })?;
+        match bytes.first_chunk::<32>() {
+            Some(key) if length == 32 => Ok(Self(*key)),
+            Some(_) | None => Err(SecretError::Length(length)),
+        }
+    }
+
+    /// The bytes, for the code that hands them to a cipher or to the kernel.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The public key that belongs to this private key.
+    #[must_use]
+    pub fn public_key(&self) -> [u8; 32] {
+        let private = boringtun::x25519::StaticSecret::from(self.0);
+        *boringtun::x25519::PublicKey::from(&private).as_bytes()
+    }
+}
+
+impl PartialEq for Secret {
+    /// Takes the same time wherever the first difference is.
+    fn eq(&self, other: &Self) -> bool {
+        let difference = self
+            .0
+            .iter()
+            .zip(&other.0)
+            .fold(0u8, |all, (a, b)| all | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // From RFC 7748 §6.1 (Alice).
+    const PRIVATE: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+    const PUBLIC: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+
+    #[test]
+    fn a_private_key_gives_the_public_key_of_the_rfc() {
+        let secret = Secret::from_base64(PRIVATE).expect("a key");
+        assert_eq!(BASE64_STANDARD.encode(secret.public_key()), PUBLIC);
+    }
+
+    #[test]
+    fn a_newline_after_a_key_is_ignored() {
+        let line = format!("{PRIVATE}\n");
+        assert_eq!(Secret::from_base64(&line), Secret::from_base64(PRIVATE));
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused_without_quoting_it() {
+        assert_eq!(
+            Secret::from_base64("not a key!"),
+            Err(SecretError::NotBase64)
+        );
+        assert_eq!(Secret::from_base64("AAAA"), Err(SecretError::Length(3)));
+        assert_eq!(Secret::from_base64(""), Err(SecretError::Length(0)));
+        let long = BASE64_STANDARD.encode([7u8; 300]);
+        assert!(matches!(
+            Secret::from_base64(&long),
+            Err(SecretError::Length(300))
+        ));
+    }
+
+    #[test]
+    fn debug_output_never_shows_a_secret() {
+        let secret = Secret::from_base64(PRIVATE).expect("a key");
+        assert_eq!(format!("{:?}", Some(secret)), "Some(***)");
+    }
+
+    #[test]
+    fn keys_that_differ_in_the_last_bit_are_not_equal() {
+        let mut other = [7u8; 32];
+        other[31] ^= 1;
+        assert_ne!(Secret::new([7; 32]), Secret::new(other));
+        assert_eq!(Secret::new(other), Secret::new(other));
+    }
+}

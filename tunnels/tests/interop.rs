@@ -1,0 +1,104 @@
+//! Against `wireguard-go` and `wg`: needs root and Debian's `wireguard-go` and `wireguard-tools`.
+
+mod common;
+
+use std::{process::Stdio, time::Duration};
+
+use common::{End, Netns, Words, base64, cabled, public};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A `wireguard-go` with its control socket in its namespace's own name.
+struct WireguardGo(std::process::Child);
+
+impl WireguardGo {
+    fn start(netns: &Netns, ours: u8, theirs: u8, endpoint: Option<&str>) -> Self {
+        // Interface names are unique because the control sockets share /var/run/wireguard.
+        let name = format!("wg{}", netns.0.trim_start_matches("sbtun-"));
+        let child = netns
+            .command("wireguard-go", &["-f", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("wireguard-go is installed");
+        let go = Self(child);
+        let made = common::eventually(SOON, || {
+            netns.output("wg", &["show", &name]).status.success()
+        });
+        assert!(made, "wireguard-go made no interface");
+        let key = format!("/tmp/{}.key", netns.0);
+        std::fs::write(&key, base64([ours; 32])).expect("written");
+        let peer = base64(public([theirs; 32]));
+        let mut arguments = vec!["set", &name, "private-key", &key, "listen-port", "51820"];
+        arguments.extend(["peer", &peer, "allowed-ips", "0.0.0.0/0"]);
+        arguments.extend(
+            endpoint
+                .into_iter()
+                .flat_map(|endpoint| ["endpoint", endpoint]),
+        );
+        let set = netns.output("wg", &arguments);
+        std::fs::remove_file(&key).expect("removed");
+        assert!(
+            set.status.success(),
+            "{}",
+            String::from_utf8_lossy(&set.stderr)
+        );
+        netns.ip(&["addr", "add", "10.99.0.2/24", "dev", &name]);
+        netns.ip(&["link", "set", &name, "mtu", "1420", "up"]);
+        go
+    }
+}
+
+impl Drop for WireguardGo {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        // Not KILL: it removes its control socket.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn bulk(from: &Netns, to: &Netns, address: &str) {
+    let mut server = to
+        .command("iperf3", &["-s", "-1"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    std::thread::sleep(Duration::from_millis(500));
+    let sent = from.output("iperf3", &["-c", address, "-n", "20M"]);
+    server.kill().ok();
+    server.wait().expect("it ends");
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stdout)
+    );
+}
+
+#[test]
+fn we_call_wireguard_go() {
+    let (a, b) = cabled();
+    let _go = WireguardGo::start(&b, 2, 1, None);
+    let end = End::start(
+        &a,
+        &Words::new(1, 2, "10.99.0.1/24", Some("172.31.0.2:51820")),
+    );
+    assert!(end.says("fresh=true", SOON), "{}", end.status());
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end.status());
+    bulk(&a, &b, "10.99.0.2");
+    bulk(&b, &a, "10.99.0.1");
+}
+
+#[test]
+fn wireguard_go_calls_us() {
+    let (a, b) = cabled();
+    let end = End::start(&a, &Words::new(1, 2, "10.99.0.1/24", None));
+    assert!(end.says("up=true", SOON), "{}", end.status());
+    let _go = WireguardGo::start(&b, 2, 1, Some("172.31.0.1:51820"));
+    assert!(b.reaches("10.99.0.1", SOON), "{}", end.status());
+    assert!(
+        end.says("fresh=true endpoint=172.31.0.2:51820", SOON),
+        "{}",
+        end.status()
+    );
+}
