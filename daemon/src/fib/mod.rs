@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use bgp::Prefix;
 use ipnet::IpNet;
 
-pub(crate) use netlink::{Netlink, flush};
+pub(crate) use netlink::{Netlink, flush, traffic};
 pub(crate) use table::{Counts, LinkStanding, Table, Work};
 
 /// A hash table with a random seed: its keys come from strangers.

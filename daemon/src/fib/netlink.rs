@@ -181,6 +181,35 @@ impl Fib for Netlink {
     }
 }
 
+/// What went over an interface since it was made, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+/// The traffic of every interface, by name.
+///
+/// # Errors
+///
+/// The kernel could not be asked.
+pub(crate) fn traffic() -> io::Result<BTreeMap<String, Traffic>> {
+    let mut traffic = BTreeMap::new();
+    Requests::open()?.dump(RTM_GETLINK, vec![0; 16], |_, body| {
+        let Ok(message) = LinkMessage::parse(body) else { return };
+        let (mut name, mut bytes) = (None, None);
+        for attribute in message.attributes {
+            if let LinkAttribute::IfName(text) = attribute {
+                name = Some(text);
+            } else if let LinkAttribute::Stats64(stats) = attribute {
+                bytes = Some(Traffic { received: stats.rx_bytes, sent: stats.tx_bytes });
+            }
+        }
+        traffic.extend(name.zip(bytes));
+    })?;
+    Ok(traffic)
+}
+
 fn uninterrupted<T>(mut dump: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {

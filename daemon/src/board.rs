@@ -1,0 +1,191 @@
+//! What the drivers have to show: one row a thing, written by the driver that owns it, read by API
+//! and metrics. Locks are held for a copy, and never across an await.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bgp::session::{SessionStatus, State};
+use links::{Quality, Rank};
+use tunnels::spec::{TunnelSpec, TunnelStatus};
+
+use crate::fib::{Counts, Interface};
+use crate::journal::Journal;
+use crate::metrics::Counters;
+
+/// See the [module](self).
+pub(crate) struct Board {
+    pub(crate) journal: Journal,
+    pub(crate) counters: Counters,
+    pub(crate) started: SystemTime,
+    rows: Mutex<Rows>,
+}
+
+/// A copy of everything that the drivers show.
+#[derive(Clone, Default)]
+pub(crate) struct Rows {
+    pub(crate) peers: BTreeMap<String, Option<SessionStatus>>,
+    pub(crate) links: BTreeMap<String, LinkRow>,
+    pub(crate) groups: BTreeMap<String, GroupRow>,
+    pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
+    pub(crate) fib: FibRow,
+}
+
+/// What a link shows.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkRow {
+    /// `None` before the first verdict.
+    pub(crate) state: Option<links::State>,
+    pub(crate) since: SystemTime,
+    pub(crate) reason: String,
+    pub(crate) quality: Option<Quality>,
+    /// Bytes; 0 while there is no interface.
+    pub(crate) mtu: u32,
+}
+
+/// What a group shows.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct GroupRow {
+    /// Every link, best first.
+    pub(crate) order: Vec<(String, Rank)>,
+    pub(crate) active: Option<String>,
+    pub(crate) moves: u64,
+    pub(crate) last_move: Option<(SystemTime, String)>,
+}
+
+/// What the FIB shows.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct FibRow {
+    pub(crate) counts: Counts,
+    /// Empty when the last step worked.
+    pub(crate) last_error: String,
+    pub(crate) installing: bool,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self {
+            journal: Journal::new(),
+            counters: Counters::default(),
+            started: SystemTime::now(),
+            rows: Mutex::default(),
+        }
+    }
+
+    /// A copy of all rows.
+    pub(crate) fn rows(&self) -> Rows {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps rows and series of what is configured, and of nothing else.
+    pub(crate) fn retain(&self, config: &config::Config) {
+        let mut rows = self.lock();
+        rows.peers.retain(|name, _| config.peers.contains_key(name));
+        rows.links.retain(|name, _| config.links.contains_key(name));
+        rows.groups.retain(|name, _| config.groups.contains_key(name));
+        for name in config.peers.keys() {
+            rows.peers.entry(name.clone()).or_default();
+        }
+        for name in config.links.keys() {
+            rows.links.entry(name.clone()).or_insert_with(LinkRow::unknown);
+        }
+        for name in config.groups.keys() {
+            rows.groups.entry(name.clone()).or_default();
+        }
+    }
+
+    pub(crate) fn peer_state(&self, peer: &str) -> Option<State> {
+        self.lock().peers.get(peer)?.as_ref().map(|status| status.state)
+    }
+
+    pub(crate) fn set_session(&self, peer: &str, status: SessionStatus) {
+        if let Some(row) = self.lock().peers.get_mut(peer) {
+            *row = Some(status);
+        }
+    }
+
+    pub(crate) fn peer_changed(&self, peer: &str, to: &'static str) {
+        self.counters.transition(peer, to);
+    }
+
+    fn with_link(&self, link: &str, change: impl FnOnce(&mut LinkRow)) {
+        if let Some(row) = self.lock().links.get_mut(link) {
+            change(row);
+        }
+    }
+
+    pub(crate) fn set_link_state(&self, link: &str, state: links::State, reason: String) {
+        self.with_link(link, |row| {
+            if row.state != Some(state) {
+                row.since = SystemTime::now();
+            }
+            row.state = Some(state);
+            row.reason = reason;
+        });
+    }
+
+    pub(crate) fn set_quality(&self, link: &str, quality: Quality) {
+        self.with_link(link, |row| row.quality = Some(quality));
+    }
+
+    pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
+        self.with_link(link, |row| row.mtu = interface.map_or(0, |interface| interface.mtu));
+    }
+
+    pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
+        self.counters.rtt(link, rtt);
+    }
+
+    pub(crate) fn set_group(&self, group: &str, order: Vec<(String, Rank)>, active: Option<String>) {
+        if let Some(row) = self.lock().groups.get_mut(group) {
+            row.order = order;
+            row.active = active;
+        }
+    }
+
+    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
+        self.counters.group_moved(group, reason);
+        if let Some(row) = self.lock().groups.get_mut(group) {
+            row.moves += 1;
+            row.last_move = Some((SystemTime::now(), reason.to_owned()));
+        }
+    }
+
+    pub(crate) fn set_tunnels(&self, specs: Vec<TunnelSpec>, statuses: Vec<TunnelStatus>) {
+        self.lock().tunnels = specs.into_iter().zip(statuses).collect();
+    }
+
+    pub(crate) fn set_fib(&self, row: FibRow) {
+        self.lock().fib = row;
+    }
+
+    pub(crate) fn fib_step(&self, kind: &'static str, done: bool) {
+        self.counters.fib_step(kind, done);
+    }
+
+    pub(crate) fn failover(&self, took: Duration) {
+        self.counters.failover(took);
+    }
+}
+
+impl LinkRow {
+    fn unknown() -> Self {
+        Self {
+            state: None,
+            since: SystemTime::now(),
+            reason: "not measured yet".to_owned(),
+            quality: None,
+            mtu: 0,
+        }
+    }
+}
+
+/// The wall-clock time of a monotonic one.
+pub(crate) fn at(instant: Instant) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(instant.elapsed()).unwrap_or(now)
+}

@@ -1,0 +1,46 @@
+//! Accepts BGP connections and hands them to the peer they come from.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::peer::ToPeer;
+
+/// After a failed accept (out of descriptors): not at full speed.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// Peers by address.
+pub(crate) type Doors = Arc<BTreeMap<IpAddr, mpsc::Sender<ToPeer>>>;
+
+/// Runs until it is aborted.
+pub(crate) async fn run(listener: TcpListener, doors: watch::Receiver<Doors>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => admit(stream, from, &doors.borrow()),
+            Err(error) => {
+                warn!(%error, "cannot accept a BGP connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// A stranger, and a peer that is too busy to take it, is closed without a word.
+fn admit(stream: TcpStream, from: SocketAddr, doors: &Doors) {
+    let Some(door) = doors.get(&from.ip().to_canonical()) else {
+        debug!(%from, "connection from no configured peer");
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%from, %error, "connection lost at once");
+        return;
+    }
+    if door.try_send(ToPeer::Inbound(stream)).is_err() {
+        debug!(%from, "peer is busy, connection closed");
+    }
+}

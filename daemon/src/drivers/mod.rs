@@ -1,0 +1,60 @@
+//! The tasks of the daemon, and everything that passes between them.
+//!
+//! A driver carries things between a machine and a socket, a kernel or a clock. It decides nothing.
+//!
+//! ```text
+//!            accepted conns                       Routes                 steps
+//!  listener ───────────────► peer ─── RibMessage ──────► rib ── FibMessage ──► fib ──► kernel
+//!                          (one each) ◄── ToPeer ────────  ▲                   ▲ │
+//!                              ▲        (only on credit)   │ Standing          │ │ Interfaces (watch)
+//!                  Start, Stop │                           │       Links       │ ▼
+//!                              └────────────────────── groups ─────────────────┘ link ◄──► probes
+//!                                                         ▲                    (one each)
+//!                                                         └──── LinkReport ──────┘
+//!  tunnels ──► interfaces in the kernel, from there to everyone through fib
+//! ```
+//!
+//! Every channel is bounded. No cycle of awaited sends: `rib` sends to a peer only against a credit
+//! that the peer gave, so that it never waits for one; `groups` awaits `fib`, `rib` and peers, none
+//! of which awaits `groups` or a link; interfaces travel through a watch, where a late reader
+//! sees the latest.
+//!
+//! A peer task that panics loses its session and is started again by `router`; a panic of `rib` or
+//! `fib` ends the process, whose start-up takes over what is there.
+
+pub(crate) mod fib;
+pub(crate) mod groups;
+pub(crate) mod link;
+pub(crate) mod listener;
+pub(crate) mod peer;
+pub(crate) mod rib;
+pub(crate) mod tunnels;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use links::stamp::NtpTime;
+
+/// Sleeps until `deadline`, or for ever when there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The earlier of two deadlines, either of which may not be.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}
+
+/// The wall clock as STAMP wants it.
+fn wall() -> NtpTime {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    NtpTime::from_unix(since_epoch.unwrap_or(Duration::ZERO))
+}
+
+/// A seed that no one outside can guess.
+pub(crate) fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0u8)
+}

@@ -1,0 +1,438 @@
+//! One peer: its [`Session`] on TCP.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bgp::rib::{self, ExportBatch};
+use bgp::session::{Cease, Conn, DownReason, Input, Output, Session, SessionConfig};
+use bgp::{Family, PeerId};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info, warn};
+
+use super::rib::RibMessage;
+use super::until;
+use crate::board::Board;
+use crate::journal::Severity;
+use crate::sockets;
+
+/// A peer that does not answer a SYN for so long is not there.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a closing connection may take to deliver its last words.
+const LINGER: Duration = Duration::from_secs(2);
+/// Below so many pending prefixes the peer takes another batch from the RIB.
+const PENDING: usize = 4096;
+/// Between two refreshes of what the API shows, unless the state changes.
+const PUBLISH: Duration = Duration::from_millis(250);
+const READ_BUFFER: usize = 64 * 1024;
+
+/// What a peer task is told.
+#[derive(Debug)]
+pub(crate) enum ToPeer {
+    /// Run.
+    Start,
+    /// Close, and stay closed.
+    Stop(Cease),
+    /// Close, say so when it is done, and end.
+    End(Cease),
+    /// A changed intent.
+    Reconfigure(SessionConfig),
+    /// The peer dialled.
+    Inbound(TcpStream),
+    /// Routes to send; the RIB spent a credit on it.
+    Advertise(ExportBatch),
+    /// Ask for all routes again.
+    RequestRefresh(Family),
+}
+
+/// How a peer is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) interface: Option<String>,
+}
+
+/// What a peer task is made from.
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) name: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) session: SessionConfig,
+    pub(crate) rib: mpsc::Sender<RibMessage>,
+    pub(crate) board: Arc<Board>,
+}
+
+/// Runs until told to end.
+pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
+    let span = tracing::info_span!("peer", peer = %peer.name, asn = %peer.session.peer_asn);
+    let session = Session::new(peer.session.clone(), super::seed(), Instant::now());
+    let driver = Driver {
+        session,
+        peer,
+        inbox,
+        conns: Conns::default(),
+        backlog: VecDeque::new(),
+        owed: 0,
+        is_up: false,
+        is_ending: false,
+        published: None,
+        quiet: false,
+    };
+    driver.run().instrument(span).await;
+}
+
+struct Driver {
+    session: Session,
+    peer: Peer,
+    inbox: mpsc::Receiver<ToPeer>,
+    conns: Conns,
+    /// For the RIB, which may be busy. While it is not empty nothing is read from the peer.
+    backlog: VecDeque<RibMessage>,
+    /// Credits to give back to the RIB.
+    owed: usize,
+    is_up: bool,
+    is_ending: bool,
+    published: Option<Instant>,
+    /// The last attempt failed like the one before: said once, then only at debug.
+    quiet: bool,
+}
+
+enum Wake {
+    Conn(Event),
+    Message(Option<ToPeer>),
+    Timeout,
+    Sent,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                self.perform(output);
+            }
+            self.conns.fill(&mut self.session);
+            self.return_credits();
+            self.publish();
+            if self.is_ending && self.backlog.is_empty() {
+                return;
+            }
+            match self.wait().await {
+                Wake::Conn(event) => self.deliver(event),
+                Wake::Message(Some(message)) => self.obey(message),
+                Wake::Message(None) => return,
+                Wake::Timeout => self.session.handle(Input::Timeout, Instant::now()),
+                Wake::Sent => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let deadline = self.session.poll_timeout();
+        let may_read = self.backlog.is_empty();
+        tokio::select! {
+            permit = self.peer.rib.reserve(), if !may_read => {
+                match (permit, self.backlog.pop_front()) {
+                    (Ok(permit), Some(message)) => permit.send(message),
+                    // Without a RIB the process is ending.
+                    _ => self.backlog.clear(),
+                }
+                Wake::Sent
+            }
+            message = self.inbox.recv() => Wake::Message(message),
+            event = self.conns.next(may_read) => Wake::Conn(event),
+            () = until(deadline) => Wake::Timeout,
+        }
+    }
+
+    fn obey(&mut self, message: ToPeer) {
+        let now = Instant::now();
+        match message {
+            ToPeer::Start => self.session.handle(Input::Start, now),
+            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease), now),
+            ToPeer::End(cease) => {
+                self.session.handle(Input::Stop(cease), now);
+                self.is_ending = true;
+            }
+            ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
+            ToPeer::Inbound(stream) => self.connected(Conn::Inbound, stream),
+            ToPeer::Advertise(batch) => {
+                self.owed += 1;
+                self.session.handle(Input::Advertise(batch.deltas), now);
+                for family in batch.end_of_rib {
+                    self.session.handle(Input::EndOfRib(family), now);
+                }
+            }
+            ToPeer::RequestRefresh(family) => {
+                self.session.handle(Input::RequestRefresh(family), now);
+            }
+        }
+    }
+
+    fn deliver(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Bytes(conn) => {
+                let Conns { buffer, length, .. } = &self.conns;
+                self.session.handle(Input::Bytes(conn, &buffer[..*length]), now);
+            }
+            Event::Closed(conn) => {
+                self.conns.take(conn);
+                self.session.handle(Input::Closed(conn), now);
+            }
+            Event::Dialled(Ok(stream)) => self.connected(Conn::Outbound, stream),
+            Event::Dialled(Err(error)) => {
+                debug!(%error, "dial failed");
+                self.session.handle(Input::DialFailed, now);
+            }
+            Event::Written => {}
+        }
+    }
+
+    fn connected(&mut self, conn: Conn, stream: TcpStream) {
+        let now = Instant::now();
+        let local = match stream.local_addr() {
+            Ok(address) => address.ip().to_canonical(),
+            Err(error) => {
+                debug!(%error, "connection lost at once");
+                if conn == Conn::Outbound {
+                    self.session.handle(Input::DialFailed, now);
+                }
+                return;
+            }
+        };
+        if self.conns.slot(conn).is_some() {
+            // One connection each way is all that a session can hold (RFC 4271 §6.8).
+            return;
+        }
+        *self.conns.slot(conn) = Some(Transport { stream, out: BytesMut::new() });
+        self.session.handle(Input::Connected { conn, local }, now);
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Dial => {
+                let endpoint = self.peer.endpoint.clone();
+                self.conns.dial = Some(Box::pin(dial(endpoint)));
+            }
+            Output::Hangup(conn) => self.hang_up(conn),
+            Output::Up(negotiated) => {
+                let families = negotiated.families.clone();
+                info!(router_id = %negotiated.router_id, hold = ?negotiated.hold_time, "session up");
+                self.is_up = true;
+                self.quiet = false;
+                self.peer.board.peer_changed(&self.peer.name, "established");
+                self.note(Severity::Info, "peer-up", "session established".to_owned());
+                let router_id = negotiated.router_id;
+                let peer = self.peer.id;
+                self.backlog.push_back(RibMessage::Input(rib::Input::Up { peer, router_id, families }));
+            }
+            Output::Down(reason) => self.on_down(&reason),
+            Output::Routes(events) => {
+                let routes = rib::Input::Routes(self.peer.id, events);
+                self.backlog.push_back(RibMessage::Input(routes));
+            }
+            Output::Refresh(family) => {
+                let refresh = rib::Input::Refresh(self.peer.id, family);
+                self.backlog.push_back(RibMessage::Input(refresh));
+            }
+        }
+    }
+
+    fn on_down(&mut self, reason: &DownReason) {
+        self.conns.dial = None;
+        let was_up = std::mem::replace(&mut self.is_up, false);
+        if was_up {
+            warn!(%reason, "session down");
+            self.peer.board.peer_changed(&self.peer.name, "down");
+            self.note(Severity::Warning, "peer-down", format!("session down: {reason}"));
+            self.backlog.push_back(RibMessage::Input(rib::Input::Down(self.peer.id)));
+        } else if std::mem::replace(&mut self.quiet, true) {
+            debug!(%reason, "attempt failed");
+        } else {
+            info!(%reason, "attempt failed, trying on");
+        }
+    }
+
+    fn note(&self, severity: Severity, kind: &'static str, text: String) {
+        self.peer.board.journal.record(severity, kind, &self.peer.name, text);
+    }
+
+    fn hang_up(&mut self, conn: Conn) {
+        let Some(mut transport) = self.conns.take(conn) else { return };
+        while self.session.poll_transmit(conn, &mut transport.out) > 0 {}
+        tokio::spawn(async move {
+            // A NOTIFICATION that its reader never sees explains nothing.
+            let _ = timeout(LINGER, last_words(transport)).await;
+        });
+    }
+
+    fn return_credits(&mut self) {
+        if self.owed > 0 && self.session.pending() < PENDING {
+            let credits = std::mem::take(&mut self.owed);
+            self.backlog.push_back(RibMessage::Credit(self.peer.id, credits));
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = Instant::now();
+        let status = self.session.status();
+        let due = self.published.is_none_or(|at| now.duration_since(at) >= PUBLISH);
+        if due || self.peer.board.peer_state(&self.peer.name) != Some(status.state) {
+            self.published = Some(now);
+            self.peer.board.set_session(&self.peer.name, status);
+        }
+    }
+}
+
+async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
+    let connect = sockets::dial(endpoint.remote, endpoint.local, endpoint.interface.as_deref());
+    timeout(DIAL_TIMEOUT, connect).await?
+}
+
+/// Writes what is left, says that no more comes, and reads until the other side has closed too:
+/// closing with unread bytes would reset the connection and take our last message along.
+async fn last_words(mut transport: Transport) -> io::Result<()> {
+    transport.stream.write_all(&transport.out).await?;
+    transport.stream.shutdown().await?;
+    let mut sink = [0; 4096];
+    while transport.stream.read(&mut sink).await? > 0 {}
+    Ok(())
+}
+
+struct Transport {
+    stream: TcpStream,
+    out: BytesMut,
+}
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// Both connections and the dial.
+struct Conns {
+    inbound: Option<Transport>,
+    outbound: Option<Transport>,
+    dial: Option<Dialling>,
+    buffer: Box<[u8]>,
+    length: usize,
+}
+
+impl Default for Conns {
+    fn default() -> Self {
+        Self {
+            inbound: None,
+            outbound: None,
+            dial: None,
+            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            length: 0,
+        }
+    }
+}
+
+enum Event {
+    /// They are in the buffer.
+    Bytes(Conn),
+    Closed(Conn),
+    Dialled(io::Result<TcpStream>),
+    Written,
+}
+
+impl Conns {
+    fn slot(&mut self, conn: Conn) -> &mut Option<Transport> {
+        match conn {
+            Conn::Inbound => &mut self.inbound,
+            Conn::Outbound => &mut self.outbound,
+        }
+    }
+
+    fn take(&mut self, conn: Conn) -> Option<Transport> {
+        self.slot(conn).take()
+    }
+
+    /// Asks the session for bytes where the last ones have left.
+    fn fill(&mut self, session: &mut Session) {
+        for conn in [Conn::Inbound, Conn::Outbound] {
+            if let Some(transport) = self.slot(conn)
+                && transport.out.is_empty()
+            {
+                session.poll_transmit(conn, &mut transport.out);
+            }
+        }
+    }
+
+    /// Cancel-safe: waits for readiness, and reads or writes without waiting.
+    async fn next(&mut self, may_read: bool) -> Event {
+        loop {
+            let event = tokio::select! {
+                ready = ready(self.inbound.as_ref(), may_read) => self.act(Conn::Inbound, ready),
+                ready = ready(self.outbound.as_ref(), may_read) => self.act(Conn::Outbound, ready),
+                result = dialled(&mut self.dial) => {
+                    self.dial = None;
+                    Some(Event::Dialled(result))
+                }
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    fn act(&mut self, conn: Conn, ready: io::Result<tokio::io::Ready>) -> Option<Event> {
+        let Self { inbound, outbound, buffer, length, .. } = self;
+        let transport = match conn {
+            Conn::Inbound => inbound.as_mut()?,
+            Conn::Outbound => outbound.as_mut()?,
+        };
+        let Ok(ready) = ready else { return Some(Event::Closed(conn)) };
+        if ready.is_writable() && !transport.out.is_empty() {
+            match transport.stream.try_write(&transport.out) {
+                Ok(written) => {
+                    transport.out.advance(written);
+                    return Some(Event::Written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Some(Event::Closed(conn)),
+            }
+        }
+        if !ready.is_readable() && !ready.is_read_closed() {
+            return None;
+        }
+        match transport.stream.try_read(buffer) {
+            Ok(0) => Some(Event::Closed(conn)),
+            Ok(read) => {
+                *length = read;
+                Some(Event::Bytes(conn))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => Some(Event::Closed(conn)),
+        }
+    }
+}
+
+async fn dialled(dial: &mut Option<Dialling>) -> io::Result<TcpStream> {
+    match dial {
+        Some(dial) => dial.await,
+        None => pending().await,
+    }
+}
+
+async fn ready(
+    transport: Option<&Transport>,
+    may_read: bool,
+) -> io::Result<tokio::io::Ready> {
+    let Some(transport) = transport else { return pending().await };
+    let interest = match (may_read, transport.out.is_empty()) {
+        (true, true) => Interest::READABLE,
+        (true, false) => Interest::READABLE | Interest::WRITABLE,
+        (false, false) => Interest::WRITABLE,
+        (false, true) => return pending().await,
+    };
+    transport.stream.ready(interest).await
+}

@@ -1,0 +1,175 @@
+//! The [`Rib`]: routes in from peers, routes out to the FIB, exports out to peers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bgp::rib::{Input, Output, Rib};
+use bgp::{PeerId, RouteEvent};
+use tokio::sync::{mpsc, oneshot};
+
+use super::fib::FibMessage;
+use super::peer::ToPeer;
+use super::{earlier, until};
+
+/// Prefixes handed to a peer at once.
+const EXPORT: usize = 1024;
+/// Batches a peer may hold before it gives credit back.
+const CREDITS: usize = 2;
+/// Messages taken from the inbox before outputs are looked at.
+const BURST: usize = 16;
+/// A peer that is up for so long has sent what it has, whether it says so (RFC 4724 §2) or not.
+const SETTLED: Duration = Duration::from_secs(10);
+/// After the start, leftovers of an earlier run are kept for so long at most.
+const LONGEST_START: Duration = Duration::from_secs(90);
+
+/// What the RIB is told.
+pub(crate) enum RibMessage {
+    /// For the machine.
+    Input(Input),
+    /// Where to send the exports of a peer.
+    Attach(PeerId, mpsc::Sender<ToPeer>),
+    /// The peer has room for so many more batches.
+    Credit(PeerId, usize),
+    /// A look at the tables.
+    Read(Box<dyn FnOnce(&Rib) + Send>),
+}
+
+/// Looks at the tables, in the task that owns them. `read` must be short: page what is long.
+///
+/// `None` when the process is ending.
+pub(crate) async fn read<T: Send + 'static>(
+    rib: &mpsc::Sender<RibMessage>,
+    read: impl FnOnce(&Rib) -> T + Send + 'static,
+) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    let look = Box::new(move |rib: &Rib| {
+        // The one who asked may be gone.
+        let _ = answer.send(read(rib));
+    });
+    rib.send(RibMessage::Read(look)).await.ok()?;
+    answered.await.ok()
+}
+
+struct Outlet {
+    sender: mpsc::Sender<ToPeer>,
+    credits: usize,
+    is_ready: bool,
+}
+
+/// Runs until every sender of the inbox is gone.
+///
+/// - `awaited`: peers whose routes are waited for before leftovers in the kernel are swept
+pub(crate) async fn run(
+    rib: Rib,
+    inbox: mpsc::Receiver<RibMessage>,
+    fib: mpsc::Sender<FibMessage>,
+    awaited: BTreeSet<PeerId>,
+) {
+    let sweep_at = Some(Instant::now() + LONGEST_START);
+    let awaited = awaited.into_iter().map(|peer| (peer, None)).collect();
+    Driver { rib, inbox, fib, outlets: BTreeMap::new(), awaited, sweep_at }.run().await;
+}
+
+struct Driver {
+    rib: Rib,
+    inbox: mpsc::Receiver<RibMessage>,
+    fib: mpsc::Sender<FibMessage>,
+    outlets: BTreeMap<PeerId, Outlet>,
+    /// Peers that have not told all yet, and when they count as having done so.
+    awaited: BTreeMap<PeerId, Option<Instant>>,
+    sweep_at: Option<Instant>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut burst = Vec::with_capacity(BURST);
+        loop {
+            while let Some(output) = self.rib.poll_output() {
+                match output {
+                    Output::Routes(changes) => {
+                        let _ = self.fib.send(FibMessage::Routes(changes)).await;
+                    }
+                    Output::ExportReady(peer) => {
+                        if let Some(outlet) = self.outlets.get_mut(&peer) {
+                            outlet.is_ready = true;
+                        }
+                    }
+                }
+            }
+            self.export();
+            self.sweep_when_settled().await;
+            let settles = self.awaited.values().flatten().min().copied();
+            let sweep = self.sweep_at.map(|at| settles.map_or(at, |settles| settles.min(at)));
+            let deadline = earlier(self.rib.poll_timeout(), sweep);
+            tokio::select! {
+                taken = self.inbox.recv_many(&mut burst, BURST) => {
+                    if taken == 0 {
+                        return;
+                    }
+                }
+                () = until(deadline) => self.rib.handle(Input::Timeout, Instant::now()),
+            }
+            for message in burst.drain(..) {
+                self.obey(message);
+            }
+        }
+    }
+
+    fn obey(&mut self, message: RibMessage) {
+        match message {
+            RibMessage::Input(input) => {
+                self.watch_for_end_of_rib(&input);
+                self.rib.handle(input, Instant::now());
+            }
+            RibMessage::Attach(peer, sender) => {
+                self.outlets.insert(peer, Outlet { sender, credits: CREDITS, is_ready: true });
+            }
+            RibMessage::Credit(peer, credits) => {
+                if let Some(outlet) = self.outlets.get_mut(&peer) {
+                    outlet.credits = (outlet.credits + credits).min(CREDITS);
+                }
+            }
+            RibMessage::Read(look) => look(&self.rib),
+        }
+    }
+
+    /// Hands a batch to every peer that has one waiting and room for it.
+    fn export(&mut self) {
+        for (peer, outlet) in &mut self.outlets {
+            while outlet.is_ready && outlet.credits > 0 {
+                let Some(batch) = self.rib.poll_export(*peer, EXPORT) else {
+                    outlet.is_ready = false;
+                    break;
+                };
+                outlet.credits -= 1;
+                // The credit guarantees room; a peer that is gone needs nothing.
+                let _ = outlet.sender.try_send(ToPeer::Advertise(batch));
+            }
+        }
+    }
+
+    fn watch_for_end_of_rib(&mut self, input: &Input) {
+        if let Input::Up { peer, .. } = input {
+            if let Some(settled) = self.awaited.get_mut(peer) {
+                *settled = Some(Instant::now() + SETTLED);
+            }
+        } else if let Input::Routes(peer, events) = input {
+            if events.iter().any(|event| matches!(event, RouteEvent::EndOfRib(_))) {
+                self.awaited.remove(peer);
+            }
+        } else if let Input::Remove(peer) = input {
+            self.awaited.remove(peer);
+            self.outlets.remove(peer);
+        }
+    }
+
+    async fn sweep_when_settled(&mut self) {
+        let now = Instant::now();
+        self.awaited.retain(|_, settled| settled.is_none_or(|at| at > now));
+        let due = |at: Instant| at <= now || self.awaited.is_empty();
+        if self.sweep_at.is_some_and(due) {
+            self.sweep_at = None;
+            let _ = self.fib.send(FibMessage::Sweep).await;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Everything there is to show, taken at one moment: what API and metrics render.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bgp::rib::PeerCounts;
+use bgp::session::{SessionStatus, State};
+use bgp::{Family, PeerId};
+use config::Config;
+use config::model::Carrier;
+use tokio::sync::mpsc;
+use tunnels::spec::{TunnelSpec, TunnelStatus};
+
+use crate::board::{Board, FibRow, GroupRow, LinkRow};
+use crate::drivers::fib::FibMessage;
+use crate::drivers::rib::{self, RibMessage};
+use crate::fib;
+
+/// The intent as last applied, and the names given to its peers.
+pub(crate) struct Applied {
+    pub(crate) config: Arc<Config>,
+    pub(crate) peers: BTreeMap<PeerId, String>,
+}
+
+/// Reads whatever there is to show.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) board: Arc<Board>,
+    pub(crate) rib: mpsc::Sender<RibMessage>,
+    pub(crate) fib: mpsc::Sender<FibMessage>,
+    pub(crate) applied: Arc<Mutex<Arc<Applied>>>,
+    pub(crate) revision: Arc<AtomicU64>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) config: Arc<Config>,
+    pub(crate) revision: u64,
+    pub(crate) links: Vec<LinkView>,
+    pub(crate) groups: Vec<(String, GroupRow)>,
+    pub(crate) peers: Vec<PeerView>,
+    pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
+    pub(crate) fib: FibRow,
+    pub(crate) rib_prefixes: BTreeMap<Family, usize>,
+}
+
+/// A link.
+#[derive(Debug)]
+pub(crate) struct LinkView {
+    pub(crate) name: String,
+    pub(crate) group: Option<String>,
+    pub(crate) interface: String,
+    pub(crate) kind: &'static str,
+    pub(crate) local: String,
+    pub(crate) remote: IpAddr,
+    pub(crate) row: LinkRow,
+    pub(crate) active: bool,
+    /// 0 is best.
+    pub(crate) rank: Option<u32>,
+    pub(crate) receive_bytes: u64,
+    pub(crate) transmit_bytes: u64,
+}
+
+impl LinkView {
+    /// Whether it can carry traffic.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.row.state, Some(links::State::Up | links::State::Degraded))
+    }
+}
+
+/// A peer.
+#[derive(Debug)]
+pub(crate) struct PeerView {
+    pub(crate) name: String,
+    pub(crate) config: config::model::Peer,
+    pub(crate) status: Option<SessionStatus>,
+    pub(crate) counts: BTreeMap<Family, PeerCounts>,
+}
+
+impl PeerView {
+    /// Whether routes flow.
+    pub(crate) fn is_established(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.state == State::Established)
+    }
+}
+
+impl Reader {
+    /// The intent as last applied.
+    pub(crate) fn applied(&self) -> Arc<Applied> {
+        Arc::clone(&self.applied.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Everything there is to show.
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        let applied = self.applied();
+        let ids: Vec<PeerId> = applied.peers.keys().copied().collect();
+        let read = rib::read(&self.rib, move |rib| {
+            let counts = ids.iter().map(|peer| {
+                (*peer, Family::ALL.map(|family| (family, rib.counts(*peer, family))))
+            });
+            let counts: BTreeMap<_, _> = counts.collect();
+            (counts, Family::ALL.map(|family| (family, rib.prefix_count(family))))
+        });
+        let (counts, rib_prefixes) = read.await.unzip();
+        let counts = counts.unwrap_or_default();
+        let rows = self.board.rows();
+        let traffic = fib::traffic().unwrap_or_default();
+        let config = Arc::clone(&applied.config);
+        let links = config.links.iter().filter_map(|(name, link)| {
+            let row = rows.links.get(name)?.clone();
+            let group = link.group.as_ref().and_then(|group| rows.groups.get(group));
+            let place = group.and_then(|group| group.order.iter().find(|(link, _)| link == name));
+            let bytes = traffic.get(&link.interface).copied().unwrap_or_default();
+            Some(LinkView {
+                name: name.clone(),
+                group: link.group.clone(),
+                interface: link.interface.clone(),
+                kind: match link.carrier {
+                    Carrier::Interface => "interface",
+                    Carrier::WireGuard(_) => "wireguard",
+                },
+                local: link.inside.local.to_string(),
+                remote: link.inside.remote,
+                row,
+                active: group.is_some_and(|group| group.active.as_ref() == Some(name)),
+                rank: place.and_then(|(_, rank)| *rank),
+                receive_bytes: bytes.received,
+                transmit_bytes: bytes.sent,
+            })
+        });
+        let links = links.collect();
+        let by_name: BTreeMap<_, _> = applied.peers.iter().map(|(id, name)| (name, id)).collect();
+        let peers = config.peers.iter().map(|(name, peer)| PeerView {
+            name: name.clone(),
+            config: peer.clone(),
+            status: rows.peers.get(name).cloned().flatten(),
+            counts: by_name
+                .get(name)
+                .and_then(|id| counts.get(id))
+                .map(|counts| counts.iter().copied().collect())
+                .unwrap_or_default(),
+        });
+        let peers = peers.collect();
+        Snapshot {
+            revision: self.revision.load(Ordering::Relaxed),
+            links,
+            groups: rows.groups.into_iter().collect(),
+            peers,
+            tunnels: rows.tunnels,
+            fib: rows.fib,
+            rib_prefixes: rib_prefixes.into_iter().flatten().collect(),
+            config,
+        }
+    }
+}
