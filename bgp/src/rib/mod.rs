@@ -38,6 +38,8 @@ mod export;
 mod import;
 mod interface;
 mod intern;
+#[cfg(test)]
+mod model;
 mod select;
 mod source;
 mod sweep;
@@ -103,6 +105,8 @@ pub struct Rib {
     changes: Vec<RouteChange>,
     outputs: VecDeque<Output>,
     deadline: Option<Instant>,
+    /// [`BITE`], except where a test makes the bites small.
+    bite: usize,
 }
 
 /// A configured peer.
@@ -144,6 +148,7 @@ impl Rib {
             changes: Vec::new(),
             outputs: VecDeque::new(),
             deadline: None,
+            bite: BITE,
             attrs,
             config,
         }
@@ -176,7 +181,7 @@ impl Rib {
             Input::Originate(prefixes) => self.on_originate(prefixes),
             Input::Timeout => {}
         }
-        let left = self.work(BITE);
+        let left = self.work(self.bite);
         self.deadline = left.is_some().then_some(now);
         self.flush_changes();
     }
