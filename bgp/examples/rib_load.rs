@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p bgp --example rib_load -- [PREFIXES] [ATTRIBUTE SETS]`
 
-#![allow(
+#![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,9 +1,10 @@
 //! What peers and the FIB are told, seen from outside the RIB.
 
-#![allow(
+#![expect(
     clippy::disallowed_methods,
     reason = "an Instant can be had from nowhere else"
 )]
+#![expect(clippy::unwrap_used, reason = "values written here are well formed")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -24,7 +24,7 @@
 //! no difference to the peer (a failover between two links of the same AS, say) from being sent.
 //! A prefix without paths keeps its node until every peer that was told of it has been told otherwise.
 //!
-//! **Long work is done in bites** of [`BITE`] prefixes, one for each `handle`. Paths of a peer that
+//! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
 //! went down are not eligible from that moment: each life of a session is a source of its own, and
 //! the sweep only collects what is left.
 //!

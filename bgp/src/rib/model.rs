@@ -161,11 +161,11 @@ impl Model {
                 && !self.unreachable.contains(&received.nexthop.unwrap())
                 && !received.as_path.iter().any(|asn| asn == US);
             match peer.config.import.evaluate(prefix, received, US) {
-                Verdict::Accept(attrs) if usable => Some(ModelPath {
+                Verdict::Accept(attrs) => usable.then_some(ModelPath {
                     peer: Some(peer.config.id),
                     attrs,
                 }),
-                _ => None,
+                Verdict::Reject => None,
             }
         });
         ours.into_iter().chain(theirs).collect()
@@ -613,6 +613,33 @@ fn run(seed: u64) {
     }
     pair.check();
     pair.finish();
+}
+
+#[test]
+fn a_peer_that_flaps_faster_than_the_sweep_leaves_one_path() {
+    let mut pair = Pair::new(1, 0);
+    let mut random = Random(1);
+    let id = PeerId(0);
+    pair.configure(random_peer(id, &mut random));
+    let prefix = prefixes()[0];
+    for _ in 0..50 {
+        let router_id = RouterId::new([1, 1, 1, 1].into()).unwrap();
+        let families = vec![Family::Ipv4Unicast];
+        pair.rib.handle(
+            Input::Up {
+                peer: id,
+                router_id,
+                families,
+            },
+            pair.now,
+        );
+        let prefixes = vec![prefix];
+        let attrs = random_attrs(&mut random);
+        let event = RouteEvent::Announce { attrs, prefixes };
+        pair.rib.handle(Input::Routes(id, vec![event]), pair.now);
+    }
+    let slot = pair.rib.tables.find(&prefix).unwrap();
+    assert_eq!(pair.rib.tables.entry(slot).paths.as_slice().len(), 1);
 }
 
 #[test]
