@@ -16,6 +16,8 @@ pub struct RibConfig {
     pub local_asn: Asn,
     /// Our identifier.
     pub router_id: RouterId,
+    /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
+    pub seed: u64,
 }
 
 /// A configured peer as the RIB sees it.
@@ -126,7 +128,8 @@ pub struct RouteHop {
 pub struct ExportBatch {
     /// At most as many as were asked for.
     pub deltas: Vec<Delta>,
-    /// Families whose first full table ends with this batch.
+    /// Families whose full table, owed since an [`Input::Up`] or [`Input::Refresh`], ends with this
+    /// batch.
     pub end_of_rib: Vec<Family>,
 }
 

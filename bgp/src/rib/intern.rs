@@ -1,0 +1,205 @@
+//! Equal values stored once and named by four bytes.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+/// Names a value of an [`Interner`]. Holders count: every [`Interner::acquire`] and
+/// [`Interner::retain`] is answered by one [`Interner::release`].
+pub(super) struct Id<T> {
+    position: NonZeroU32,
+    names: PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    fn new(position: u32) -> Self {
+        Self {
+            position: NonZeroU32::MIN.saturating_add(position),
+            names: PhantomData,
+        }
+    }
+
+    fn index(self) -> usize {
+        self.position.get() as usize - 1
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Id<T> {}
+
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.position == other.position
+    }
+}
+
+impl<T> Eq for Id<T> {}
+
+impl<T> Hash for Id<T> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.position.hash(state);
+    }
+}
+
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.position)
+    }
+}
+
+/// Values that are stored once, counted, and dropped with their last holder.
+///
+/// Counting is explicit rather than left to `Arc`, because sessions hold clones of the `Arc` for
+/// as long as a slow peer takes: only the RIB's own holders say whether a value is in use.
+#[derive(Debug)]
+pub(super) struct Interner<T> {
+    values: Vec<Option<Value<T>>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: FixedState,
+}
+
+#[derive(Debug)]
+struct Value<T> {
+    shared: Arc<T>,
+    hash: u64,
+    holders: usize,
+}
+
+impl<T: Eq + Hash> Interner<T> {
+    pub(super) fn new(hasher: FixedState) -> Self {
+        Self {
+            values: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher,
+        }
+    }
+
+    /// One more holder of this value; the flag of the answer says whether it is the first.
+    pub(super) fn acquire(&mut self, value: &Arc<T>) -> (Id<T>, Holder) {
+        let hash = self.hasher.hash_one(&**value);
+        let found = self.index.find(hash, |&position| {
+            live(&self.values, position as usize)
+                .is_some_and(|known| Arc::ptr_eq(&known.shared, value) || *known.shared == **value)
+        });
+        if let Some(&position) = found {
+            let id = Id::new(position);
+            self.retain(id);
+            return (id, Holder::Further);
+        }
+        let entry = Value {
+            shared: Arc::clone(value),
+            hash,
+            holders: 1,
+        };
+        let position = match self.free.pop() {
+            Some(position) => {
+                self.values[position as usize] = Some(entry);
+                position
+            }
+            None => {
+                self.values.push(Some(entry));
+                u32::try_from(self.values.len() - 1).expect("2^32 values do not fit in memory")
+            }
+        };
+        let values = &self.values;
+        self.index.insert_unique(hash, position, |&other| {
+            live(values, other as usize).map_or(0, |known| known.hash)
+        });
+        (Id::new(position), Holder::First)
+    }
+
+    /// One more holder.
+    pub(super) fn retain(&mut self, id: Id<T>) {
+        if let Some(value) = self.values.get_mut(id.index()).and_then(Option::as_mut) {
+            value.holders += 1;
+        }
+    }
+
+    /// One holder less. Returns the value when this was the last.
+    pub(super) fn release(&mut self, id: Id<T>) -> Option<Arc<T>> {
+        let value = self.values.get_mut(id.index())?.as_mut()?;
+        value.holders -= 1;
+        if value.holders > 0 {
+            return None;
+        }
+        let position = u32::try_from(id.index()).ok()?;
+        if let Ok(entry) = self
+            .index
+            .find_entry(value.hash, |&other| other == position)
+        {
+            entry.remove();
+        }
+        self.free.push(position);
+        self.values[id.index()].take().map(|value| value.shared)
+    }
+
+    /// The value.
+    pub(super) fn value(&self, id: Id<T>) -> &Arc<T> {
+        &live(&self.values, id.index())
+            .expect("an id names its value until its last holder releases it")
+            .shared
+    }
+
+    /// How many different values are held.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+}
+
+/// Whether an [`Interner::acquire`] found the value there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Holder {
+    /// The value was not there.
+    First,
+    /// It was.
+    Further,
+}
+
+fn live<T>(values: &[Option<Value<T>>], index: usize) -> Option<&Value<T>> {
+    values.get(index).and_then(Option::as_ref)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_share_an_id_and_go_with_the_last_holder() {
+        let mut interner = Interner::new(FixedState::with_seed(1));
+        let (a, first) = interner.acquire(&Arc::new(7));
+        let (b, further) = interner.acquire(&Arc::new(7));
+        assert_eq!((a, first, further), (b, Holder::First, Holder::Further));
+        assert_eq!(interner.release(a), None);
+        assert_eq!(interner.len(), 1);
+        assert_eq!(interner.release(b), Some(Arc::new(7)));
+        assert_eq!(interner.len(), 0);
+    }
+
+    #[test]
+    fn a_place_is_used_again_and_others_stay() {
+        let mut interner = Interner::new(FixedState::with_seed(1));
+        let ids: Vec<_> = (0..100).map(|i| interner.acquire(&Arc::new(i)).0).collect();
+        for id in ids.iter().step_by(2) {
+            interner.release(*id);
+        }
+        for i in 100..150 {
+            interner.acquire(&Arc::new(i));
+        }
+        assert_eq!(interner.values.len(), 100);
+        for (i, id) in ids.iter().enumerate().skip(1).step_by(2) {
+            assert_eq!(**interner.value(*id), i);
+        }
+    }
+}

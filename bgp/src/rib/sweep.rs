@@ -1,0 +1,213 @@
+//! Work that touches many prefixes, in bites.
+//!
+//! One walk over the whole table serves all that asks for one. What comes up during a walk gets the
+//! next one, so a steady stream of events makes walk follow walk and never restarts one that
+//! then would not end. Finding the prefixes of one peer by looking at all costs tens of
+//! nanoseconds for each that is not its own; an index per peer would cost memory for every path.
+
+use super::Rib;
+use super::bitset::BitSet;
+use super::source::{Life, SourceId};
+use super::table::{Path, Slot};
+use crate::types::{Family, Prefix};
+
+/// Where a walk is, and what it looks for.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    at: Option<Slot>,
+    current: Errand,
+    next: Errand,
+}
+
+/// What a walk looks for.
+#[derive(Debug, Default)]
+struct Errand {
+    /// Sources whose paths may have become eligible or not.
+    sources: BitSet,
+    /// Sources whose import filter changed.
+    filtered: BitSet,
+    /// Look at every path.
+    scope: Scope,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Scope {
+    /// Prefixes with a path of one of the sources.
+    #[default]
+    Sources,
+    /// Every prefix.
+    Everything,
+}
+
+/// There is work left for another bite.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unfinished;
+
+impl Errand {
+    fn is_empty(&self) -> bool {
+        self.scope == Scope::Sources && self.sources.is_empty()
+    }
+
+    fn concerns(&self, path: &Path) -> bool {
+        self.scope == Scope::Everything || self.sources.contains(path.source.index())
+    }
+}
+
+impl Sweep {
+    pub(super) fn recheck(&mut self, source: SourceId) {
+        self.next.sources.insert(source.index());
+    }
+
+    pub(super) fn refilter(&mut self, source: SourceId) {
+        self.recheck(source);
+        self.next.filtered.insert(source.index());
+    }
+
+    pub(super) fn recheck_everything(&mut self) {
+        self.next.scope = Scope::Everything;
+    }
+
+    /// Whether some prefix may not have been brought up to date yet.
+    fn is_pending(&self) -> bool {
+        self.at.is_some() || !self.next.is_empty()
+    }
+
+    fn concerns(&self, path: &Path) -> bool {
+        self.current.concerns(path) || self.next.concerns(path)
+    }
+
+    fn refilters(&self, path: &Path) -> bool {
+        let index = path.source.index();
+        self.current.filtered.contains(index) || self.next.filtered.contains(index)
+    }
+}
+
+impl Rib {
+    /// Does at most `budget` prefixes' worth of what is left.
+    pub(super) fn work(&mut self, budget: usize) -> Option<Unfinished> {
+        let mut budget = budget;
+        self.work_on_originated(&mut budget);
+        self.work_on_retired(&mut budget);
+        self.work_on_sweep(&mut budget);
+        let done = self.originate_pending.is_empty()
+            && self.retired.is_empty()
+            && !self.sweep.is_pending();
+        (!done).then_some(Unfinished)
+    }
+
+    fn work_on_originated(&mut self, budget: &mut usize) {
+        while *budget > 0
+            && let Some(prefix) = self.originate_pending.pop_first()
+        {
+            *budget -= 1;
+            if self.originated.contains(&prefix) {
+                let attrs = self.originated_attrs;
+                self.attrs.retain(attrs);
+                self.attrs.retain(attrs);
+                let path = Path {
+                    source: SourceId::OURSELVES,
+                    received: attrs,
+                    accepted: Some(attrs),
+                };
+                self.set_path(&prefix, path);
+            } else if let Some(slot) = self.tables.find(&prefix) {
+                self.remove_path(slot, SourceId::OURSELVES);
+            }
+        }
+    }
+
+    fn work_on_retired(&mut self, budget: &mut usize) {
+        while *budget > 0
+            && let Some((family, sent)) = self.retired.last_mut()
+        {
+            *budget -= 1;
+            let Some(attrs) = sent.pop() else {
+                self.retired.pop();
+                continue;
+            };
+            let slot = Slot {
+                family: *family,
+                index: sent.len(),
+            };
+            if let Some(attrs) = attrs {
+                self.attrs.release(attrs);
+                self.untell(slot);
+            }
+        }
+    }
+
+    fn work_on_sweep(&mut self, budget: &mut usize) {
+        while *budget > 0 {
+            let Some(slot) = self.next_slot() else {
+                return;
+            };
+            *budget -= 1;
+            self.review(slot);
+        }
+    }
+
+    /// The next place of the walk; at the end of one, the first of the next if that has something
+    /// to look for.
+    fn next_slot(&mut self) -> Option<Slot> {
+        if self.sweep.at.is_none() && !self.sweep.next.is_empty() {
+            self.sweep.current = std::mem::take(&mut self.sweep.next);
+            self.sweep.at = Some(Slot {
+                family: Family::ALL[0],
+                index: 0,
+            });
+        }
+        let mut at = self.sweep.at?;
+        if at.index >= self.tables.end(at.family) {
+            let following = Family::ALL.into_iter().find(|family| *family > at.family);
+            let Some(family) = following.filter(|family| self.tables.end(*family) > 0) else {
+                self.sweep.at = None;
+                self.sweep.current = Errand::default();
+                return None;
+            };
+            at = Slot { family, index: 0 };
+        }
+        self.sweep.at = Some(Slot {
+            index: at.index + 1,
+            ..at
+        });
+        Some(at)
+    }
+
+    /// As [`Rib::review`]. The place of the prefix may be free afterwards.
+    pub(super) fn review_prefix(&mut self, prefix: &Prefix) {
+        if self.sweep.is_pending()
+            && let Some(slot) = self.tables.find(prefix)
+        {
+            self.review(slot);
+        }
+    }
+
+    /// Brings one prefix up to date with everything that a walk still has to bring to it.
+    pub(super) fn review(&mut self, slot: Slot) {
+        if !self.sweep.is_pending() {
+            return;
+        }
+        let entry = self.tables.entry(slot);
+        let concerned = entry
+            .paths
+            .as_slice()
+            .iter()
+            .any(|path| self.sweep.concerns(path));
+        if !concerned {
+            return;
+        }
+        let before = entry.chosen();
+        let mut index = 0;
+        while let Some(path) = self.tables.entry(slot).paths.as_slice().get(index).copied() {
+            if self.sources.source(path.source).life == Life::Ended {
+                self.take_path(slot, index);
+                continue;
+            }
+            if self.sweep.refilters(&path) {
+                self.refilter_path(slot, index);
+            }
+            index += 1;
+        }
+        self.choose(slot, before);
+    }
+}

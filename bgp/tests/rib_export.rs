@@ -1,0 +1,534 @@
+//! What peers and the FIB are told, seen from outside the RIB.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an Instant can be had from nowhere else"
+)]
+#![expect(clippy::unwrap_used, reason = "values written here are well formed")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
+use bgp::rib::{Input, NexthopState, Output, Rib, RibConfig, RibPeer, RouteChange, Standing, Step};
+use bgp::{
+    AsPath, Asn, Attrs, Community, Delta, Family, PeerId, Prefix, RawAttr, RouteEvent, RouterId,
+};
+
+const US: Asn = Asn(65010);
+const A: PeerId = PeerId(1);
+const B: PeerId = PeerId(2);
+const C: PeerId = PeerId(3);
+/// More than one bite.
+const MANY: u32 = 5_000;
+
+struct Router {
+    rib: Rib,
+    now: Instant,
+    fib: BTreeMap<Prefix, Vec<PeerId>>,
+    ready: Vec<PeerId>,
+}
+
+impl Router {
+    /// Peers A (AS 1), B (AS 2) and C (AS 3), all up, with filters that pass everything.
+    fn new() -> Self {
+        let mut router = Self {
+            rib: Rib::new(RibConfig {
+                local_asn: US,
+                router_id: RouterId::new([192, 0, 2, 1].into()).unwrap(),
+                seed: 1,
+            }),
+            now: Instant::now(),
+            fib: BTreeMap::new(),
+            ready: Vec::new(),
+        };
+        for id in [A, B, C] {
+            router.configure(id, Asn(id.0), Filter::accept_all(), Filter::accept_all());
+            router.up(id);
+            router.told(id);
+        }
+        router
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.rib.handle(input, self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.rib.poll_output() {
+            match output {
+                Output::Routes(changes) => {
+                    assert!(changes.len() <= 512);
+                    for RouteChange { prefix, hops } in changes {
+                        self.fib
+                            .insert(prefix, hops.iter().map(|hop| hop.peer).collect());
+                    }
+                }
+                Output::ExportReady(peer) => self.ready.push(peer),
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        while self.rib.poll_timeout().is_some() {
+            self.handle(Input::Timeout);
+        }
+    }
+
+    fn configure(&mut self, id: PeerId, asn: Asn, import: Filter, export: Filter) {
+        self.handle(Input::Configure(RibPeer {
+            id,
+            asn,
+            address: [10, 255, 0, id.0 as u8].into(),
+            import: Arc::new(import),
+            export: Arc::new(export),
+        }));
+    }
+
+    fn up(&mut self, peer: PeerId) {
+        self.handle(Input::Up {
+            peer,
+            router_id: RouterId::new([10, 255, 0, peer.0 as u8].into()).unwrap(),
+            families: Family::ALL.to_vec(),
+        });
+    }
+
+    fn announce(&mut self, peer: PeerId, prefixes: Vec<Prefix>, attrs: Attrs) {
+        let attrs = Arc::new(attrs);
+        let event = RouteEvent::Announce { attrs, prefixes };
+        self.handle(Input::Routes(peer, vec![event]));
+    }
+
+    fn withdraw(&mut self, peer: PeerId, prefixes: Vec<Prefix>) {
+        self.handle(Input::Routes(peer, vec![RouteEvent::Withdraw { prefixes }]));
+    }
+
+    /// Everything that a peer is told until nothing is left.
+    fn told(&mut self, peer: PeerId) -> Vec<Delta> {
+        let mut deltas = Vec::new();
+        while let Some(batch) = self.rib.poll_export(peer, 100) {
+            assert!(batch.deltas.len() <= 100);
+            deltas.extend(batch.deltas);
+        }
+        self.drain();
+        deltas
+    }
+}
+
+fn net(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+fn nth(i: u32) -> Prefix {
+    Prefix::new(std::net::Ipv4Addr::from((10 << 24) + (i << 8)).into(), 24).unwrap()
+}
+
+fn many() -> Vec<Prefix> {
+    (0..MANY).map(nth).collect()
+}
+
+fn attrs_of(peer: PeerId, path: &[u32]) -> Attrs {
+    let path: Vec<Asn> = path.iter().copied().map(Asn).collect();
+    Attrs {
+        as_path: AsPath::sequence(&path),
+        nexthop: Some([10, 255, 0, peer.0 as u8].into()),
+        ..Attrs::originated()
+    }
+}
+
+#[test]
+fn an_external_peer_gets_our_as_in_front_and_none_of_our_preferences() {
+    let mut router = Router::new();
+    let unknown = Some(Box::new(vec![RawAttr {
+        code: 99,
+        flags: 0xe0,
+        value: Box::new([1, 2]),
+    }]));
+    let received = Attrs {
+        med: Some(5),
+        local_pref: Some(300),
+        unknown: unknown.clone(),
+        ..attrs_of(A, &[1, 7])
+    };
+    router.announce(A, vec![nth(0)], received);
+    let sent = Attrs {
+        as_path: AsPath::sequence(&[US, Asn(1), Asn(7)]),
+        unknown,
+        ..Attrs::originated()
+    };
+    let delta = Delta {
+        prefix: nth(0),
+        attrs: Some(Arc::new(sent)),
+    };
+    assert_eq!(router.told(B), [delta]);
+    assert_eq!(router.told(A), [], "not back to where it came from");
+}
+
+#[test]
+fn an_internal_peer_gets_the_path_as_it_is_with_a_local_pref() {
+    let mut router = Router::new();
+    let prepending = Filter::compile(vec![Rule {
+        matches: Match::default(),
+        action: Action::Accept,
+        set: Set {
+            prepend: 3,
+            ..Set::default()
+        },
+    }]);
+    router.configure(C, US, Filter::accept_all(), prepending);
+    router.up(C);
+    let received = Attrs {
+        med: Some(5),
+        ..attrs_of(A, &[1, 7])
+    };
+    router.announce(A, vec![nth(0)], received.clone());
+    let sent = Attrs {
+        nexthop: None,
+        local_pref: Some(100),
+        ..received
+    };
+    assert_eq!(router.told(C)[0].attrs.as_deref(), Some(&sent));
+}
+
+#[test]
+fn peers_of_a_group_share_one_set_of_attributes() {
+    let mut router = Router::new();
+    router.announce(A, vec![nth(0), nth(1)], attrs_of(A, &[1]));
+    let (to_b, to_c) = (router.told(B), router.told(C));
+    let first = to_b[0].attrs.as_ref().unwrap();
+    for delta in to_b.iter().chain(&to_c) {
+        assert!(Arc::ptr_eq(first, delta.attrs.as_ref().unwrap()));
+    }
+}
+
+#[test]
+fn well_known_communities_keep_a_path_here() {
+    let mut router = Router::new();
+    router.configure(C, US, Filter::accept_all(), Filter::accept_all());
+    router.up(C);
+    let table = [
+        (Community::NO_ADVERTISE, 0, 0),
+        (Community::NO_EXPORT, 0, 1),
+        (Community::NO_EXPORT_SUBCONFED, 0, 1),
+    ];
+    for (i, (community, external, internal)) in (0..).zip(table) {
+        let attrs = Attrs {
+            communities: [community].into_iter().collect(),
+            ..attrs_of(A, &[1])
+        };
+        router.announce(A, vec![nth(i)], attrs);
+        assert_eq!(router.told(B).len(), external, "{community}");
+        assert_eq!(router.told(C).len(), internal, "{community}");
+    }
+}
+
+#[test]
+fn our_own_prefix_is_announced_but_never_given_to_the_fib() {
+    let mut router = Router::new();
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    router.handle(Input::Originate(vec![nth(0)]));
+    assert_eq!(router.fib[&nth(0)], []);
+    let told = router.told(A);
+    let path = &told[0].attrs.as_ref().unwrap().as_path;
+    assert_eq!(*path, AsPath::sequence(&[US]));
+    router.handle(Input::Originate(Vec::new()));
+    assert_eq!(router.fib[&nth(0)], [A]);
+    assert_eq!(router.told(A)[0].attrs, None);
+}
+
+#[test]
+fn what_was_never_sent_is_never_withdrawn() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    let sent = router.rib.poll_export(B, 10).unwrap().deltas;
+    router.withdraw(A, many());
+    let told = router.told(B);
+    assert!(told.iter().all(|delta| delta.attrs.is_none()));
+    let sorted = |deltas: &[Delta]| {
+        let mut prefixes: Vec<_> = deltas.iter().map(|delta| delta.prefix).collect();
+        prefixes.sort_unstable();
+        prefixes
+    };
+    assert_eq!(sorted(&told), sorted(&sent));
+    assert_eq!(router.told(C), []);
+}
+
+#[test]
+fn a_slow_peer_is_told_the_latest_state_once() {
+    let mut router = Router::new();
+    for hop in 0..50 {
+        router.announce(A, vec![nth(0)], attrs_of(A, &[1, 100 + hop]));
+    }
+    let told = router.told(B);
+    assert_eq!(told.len(), 1);
+    let path = &told[0].attrs.as_ref().unwrap().as_path;
+    assert_eq!(*path, AsPath::sequence(&[US, Asn(1), Asn(149)]));
+}
+
+#[test]
+fn prefixes_that_come_and_go_leave_nothing_behind_for_a_peer_that_never_asks() {
+    let mut router = Router::new();
+    for round in 0..50 {
+        let prefixes: Vec<_> = (0..100).map(|i| nth(round * 100 + i)).collect();
+        router.announce(A, prefixes.clone(), attrs_of(A, &[1, round]));
+        router.withdraw(A, prefixes);
+    }
+    assert_eq!(router.rib.attrs_count(), 1, "only that of our own prefixes");
+    assert_eq!(router.rib.prefix_count(Family::Ipv4Unicast), 0);
+    assert_eq!(router.told(B), []);
+}
+
+#[test]
+fn ready_is_said_once_until_drained() {
+    let mut router = Router::new();
+    router.ready.clear();
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    router.announce(A, vec![nth(1)], attrs_of(A, &[1]));
+    assert_eq!(router.ready, [B, C]);
+    router.told(B);
+    router.announce(A, vec![nth(2)], attrs_of(A, &[1]));
+    assert_eq!(router.ready, [B, C, B]);
+}
+
+#[test]
+fn a_full_table_ends_with_end_of_rib_and_changes_during_it_are_not_lost() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    router.up(B);
+    let mut held = BTreeMap::new();
+    let mut ends = Vec::new();
+    for round in 0.. {
+        if round == 3 {
+            router.withdraw(A, vec![nth(0), nth(MANY - 1)]);
+            router.announce(A, vec![nth(MANY)], attrs_of(A, &[1]));
+        }
+        let Some(batch) = router.rib.poll_export(B, 100) else {
+            break;
+        };
+        ends.extend(batch.end_of_rib);
+        for Delta { prefix, attrs } in batch.deltas {
+            match attrs {
+                Some(attrs) => held.insert(prefix, attrs),
+                None => held.remove(&prefix),
+            };
+        }
+    }
+    assert_eq!(ends, Family::ALL);
+    let held: Vec<_> = held.into_keys().collect();
+    let expected: Vec<_> = (1..MANY - 1).chain([MANY]).map(nth).collect();
+    assert_eq!(held, expected);
+}
+
+#[test]
+fn refresh_sends_everything_again_and_says_where_it_ends() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    assert_eq!(router.told(B).len(), many().len());
+    assert_eq!(router.told(B), []);
+    router.handle(Input::Refresh(B, Family::Ipv4Unicast));
+    let mut prefixes = Vec::new();
+    let mut ends = Vec::new();
+    while let Some(batch) = router.rib.poll_export(B, 100) {
+        prefixes.extend(batch.deltas.into_iter().map(|delta| delta.prefix));
+        ends.extend(batch.end_of_rib);
+    }
+    prefixes.sort_unstable();
+    assert_eq!((prefixes, ends), (many(), vec![Family::Ipv4Unicast]));
+}
+
+#[test]
+fn another_export_filter_withdraws_exactly_what_it_forbids() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    router.told(B);
+    let export = Filter::compile(vec![Rule {
+        matches: Match {
+            prefixes: vec![PrefixPattern {
+                net: net("10.0.0.0/14"),
+                min: 24,
+                max: 24,
+            }],
+            ..Match::default()
+        },
+        action: Action::Accept,
+        set: Set::default(),
+    }]);
+    router.configure(B, Asn(2), Filter::accept_all(), export);
+    let told = router.told(B);
+    assert!(told.iter().all(|delta| delta.attrs.is_none()));
+    assert_eq!(told.len(), MANY as usize - 1024);
+    assert_eq!(router.rib.counts(B, Family::Ipv4Unicast).advertised, 1024);
+    assert_eq!(
+        router.told(C).len(),
+        MANY as usize,
+        "others are not concerned"
+    );
+}
+
+#[test]
+fn the_same_configuration_again_is_no_work() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    router.told(B);
+    router.ready.clear();
+    router.configure(B, Asn(2), Filter::accept_all(), Filter::accept_all());
+    assert_eq!(router.rib.poll_timeout(), None);
+    assert_eq!((router.ready.len(), router.told(B)), (0, vec![]));
+}
+
+#[test]
+fn a_failover_that_changes_nothing_for_a_peer_is_not_sent() {
+    let mut router = Router::new();
+    router.configure(B, Asn(1), Filter::accept_all(), Filter::accept_all());
+    router.up(B);
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    router.announce(B, vec![nth(0)], attrs_of(B, &[1]));
+    assert_eq!(router.told(C).len(), 1);
+    router.handle(Input::Standing(A, Standing::Unusable));
+    assert_eq!(router.fib[&nth(0)], [B]);
+    assert_eq!(router.told(C), []);
+}
+
+#[test]
+fn a_dead_peers_paths_are_not_announced_before_the_sweep_reaches_them() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    router.handle(Input::Down(A));
+    assert!(
+        router.rib.poll_timeout().is_some(),
+        "there is more than one bite"
+    );
+    assert_eq!(router.told(B), []);
+    assert!(router.fib.values().all(Vec::is_empty));
+}
+
+#[test]
+fn a_peer_that_returns_during_the_sweep_has_its_fresh_paths_only() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    router.handle(Input::Down(A));
+    router.up(A);
+    let fresh = [nth(0), nth(MANY - 1)];
+    router.announce(A, fresh.to_vec(), attrs_of(A, &[1, 9]));
+    assert_eq!(router.rib.counts(A, Family::Ipv4Unicast).received, 2);
+    assert_eq!(router.rib.route(&fresh[1]).unwrap().paths.len(), 1);
+    router.settle();
+    let reached = router.fib.iter().filter(|(_, hops)| !hops.is_empty());
+    let reached: Vec<_> = reached.map(|(prefix, _)| *prefix).collect();
+    assert_eq!(reached, fresh);
+    assert_eq!(router.rib.prefix_count(Family::Ipv4Unicast), 2);
+}
+
+#[test]
+fn a_bite_is_bounded_and_the_rest_follows() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    let nexthop = [10, 255, 0, 1].into();
+    assert_eq!(router.rib.nexthops().collect::<Vec<_>>(), [nexthop]);
+    router.handle(Input::Nexthop(nexthop, NexthopState::Unreachable));
+    let gone = |router: &Router| router.fib.values().filter(|hops| hops.is_empty()).count();
+    assert_eq!(gone(&router), 2_000);
+    let view = router.rib.route(&nth(MANY - 1)).unwrap();
+    assert_eq!(
+        view.paths[0].step,
+        Step::NexthopUnreachable,
+        "reads are ahead of the sweep"
+    );
+    router.settle();
+    assert_eq!(gone(&router), MANY as usize);
+}
+
+#[test]
+fn another_import_filter_needs_nothing_from_the_peer() {
+    let mut router = Router::new();
+    router.configure(A, Asn(1), Filter::reject_all(), Filter::accept_all());
+    router.announce(A, many(), attrs_of(A, &[1]));
+    let counts = router.rib.counts(A, Family::Ipv4Unicast);
+    assert_eq!((counts.received, counts.accepted), (MANY as usize, 0));
+    router.configure(A, Asn(1), Filter::accept_all(), Filter::accept_all());
+    router.settle();
+    let counts = router.rib.counts(A, Family::Ipv4Unicast);
+    assert_eq!(
+        (counts.accepted, counts.best),
+        (MANY as usize, MANY as usize)
+    );
+    assert_eq!(router.told(B).len(), MANY as usize);
+}
+
+#[test]
+fn routes_are_read_in_order_page_by_page() {
+    let mut router = Router::new();
+    let mut shuffled = many();
+    shuffled.sort_unstable_by_key(ToString::to_string);
+    router.announce(A, shuffled, attrs_of(A, &[1]));
+    let mut seen: Vec<Prefix> = Vec::new();
+    loop {
+        let after = seen.last().copied();
+        let page = router.rib.routes(Family::Ipv4Unicast, after, 700);
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 700);
+        seen.extend(page.iter().map(|view| view.prefix));
+    }
+    assert_eq!(seen, many());
+    assert_eq!(router.rib.routes(Family::Ipv4Unicast, None, 0), []);
+}
+
+#[test]
+fn the_longest_match_is_the_one_that_packets_follow() {
+    let mut router = Router::new();
+    router.announce(A, vec![net("10.0.0.0/8")], attrs_of(A, &[1]));
+    router.announce(A, vec![net("10.1.0.0/16")], attrs_of(A, &[1, US.0]));
+    let found = |text: &str| {
+        let view = router.rib.longest_match(text.parse().unwrap());
+        view.map(|view| view.prefix)
+    };
+    assert_eq!(
+        found("10.1.2.3"),
+        Some(net("10.0.0.0/8")),
+        "the /16 is looped"
+    );
+    assert_eq!((found("11.1.2.3"), found("::1")), (None, None));
+}
+
+#[test]
+fn a_view_says_why_each_path_lost() {
+    let mut router = Router::new();
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 7]));
+    router.announce(B, vec![nth(0)], attrs_of(B, &[2]));
+    router.announce(C, vec![nth(0)], attrs_of(C, &[3, US.0]));
+    let view = router.rib.route(&nth(0)).unwrap();
+    let paths = view.paths.iter();
+    let told: Vec<_> = paths
+        .map(|path| (path.peer, path.best, path.step))
+        .collect();
+    let expected = [
+        (Some(B), true, Step::AsPathLength),
+        (Some(A), false, Step::AsPathLength),
+        (Some(C), false, Step::AsLoop),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(router.fib[&nth(0)], [B, A]);
+}
+
+#[test]
+fn routes_of_an_unknown_or_unestablished_peer_change_nothing() {
+    let mut router = Router::new();
+    router.handle(Input::Down(A));
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    router.announce(PeerId(99), vec![nth(0)], attrs_of(A, &[1]));
+    router.handle(Input::Refresh(PeerId(99), Family::Ipv4Unicast));
+    assert_eq!(router.rib.poll_export(PeerId(99), 10), None);
+    assert_eq!(router.rib.prefix_count(Family::Ipv4Unicast), 0);
+}
+
+#[test]
+fn withdraw_of_unknown_prefix_changes_nothing() {
+    let mut router = Router::new();
+    router.ready.clear();
+    router.withdraw(A, vec![nth(0)]);
+    assert!(router.fib.is_empty() && router.ready.is_empty());
+}
