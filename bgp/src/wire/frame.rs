@@ -184,20 +184,19 @@ mod tests {
 
     #[test]
     fn headers_that_are_wrong_name_what_is_wrong() {
-        let cases: &[(u8, u16, (u8, u8), &[u8])] = &[
-            (4, 18, (1, 2), &[0, 18]),
-            (2, 4097, (1, 2), &[0x10, 0x01]),
-            (1, 28, (1, 2), &[0, 28]),
-            (2, 22, (1, 2), &[0, 22]),
-            (3, 20, (1, 2), &[0, 20]),
-            (4, 20, (1, 2), &[0, 20]),
-            (5, 24, (1, 2), &[0, 24]),
-            (0, 19, (1, 3), &[0]),
-            (6, 19, (1, 3), &[6]),
-        ];
-        for (kind, length, (code, subcode), data) in cases {
-            let got = first(&message(*kind, *length, &[]));
-            let want = Notification::new(*code, *subcode, data);
+        for (kind, length, (code, subcode), data) in [
+            (4, 18, (1, 2), &[0, 18][..]),
+            (2, 4097, (1, 2), &[0x10, 0x01][..]),
+            (1, 28, (1, 2), &[0, 28][..]),
+            (2, 22, (1, 2), &[0, 22][..]),
+            (3, 20, (1, 2), &[0, 20][..]),
+            (4, 20, (1, 2), &[0, 20][..]),
+            (5, 24, (1, 2), &[0, 24][..]),
+            (0, 19, (1, 3), &[0][..]),
+            (6, 19, (1, 3), &[6][..]),
+        ] {
+            let got = first(&message(kind, length, &[]));
+            let want = Notification::new(code, subcode, data);
             assert_eq!(got, Some(Err(want)), "type {kind} length {length}");
         }
     }

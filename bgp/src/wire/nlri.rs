@@ -64,7 +64,7 @@ fn decode_v6(mut bytes: &[u8], out: &mut Vec<Prefix>) -> Result<(), Malformed> {
 }
 
 /// Octets that `prefix` takes.
-pub(super) fn encoded_len(prefix: &Prefix) -> usize {
+pub(crate) fn encoded_len(prefix: &Prefix) -> usize {
     1 + usize::from(prefix.prefix_len()).div_ceil(8)
 }
 
