@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::types::{Asn, Delta, Family, RouteEvent, RouterId};
-use crate::wire::Notification;
+use crate::wire::{Fault, Notification};
 
 /// What a session is told once, and again when the intent changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -192,6 +192,11 @@ pub struct SessionStatus {
     pub messages: Messages,
     /// UPDATEs with a fault, by what RFC 7606 did with them.
     pub update_errors: UpdateErrors,
+    /// The latest fault of an UPDATE, for the log.
+    pub last_fault: Option<Fault>,
+    /// Prefixes withdrawn because what was to be announced could not be sent: the attributes are
+    /// too long for a message, or there is no nexthop of their family.
+    pub unsendable: u64,
     /// Prefixes waiting to be sent.
     pub pending: usize,
 }

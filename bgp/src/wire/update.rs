@@ -1,0 +1,592 @@
+//! Reading an UPDATE (RFC 4271 §4.3, RFC 4760, RFC 6793) with the error handling of RFC 7606.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::as_path::{self, Width};
+use super::attribute::{self, Attribute};
+use super::{Fault, Notification, Severity, nlri, take, take_u8, take_u16};
+use crate::attrs::{Aggregator, AsPath, Attrs, Community, LargeCommunity, Origin, RawAttr};
+use crate::types::{Asn, Family, Prefix, RouteEvent};
+
+/// What UPDATEs of one session depend on: what OPEN agreed on, and who the ends are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dialect {
+    /// Our AS. The same as the peer's makes the session internal.
+    pub local_asn: Asn,
+    /// The peer's AS.
+    pub peer_asn: Asn,
+    /// AS numbers take four octets in AS_PATH and AGGREGATOR (RFC 6793 §4.1).
+    pub four_octet_asn: bool,
+    /// Families both ends offered. Others are not looked at.
+    pub families: Vec<Family>,
+}
+
+impl Dialect {
+    /// Both ends are in one AS.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.local_asn == self.peer_asn
+    }
+
+    pub(super) fn width(&self) -> Width {
+        if self.four_octet_asn {
+            Width::Four
+        } else {
+            Width::Two
+        }
+    }
+}
+
+/// Reads what follows the header and appends what it means to `events`, and what is wrong with it
+/// to `faults`. A prefix both withdrawn and announced ends up announced (RFC 4271 §4.3).
+///
+/// # Errors
+///
+/// The UPDATE Message Error to end the session with, where RFC 7606 leaves no other way; the
+/// last of `faults` explains it, and nothing has been appended to `events`.
+pub fn decode_update(
+    body: &[u8],
+    dialect: &Dialect,
+    events: &mut Vec<RouteEvent>,
+    faults: &mut Vec<Fault>,
+) -> Result<(), Notification> {
+    let mut decoder = Decoder::new(dialect, faults);
+    match decoder.run(body) {
+        Ok(()) => {
+            decoder.finish(events);
+            Ok(())
+        }
+        Err(reset) => {
+            decoder.faults.push(Fault {
+                severity: Severity::SessionReset,
+                attribute: reset.attribute,
+                text: reset.text,
+            });
+            Err(Notification::update_error(reset.subcode, &reset.data))
+        }
+    }
+}
+
+/// A fault that ends the session.
+struct Reset {
+    subcode: u8,
+    attribute: u8,
+    text: &'static str,
+    data: Vec<u8>,
+}
+
+impl Reset {
+    fn new(subcode: u8, text: &'static str) -> Self {
+        Self {
+            subcode,
+            attribute: 0,
+            text,
+            data: Vec::new(),
+        }
+    }
+
+    fn of(subcode: u8, attribute: &Attribute<'_>, text: &'static str) -> Self {
+        Self {
+            subcode,
+            attribute: attribute.code,
+            text,
+            data: attribute.whole.to_vec(),
+        }
+    }
+}
+
+/// What is known of one UPDATE while its attributes are read.
+struct Decoder<'a> {
+    dialect: &'a Dialect,
+    faults: &'a mut Vec<Fault>,
+    worst: Option<Severity>,
+    /// One bit per type code that has occurred.
+    seen: [u64; 4],
+    /// Attributes other than MP_UNREACH_NLRI have occurred.
+    has_path_attributes: bool,
+    origin: Option<Origin>,
+    as_path: Option<AsPath>,
+    as4_path: Option<AsPath>,
+    as4_aggregator: Option<Aggregator>,
+    nexthop: Option<Ipv4Addr>,
+    mp_nexthop: Option<IpAddr>,
+    /// Those without a place of their own above.
+    attrs: Attrs,
+    withdrawn: Vec<Prefix>,
+    announced: Vec<Prefix>,
+    mp_announced: Vec<Prefix>,
+    end_of_rib: Option<Family>,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(dialect: &'a Dialect, faults: &'a mut Vec<Fault>) -> Self {
+        Self {
+            dialect,
+            faults,
+            worst: None,
+            seen: [0; 4],
+            has_path_attributes: false,
+            origin: None,
+            as_path: None,
+            as4_path: None,
+            as4_aggregator: None,
+            nexthop: None,
+            mp_nexthop: None,
+            attrs: Attrs::originated(),
+            withdrawn: Vec::new(),
+            announced: Vec::new(),
+            mp_announced: Vec::new(),
+            end_of_rib: None,
+        }
+    }
+
+    fn run(&mut self, body: &[u8]) -> Result<(), Reset> {
+        let (withdrawn, attributes, announced) =
+            split(body).ok_or_else(|| Reset::new(1, "lengths do not add up"))?;
+        let v4 = self.dialect.families.contains(&Family::Ipv4Unicast);
+        for (bytes, prefixes) in [
+            (withdrawn, &mut self.withdrawn),
+            (announced, &mut self.announced),
+        ] {
+            nlri::decode(Family::Ipv4Unicast, bytes, prefixes)
+                .map_err(|text| Reset::new(10, text))?;
+            if !v4 {
+                prefixes.clear();
+            }
+        }
+        self.attributes(attributes)?;
+        if body == [0; 4] && v4 {
+            self.end_of_rib = Some(Family::Ipv4Unicast);
+        } else if !withdrawn.is_empty() || !announced.is_empty() || self.has_path_attributes {
+            self.end_of_rib = None;
+        }
+        if self.announces() {
+            self.check_mandatory();
+            self.check_nexthop();
+        } else if self.has_path_attributes
+            && announced.is_empty()
+            && self.worst >= Some(Severity::TreatAsWithdraw)
+        {
+            // RFC 7606 §5.2: the prefixes may have been lost with the attribute at fault.
+            return Err(Reset::new(
+                1,
+                "attributes at fault and no prefix to withdraw",
+            ));
+        }
+        Ok(())
+    }
+
+    fn announces(&self) -> bool {
+        !self.announced.is_empty() || !self.mp_announced.is_empty()
+    }
+
+    fn fault(&mut self, severity: Severity, attribute: u8, text: &'static str) {
+        self.worst = self.worst.max(Some(severity));
+        self.faults.push(Fault {
+            severity,
+            attribute,
+            text,
+        });
+    }
+
+    fn discard(&mut self, attribute: u8, text: &'static str) {
+        self.fault(Severity::AttributeDiscard, attribute, text);
+    }
+
+    fn withdraw(&mut self, attribute: u8, text: &'static str) {
+        self.fault(Severity::TreatAsWithdraw, attribute, text);
+    }
+
+    fn attributes(&mut self, mut block: &[u8]) -> Result<(), Reset> {
+        while !block.is_empty() {
+            match attribute::next(&mut block) {
+                Ok(attribute) => self.attribute(&attribute)?,
+                Err(code) => {
+                    // RFC 7606 §4: what follows cannot be told apart, the NLRI field still can.
+                    self.has_path_attributes = true;
+                    self.withdraw(code, "runs past the end of the attributes");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, attribute: &Attribute<'_>) -> Result<(), Reset> {
+        let code = attribute.code;
+        if code != attribute::MP_UNREACH_NLRI {
+            self.has_path_attributes = true;
+        }
+        if self.is_duplicate(code) {
+            if matches!(code, attribute::MP_REACH_NLRI | attribute::MP_UNREACH_NLRI) {
+                return Err(Reset::of(1, attribute, "occurs twice"));
+            }
+            self.discard(code, "occurs twice, the first counts");
+            return Ok(());
+        }
+        let Some(category) = attribute::category(code) else {
+            return self.unknown(attribute);
+        };
+        let mask = attribute::OPTIONAL | attribute::TRANSITIVE;
+        let flags_are_right = attribute.flags & mask == category;
+        if !flags_are_right {
+            self.withdraw(code, "Optional or Transitive flag is wrong");
+        }
+        match code {
+            attribute::MP_REACH_NLRI => self.mp_reach(attribute),
+            attribute::MP_UNREACH_NLRI => self.mp_unreach(attribute),
+            _ if flags_are_right => {
+                self.known(code, attribute.value);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_duplicate(&mut self, code: u8) -> bool {
+        let bit = 1_u64 << (code % 64);
+        let Some(word) = self.seen.get_mut(usize::from(code / 64)) else {
+            return false;
+        };
+        let seen = *word & bit != 0;
+        *word |= bit;
+        seen
+    }
+
+    fn unknown(&mut self, attribute: &Attribute<'_>) -> Result<(), Reset> {
+        if attribute.flags & attribute::OPTIONAL == 0 {
+            return Err(Reset::of(2, attribute, "well-known, and not known to us"));
+        }
+        if attribute.flags & attribute::TRANSITIVE != 0 {
+            self.attrs.unknown.get_or_insert_default().push(RawAttr {
+                code: attribute.code,
+                flags: attribute::OPTIONAL | attribute::TRANSITIVE | attribute::PARTIAL,
+                value: attribute.value.into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, code: u8, value: &[u8]) {
+        match code {
+            attribute::ORIGIN => self.origin(value),
+            attribute::AS_PATH => self.as_path(value),
+            attribute::NEXT_HOP => match <[u8; 4]>::try_from(value) {
+                Ok(octets) => self.nexthop = Some(octets.into()),
+                Err(_) => self.withdraw(code, "length is not 4"),
+            },
+            attribute::MULTI_EXIT_DISC => match number(value) {
+                Some(med) => self.attrs.med = Some(med),
+                None => self.withdraw(code, "length is not 4"),
+            },
+            attribute::LOCAL_PREF => self.local_pref(value),
+            attribute::ATOMIC_AGGREGATE if value.is_empty() => self.attrs.atomic_aggregate = true,
+            attribute::ATOMIC_AGGREGATE => self.discard(code, "length is not 0"),
+            attribute::AGGREGATOR => match aggregator(value, self.dialect.width()) {
+                Some(aggregator) => self.attrs.aggregator = Some(aggregator),
+                None => self.discard(code, "length does not fit an AS number and an address"),
+            },
+            attribute::COMMUNITIES => self.communities(value),
+            attribute::LARGE_COMMUNITY => self.large_communities(value),
+            // RFC 6793 §4.1: not from a speaker that has four octets elsewhere.
+            attribute::AS4_PATH | attribute::AS4_AGGREGATOR if self.dialect.four_octet_asn => {
+                self.discard(code, "from a speaker of 4-octet AS numbers");
+            }
+            attribute::AS4_PATH => match as_path::decode(value, Width::Four) {
+                Ok(path) => self.as4_path = Some(path),
+                Err(text) => self.discard(code, text),
+            },
+            attribute::AS4_AGGREGATOR => match aggregator(value, Width::Four) {
+                Some(aggregator) => self.as4_aggregator = Some(aggregator),
+                None => self.discard(code, "length is not 8"),
+            },
+            _ => {}
+        }
+    }
+
+    fn origin(&mut self, value: &[u8]) {
+        self.origin = match value {
+            [0] => Some(Origin::Igp),
+            [1] => Some(Origin::Egp),
+            [2] => Some(Origin::Incomplete),
+            [_] => return self.withdraw(attribute::ORIGIN, "value is not 0, 1 or 2"),
+            _ => return self.withdraw(attribute::ORIGIN, "length is not 1"),
+        };
+    }
+
+    fn as_path(&mut self, value: &[u8]) {
+        match as_path::decode(value, self.dialect.width()) {
+            Ok(path) => {
+                let first = path.first().map(Asn::as_two_octets);
+                let exact = self.dialect.is_internal()
+                    || path.first() == Some(self.dialect.peer_asn)
+                    || (!self.dialect.four_octet_asn
+                        && first == Some(self.dialect.peer_asn.as_two_octets()));
+                if !exact {
+                    self.withdraw(attribute::AS_PATH, "does not start with the AS of the peer");
+                }
+                self.as_path = Some(path);
+            }
+            Err(text) => self.withdraw(attribute::AS_PATH, text),
+        }
+    }
+
+    fn local_pref(&mut self, value: &[u8]) {
+        if !self.dialect.is_internal() {
+            return self.discard(attribute::LOCAL_PREF, "from an external peer");
+        }
+        match number(value) {
+            Some(preference) => self.attrs.local_pref = Some(preference),
+            None => self.withdraw(attribute::LOCAL_PREF, "length is not 4"),
+        }
+    }
+
+    fn communities(&mut self, value: &[u8]) {
+        let (communities, rest) = value.as_chunks::<4>();
+        if communities.is_empty() || !rest.is_empty() {
+            let text = "length is not a multiple of 4 above 0";
+            return self.withdraw(attribute::COMMUNITIES, text);
+        }
+        let communities = communities
+            .iter()
+            .map(|octets| Community(u32::from_be_bytes(*octets)));
+        self.attrs.communities.extend(communities);
+        self.attrs.communities.sort_unstable();
+        self.attrs.communities.dedup();
+    }
+
+    fn large_communities(&mut self, value: &[u8]) {
+        let (communities, rest) = value.as_chunks::<12>();
+        if communities.is_empty() || !rest.is_empty() {
+            let text = "length is not a multiple of 12 above 0";
+            return self.withdraw(attribute::LARGE_COMMUNITY, text);
+        }
+        for [a, b, c, d, e, f, g, h, i, j, k, l] in communities {
+            self.attrs.large_communities.push(LargeCommunity(
+                u32::from_be_bytes([*a, *b, *c, *d]),
+                u32::from_be_bytes([*e, *f, *g, *h]),
+                u32::from_be_bytes([*i, *j, *k, *l]),
+            ));
+        }
+        self.attrs.large_communities.sort_unstable();
+        self.attrs.large_communities.dedup();
+    }
+
+    /// RFC 4760 §3. Where the prefixes cannot be found the session has to end (RFC 7606 §3 j).
+    fn mp_reach(&mut self, attribute: &Attribute<'_>) -> Result<(), Reset> {
+        let cut = || Reset::of(9, attribute, "is cut");
+        let mut rest = attribute.value;
+        let afi = take_u16(&mut rest).ok_or_else(cut)?;
+        let safi = take_u8(&mut rest).ok_or_else(cut)?;
+        let nexthop_len = usize::from(take_u8(&mut rest).ok_or_else(cut)?);
+        let nexthop = take(&mut rest, nexthop_len).ok_or_else(cut)?;
+        take_u8(&mut rest).ok_or_else(cut)?;
+        let Some(family) = self.family(attribute.code, afi, safi) else {
+            return Ok(());
+        };
+        self.mp_nexthop =
+            Some(mp_nexthop(family, nexthop).ok_or_else(|| {
+                Reset::of(9, attribute, "nexthop length does not fit the family")
+            })?);
+        nlri::decode(family, rest, &mut self.mp_announced)
+            .map_err(|text| Reset::of(10, attribute, text))
+    }
+
+    /// RFC 4760 §4.
+    fn mp_unreach(&mut self, attribute: &Attribute<'_>) -> Result<(), Reset> {
+        let cut = || Reset::of(9, attribute, "is cut");
+        let mut rest = attribute.value;
+        let afi = take_u16(&mut rest).ok_or_else(cut)?;
+        let safi = take_u8(&mut rest).ok_or_else(cut)?;
+        let Some(family) = self.family(attribute.code, afi, safi) else {
+            return Ok(());
+        };
+        if rest.is_empty() {
+            self.end_of_rib = Some(family);
+        }
+        nlri::decode(family, rest, &mut self.withdrawn)
+            .map_err(|text| Reset::of(10, attribute, text))
+    }
+
+    /// `None` for a family that was not agreed on: RFC 4760 §6 lets us ignore it.
+    fn family(&mut self, code: u8, afi: u16, safi: u8) -> Option<Family> {
+        let family = Family::from_afi_safi(afi, safi)
+            .filter(|family| self.dialect.families.contains(family));
+        if family.is_none() {
+            self.discard(code, "of a family that was not agreed on");
+        }
+        family
+    }
+
+    /// RFC 7606 §3 d.
+    fn check_mandatory(&mut self) {
+        let absent = |code: u8| {
+            let word = self.seen.get(usize::from(code / 64)).copied();
+            word.unwrap_or(0) & (1 << (code % 64)) == 0
+        };
+        let needs_nexthop = !self.announced.is_empty();
+        for (code, is_missing) in [
+            (attribute::ORIGIN, absent(attribute::ORIGIN)),
+            (attribute::AS_PATH, absent(attribute::AS_PATH)),
+            (
+                attribute::NEXT_HOP,
+                needs_nexthop && absent(attribute::NEXT_HOP),
+            ),
+        ] {
+            if is_missing {
+                self.withdraw(code, "mandatory, and missing");
+            }
+        }
+    }
+
+    fn check_nexthop(&mut self) {
+        let classic = self.nexthop.filter(|_| !self.announced.is_empty());
+        if classic.is_some_and(|address| !is_host_v4(address)) {
+            self.withdraw(attribute::NEXT_HOP, "not the address of a host");
+        }
+        let multiprotocol = self.mp_nexthop.filter(|_| !self.mp_announced.is_empty());
+        if multiprotocol.is_some_and(|address| !is_host(address)) {
+            self.withdraw(
+                attribute::MP_REACH_NLRI,
+                "nexthop is not the address of a host",
+            );
+        }
+    }
+
+    fn finish(mut self, events: &mut Vec<RouteEvent>) {
+        let attrs = match self.worst {
+            Some(Severity::TreatAsWithdraw | Severity::SessionReset) => None,
+            Some(Severity::AttributeDiscard) | None => self.assemble(),
+        };
+        if attrs.is_none() {
+            self.withdrawn.append(&mut self.announced);
+            self.withdrawn.append(&mut self.mp_announced);
+        }
+        if !self.withdrawn.is_empty() {
+            let prefixes = self.withdrawn;
+            events.push(RouteEvent::Withdraw { prefixes });
+        }
+        if let Some(attrs) = attrs {
+            let classic = (self.nexthop.map(IpAddr::V4), self.announced);
+            let multiprotocol = (self.mp_nexthop, self.mp_announced);
+            announce(attrs, [classic, multiprotocol], events);
+        }
+        events.extend(self.end_of_rib.map(RouteEvent::EndOfRib));
+    }
+
+    /// The attributes without a nexthop; `None` when there is nothing to announce.
+    fn assemble(&mut self) -> Option<Attrs> {
+        if !self.announces() {
+            return None;
+        }
+        let mut attrs = std::mem::replace(&mut self.attrs, Attrs::originated());
+        attrs.origin = self.origin?;
+        attrs.as_path = self.as_path.take()?;
+        if let Some(unknown) = attrs.unknown.as_mut() {
+            unknown.sort_by_key(|attribute| attribute.code);
+        }
+        self.restore_four_octets(&mut attrs);
+        Some(attrs)
+    }
+
+    /// RFC 6793 §4.2.3.
+    fn restore_four_octets(&mut self, attrs: &mut Attrs) {
+        if let Some(aggregator) = attrs.aggregator
+            && let Some(as4_aggregator) = self.as4_aggregator
+        {
+            if aggregator.asn != Asn::TRANS {
+                return;
+            }
+            attrs.aggregator = Some(as4_aggregator);
+        }
+        if let Some(as4_path) = self.as4_path.take() {
+            let path = std::mem::take(&mut attrs.as_path);
+            attrs.as_path = as_path::merge(path, as4_path);
+        }
+    }
+}
+
+/// Withdrawn routes, attributes and NLRI (RFC 4271 §4.3).
+fn split(mut body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let length = take_u16(&mut body)?;
+    let withdrawn = take(&mut body, usize::from(length))?;
+    let length = take_u16(&mut body)?;
+    let attributes = take(&mut body, usize::from(length))?;
+    Some((withdrawn, attributes, body))
+}
+
+/// One event for each nexthop that has prefixes.
+fn announce(
+    mut attrs: Attrs,
+    reached: [(Option<IpAddr>, Vec<Prefix>); 2],
+    events: &mut Vec<RouteEvent>,
+) {
+    let [classic, multiprotocol] = reached;
+    if !classic.1.is_empty() {
+        let mut attrs = if multiprotocol.1.is_empty() {
+            std::mem::replace(&mut attrs, Attrs::originated())
+        } else {
+            attrs.clone()
+        };
+        attrs.nexthop = classic.0;
+        events.push(RouteEvent::Announce {
+            attrs: Arc::new(attrs),
+            prefixes: classic.1,
+        });
+    }
+    if !multiprotocol.1.is_empty() {
+        attrs.nexthop = multiprotocol.0;
+        events.push(RouteEvent::Announce {
+            attrs: Arc::new(attrs),
+            prefixes: multiprotocol.1,
+        });
+    }
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(value.try_into().ok()?))
+}
+
+fn aggregator(value: &[u8], width: Width) -> Option<Aggregator> {
+    let (asn, router_id) = match (width, value) {
+        (Width::Two, [a, b, id @ ..]) => (u32::from(u16::from_be_bytes([*a, *b])), id),
+        (Width::Four, [a, b, c, d, id @ ..]) => (u32::from_be_bytes([*a, *b, *c, *d]), id),
+        (Width::Two | Width::Four, _) => return None,
+    };
+    Some(Aggregator {
+        asn: Asn(asn),
+        router_id: <[u8; 4]>::try_from(router_id).ok()?.into(),
+    })
+}
+
+/// The nexthop of MP_REACH_NLRI; of two IPv6 addresses the global one, which comes first
+/// (RFC 2545 §3).
+fn mp_nexthop(family: Family, octets: &[u8]) -> Option<IpAddr> {
+    match family {
+        Family::Ipv4Unicast => {
+            let octets: [u8; 4] = octets.try_into().ok()?;
+            Some(Ipv4Addr::from(octets).into())
+        }
+        Family::Ipv6Unicast if matches!(octets.len(), 16 | 32) => {
+            let octets: [u8; 16] = octets.get(..16)?.try_into().ok()?;
+            Some(Ipv6Addr::from(octets).into())
+        }
+        Family::Ipv6Unicast => None,
+    }
+}
+
+fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_host_v4(address),
+        IpAddr::V6(address) => {
+            !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
+        }
+    }
+}
+
+/// Outside 0/8, 127/8, multicast and class E (RFC 4271 §6.3, "syntactically correct").
+fn is_host_v4(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    !matches!(first, 0 | 127 | 224..)
+}
