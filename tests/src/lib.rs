@@ -1,1 +1,3 @@
 //! What no single crate can test: harness, simulation, namespaces, fuzzing, the demo.
+
+pub mod lab;
