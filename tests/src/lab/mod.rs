@@ -608,7 +608,19 @@ pub fn remains(name: &str) -> Result<Vec<String>> {
     if stands(name) {
         found.push(format!("{RUN}/{name}"));
     }
+    found.extend(processes_with(&format!("{RUN}/{name}/")));
     Ok(found)
+}
+
+/// Processes that have a word on their command line, such as one that left its namespace.
+fn processes_with(word: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = entries.filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        Some(format!("process {}: {line}", entry.file_name().display()))
+    });
+    lines.filter(|line| line.contains(word)).collect()
 }
 
 /// Ends the lab when the last owner is gone, also when building it failed half way.
