@@ -298,7 +298,6 @@ fn check(case: &Case, talks: &[Talk]) -> Result<Vec<Duration>> {
         .windows(2)
         .map(|pair| pair[1].accepted.duration_since(pair[0].accepted))
         .collect();
-    println!("{name}: dialled again after {waits:?}");
     ensure!(
         waits[0] > Duration::from_millis(500),
         "{name}: dialled again after {waits:?}"

@@ -20,7 +20,7 @@ use tests::lab::process::{Process, wait_for};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The release that the package is for, with what the package depends on.
 const RELEASE: &str = "bookworm";
-const INCLUDE: &str = "--include=iproute2,procps,systemd";
+const INCLUDE: &str = "--include=iproute2,systemd";
 /// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW: bits 10, 12, 13.
 const CAPABILITIES: &str = "0000000000003400";
 

@@ -7,6 +7,14 @@ use anyhow::{Context as _, Result, bail};
 
 use super::netns::{End, Namespace, cable};
 
+/// Newlines end statements for the nftables of Debian 12.
+const CUT: &str = "table ip cut {
+  chain forwarded {
+    type filter hook forward priority 0; policy drop;
+  }
+}
+";
+
 /// One way across. It forwards between what is attached to it until it is cut.
 #[derive(Debug)]
 pub struct Internet {
@@ -51,7 +59,7 @@ impl Internet {
     ///
     /// When it is cut already or nftables is missing.
     pub fn cut(&self) -> Result<()> {
-        self.nft("table ip cut { chain all { type filter hook forward priority 0; policy drop; } }")
+        self.nft(CUT)
     }
 
     /// Ends a cut.
