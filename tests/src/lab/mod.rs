@@ -10,14 +10,16 @@
 
 pub mod flow;
 pub mod gateway;
+mod intent;
 pub mod internet;
 pub mod kernel;
 pub mod netns;
+mod network;
 pub mod nva;
 pub mod process;
+mod site;
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,10 +28,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use api::v1::peer::State;
 use flow::Flow;
 use gateway::{Bird, Frr, Role};
+use intent::Keys;
 use internet::Internet;
-use netns::{End, Namespace, cable};
+use netns::Namespace;
 use nva::{Binaries, KeyPair, Nva};
 use process::wait_for;
+pub use site::{AWS, OCI, Site, Way};
 
 /// Where labs keep configurations, sockets and logs.
 const RUN: &str = "/run/skybridge-lab";
@@ -47,125 +51,6 @@ const NODES: [&str; 8] = [
     "host-oci",
 ];
 
-/// One cloud of the lab.
-#[derive(Debug)]
-pub struct Site {
-    /// "aws" or "oci": the end of its nodes' names.
-    pub name: &'static str,
-    /// What `[peer.NAME]` calls the gateway.
-    pub gateway: &'static str,
-    /// AS of the gateway.
-    pub gateway_asn: u32,
-    /// AS of our router.
-    pub router_asn: u32,
-    /// What the site announces and the other one shall have.
-    pub prefixes: &'static [&'static str],
-    /// What the gateway announces too and no filter lets through.
-    pub strays: &'static [&'static str],
-    /// What may cross, as a filter says it.
-    pub pattern: &'static str,
-    /// The host that pings.
-    pub host: Ipv4Addr,
-    /// The gateway on the host's network.
-    pub host_router: Ipv4Addr,
-    /// The gateway toward our router.
-    pub gateway_address: Ipv4Addr,
-    /// Our router toward the gateway.
-    pub router_address: Ipv4Addr,
-    /// Our router on internet a and b, each in a network of four.
-    pub outside: [Ipv4Addr; 2],
-    /// Our router inside link a and b, each in a network of two.
-    pub inside: [Ipv4Addr; 2],
-}
-
-/// The left side.
-pub const AWS: Site = Site {
-    name: "aws",
-    gateway: "aws-gw",
-    gateway_asn: 64512,
-    router_asn: 65010,
-    prefixes: &["10.1.0.0/16", "10.1.1.0/24"],
-    strays: &["10.1.7.0/25", "172.31.0.0/16"],
-    pattern: "10.1.0.0/16 le 24",
-    host: Ipv4Addr::new(10, 1, 0, 10),
-    host_router: Ipv4Addr::new(10, 1, 0, 1),
-    gateway_address: Ipv4Addr::new(169, 254, 1, 1),
-    router_address: Ipv4Addr::new(169, 254, 1, 2),
-    outside: [
-        Ipv4Addr::new(198, 51, 100, 2),
-        Ipv4Addr::new(203, 0, 113, 2),
-    ],
-    inside: [Ipv4Addr::new(10, 99, 0, 0), Ipv4Addr::new(10, 99, 1, 0)],
-};
-
-/// The right side.
-pub const OCI: Site = Site {
-    name: "oci",
-    gateway: "oci-gw",
-    gateway_asn: 31898,
-    router_asn: 65020,
-    prefixes: &["10.10.0.0/16", "10.10.1.0/24"],
-    strays: &["0.0.0.0/0", "10.10.7.128/25"],
-    pattern: "10.10.0.0/16 le 24",
-    host: Ipv4Addr::new(10, 10, 0, 10),
-    host_router: Ipv4Addr::new(10, 10, 0, 1),
-    gateway_address: Ipv4Addr::new(169, 254, 2, 1),
-    router_address: Ipv4Addr::new(169, 254, 2, 2),
-    outside: [
-        Ipv4Addr::new(198, 51, 100, 6),
-        Ipv4Addr::new(203, 0, 113, 6),
-    ],
-    inside: [Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 1, 1)],
-};
-
-impl Site {
-    /// The site across.
-    pub fn other(&self) -> &'static Self {
-        if self.name == AWS.name { &OCI } else { &AWS }
-    }
-}
-
-/// Both internets and the link over each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// `internet-a`, link `wg-a`, preferred.
-    A,
-    /// `internet-b`, link `wg-b`.
-    B,
-}
-
-impl Way {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::A, Self::B];
-
-    /// The link over it.
-    pub const fn link(self) -> &'static str {
-        match self {
-            Self::A => "wg-a",
-            Self::B => "wg-b",
-        }
-    }
-
-    /// The interface of that link in both routers.
-    pub fn interface(self) -> String {
-        format!("sb-{}", self.link())
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::A => 0,
-            Self::B => 1,
-        }
-    }
-
-    const fn internet(self) -> &'static str {
-        match self {
-            Self::A => "internet-a",
-            Self::B => "internet-b",
-        }
-    }
-}
-
 /// Which WireGuard the routers use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum WireGuard {
@@ -182,7 +67,7 @@ pub struct Lab {
     name: String,
     directory: PathBuf,
     internets: [Internet; 2],
-    keys: [[KeyPair; 2]; 2],
+    keys: Keys,
     backend: WireGuard,
     /// FRR, once started.
     pub frr: Option<Frr>,
@@ -222,7 +107,7 @@ impl Lab {
             armed: true,
         };
         fs::write(directory.join("maker"), std::process::id().to_string())?;
-        let internets = build_network(name)?;
+        let internets = network::build(name)?;
         let nva = |site: &Site| {
             let node = format!("nva-{}", site.name);
             Nva::new(&namespace(name, &node), &directory.join(node), &binaries)
@@ -289,7 +174,7 @@ impl Lab {
         } else {
             &self.oci
         };
-        nva.configure(&self.config_body(site, refused))
+        nva.configure(&intent::render(site, &self.keys, self.backend, refused))
     }
 
     /// Waits until every session is established, as each side sees it.
@@ -479,89 +364,6 @@ impl Lab {
     fn gateway(&self, site: &Site) -> Namespace {
         self.node(&format!("gw-{}", site.name))
     }
-
-    fn config_body(&self, site: &Site, refused: &[&str]) -> String {
-        let far = site.other();
-        let mut body = format!(
-            r#"[router]
-name = "nva-{name}"
-asn = {asn}
-id = "{id}"
-
-[peer.{gateway}]
-address = "{gateway_address}"
-asn = {gateway_asn}
-import = "from-{name}"
-export = "from-{far}"
-hold-time = "9s"
-connect-retry = "1s"
-
-[group.{far}]
-policy = "priority"
-hold-down = "2s"
-
-[[filter.from-{name}]]
-prefix = ["{pattern}"]
-action = "accept"
-"#,
-            name = site.name,
-            asn = site.router_asn,
-            id = site.router_address,
-            gateway = site.gateway,
-            gateway_address = site.gateway_address,
-            gateway_asn = site.gateway_asn,
-            far = far.name,
-            pattern = site.pattern,
-        );
-        for prefix in refused {
-            body.push_str(&filter_rule(far, prefix, "reject"));
-        }
-        body.push_str(&filter_rule(far, far.pattern, "accept"));
-        for way in Way::ALL {
-            body.push_str(&self.link_section(site, way));
-        }
-        body
-    }
-
-    fn link_section(&self, site: &Site, way: Way) -> String {
-        let far = site.other();
-        let index = way.index();
-        let [aws, oci] = &self.keys;
-        let (own, peer) = if site.name == AWS.name {
-            (aws, oci)
-        } else {
-            (oci, aws)
-        };
-        format!(
-            r#"
-[link.{link}]
-group = "{far}"
-priority = {priority}
-inside = {{ local = "{local}/31", remote = "{remote}" }}
-bgp = {{ asn = {asn}, import = "from-{far}", export = "from-{name}", hold-time = "9s", connect-retry = "1s" }}
-[link.{link}.wireguard]
-private-key = {{ file = "{key}" }}
-listen = {port}
-backend = "{backend}"
-peer = {{ public-key = "{public}", endpoint = "{endpoint}:{port}" }}
-"#,
-            link = way.link(),
-            far = far.name,
-            name = site.name,
-            priority = (index + 1) * 10,
-            local = site.inside[index],
-            remote = far.inside[index],
-            asn = far.router_asn,
-            key = own[index].private.display(),
-            port = 51820 + index,
-            backend = match self.backend {
-                WireGuard::Kernel => "kernel",
-                WireGuard::Userspace => "userspace",
-            },
-            public = peer[index].public,
-            endpoint = far.outside[index],
-        )
-    }
 }
 
 /// Removes a lab by name, whoever made it: its processes, namespaces and files.
@@ -677,13 +479,6 @@ fn role(site: &Site) -> Role<'_> {
     }
 }
 
-fn filter_rule(from: &Site, prefix: &str, action: &str) -> String {
-    format!(
-        "\n[[filter.from-{}]]\nprefix = [\"{prefix}\"]\naction = \"{action}\"\n",
-        from.name
-    )
-}
-
 fn site_keys(directory: &Path, site: &Site) -> Result<[KeyPair; 2]> {
     let key = |way: Way| {
         KeyPair::generate(
@@ -693,81 +488,6 @@ fn site_keys(directory: &Path, site: &Site) -> Result<[KeyPair; 2]> {
         )
     };
     Ok([key(Way::A)?, key(Way::B)?])
-}
-
-fn build_network(lab: &str) -> Result<[Internet; 2]> {
-    let internet = |way: Way| Internet::create(namespace(lab, way.internet()).name());
-    let internets = [internet(Way::A)?, internet(Way::B)?];
-    for site in [&AWS, &OCI] {
-        build_site(lab, site, &internets)?;
-    }
-    Ok(internets)
-}
-
-fn build_site(lab: &str, site: &Site, internets: &[Internet; 2]) -> Result<()> {
-    let node =
-        |role: &str| Namespace::create(namespace(lab, &format!("{role}-{}", site.name)).name());
-    let (host, gateway, router) = (node("host")?, node("gw")?, node("nva")?);
-    let (host_address, host_router) = (
-        format!("{}/24", site.host),
-        format!("{}/24", site.host_router),
-    );
-    cable(
-        End {
-            namespace: &host,
-            interface: "eth0",
-            address: &host_address,
-        },
-        End {
-            namespace: &gateway,
-            interface: "to-host",
-            address: &host_router,
-        },
-    )?;
-    host.ip(&format!("route add default via {}", site.host_router))?;
-    let (inner, outer) = (
-        format!("{}/30", site.gateway_address),
-        format!("{}/30", site.router_address),
-    );
-    cable(
-        End {
-            namespace: &gateway,
-            interface: "to-nva",
-            address: &inner,
-        },
-        End {
-            namespace: &router,
-            interface: "to-gw",
-            address: &outer,
-        },
-    )?;
-    for forwarding in [&gateway, &router] {
-        forwarding.sysctl("net.ipv4.ip_forward", "1")?;
-        // Otherwise a nexthop that moves costs one message for each route on it.
-        forwarding.sysctl("net.ipv4.nexthop_compat_mode", "0")?;
-    }
-    for (way, internet) in Way::ALL.into_iter().zip(internets) {
-        attach(&router, site, way, internet)?;
-    }
-    Ok(())
-}
-
-/// Each router has the first usable pair of its network of four: internet, then router.
-fn attach(router: &Namespace, site: &Site, way: Way, internet: &Internet) -> Result<()> {
-    let own = site.outside[way.index()];
-    let far = site.other().outside[way.index()];
-    let [a, b, c, last] = own.octets();
-    let gateway = Ipv4Addr::new(a, b, c, last - 1);
-    let interface = way.internet();
-    let end = End {
-        namespace: router,
-        interface,
-        address: &format!("{own}/30"),
-    };
-    internet.attach(end, &format!("{gateway}/30"))?;
-    router
-        .ip(&format!("route add {far}/32 via {gateway}"))
-        .map(drop)
 }
 
 /// Fails unless a lab of that name left nothing behind.
