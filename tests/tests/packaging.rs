@@ -20,7 +20,7 @@ use tests::lab::process::{Process, wait_for};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The release that the package is for, with what the package depends on.
 const RELEASE: &str = "bookworm";
-const INCLUDE: &str = "--include=iproute2,systemd";
+const INCLUDE: &str = "--include=iproute2,procps,systemd";
 /// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW: bits 10, 12, 13.
 const CAPABILITIES: &str = "0000000000003400";
 
@@ -73,7 +73,7 @@ impl Machine {
         self.root.join(inside)
     }
 
-    /// Every file except what package management and login keep about themselves.
+    /// Every file except what package management, login and systemd keep about themselves.
     fn files(&self) -> Result<BTreeSet<String>> {
         let all = output(
             Command::new("find")
@@ -85,6 +85,7 @@ impl Machine {
             "/var/log/",
             "/var/cache/",
             "/tmp/",
+            "/run/systemd/",
             "/etc/.pwd.lock",
         ];
         let backup = |path: &str| path.starts_with("/etc/") && path.ends_with('-');
