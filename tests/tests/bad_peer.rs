@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,10 +119,11 @@ fn talk(mut stream: TcpStream, says: &[u8]) -> Result<Vec<u8>> {
         opened[18] == 1,
         "the first message is no OPEN: {opened:02x?}"
     );
-    stream.write_all(says)?;
-    stream.shutdown(std::net::Shutdown::Write)?;
     let mut heard = Vec::new();
-    // A reset instead of an orderly end does not change what was heard.
+    // The daemon may be done with us before all is said, and may reset instead of closing. What it
+    // sent before is heard nevertheless.
+    let _ = stream.write_all(says);
+    let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.read_to_end(&mut heard);
     Ok(heard)
 }
