@@ -53,7 +53,7 @@ fn cases() -> Vec<Case> {
         case("too-long", too_long, &[1, 2, 0x10, 0x01]),
         case("bad-type", message(9, &[]), &[1, 3, 9]),
         case("old-version", open(3, BAD_ASN, 90), &[2, 1, 0, 4]),
-        case("wrong-asn", open(4, 65099, 90), &[2, 2]),
+        case("wrong-asn", open(4, 65099, 90), &[2, 2, 0xfe, 0x4b]),
         case("bad-hold-time", open(4, BAD_ASN, 1), &[2, 6]),
         Case {
             name: "truncated",
