@@ -43,9 +43,12 @@ case $mode in
         foundation
         kernel=$(binary kernel)
         [[ -n $kernel ]] || { echo "vm: no test binary of tunnels/tests/kernel.rs"; exit 1; }
-        "$kernel" --test-threads 1 --include-ignored
+        # Both, whatever becomes of the first: a run is too slow to see one failure at a time.
+        failed=0
+        "$kernel" --test-threads 1 --include-ignored || failed=1
         SKYBRIDGE_LAB_WIREGUARD=kernel "$(binary netns)" --test-threads 1 --nocapture \
-            traffic_moves_to_the_other_internet_and_back
+            traffic_moves_to_the_other_internet_and_back || failed=1
+        exit $failed
         ;;
     *) echo "vm: no such mode: $mode"; exit 2 ;;
 esac
