@@ -8,6 +8,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ const NAME: &str = "sb";
 const RATE: u32 = 1_000;
 /// More than this and the demo says what is wrong instead of waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A signal arrived.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 const PICTURE: &str = "
    AWS                                                                             OCI
@@ -53,6 +57,10 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // The lab went away below us, which is no failure of it; the signal's thread ends us.
+        Err(_) if INTERRUPTED.load(Ordering::Relaxed) => loop {
+            thread::park();
+        },
         Err(error) => {
             eprintln!("{} {error:#}", paint("31", "demo failed:"));
             ExitCode::FAILURE
@@ -287,6 +295,7 @@ fn remove_on_signal() -> Result<()> {
                 _ = hangup.recv() => {}
             }
         });
+        INTERRUPTED.store(true, Ordering::Relaxed);
         eprintln!("\ninterrupted: removing the demo");
         if let Err(error) = lab::remove(NAME) {
             eprintln!("{error:#}; `./dev demo --down` tries again");

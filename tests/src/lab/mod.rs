@@ -21,6 +21,7 @@ mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -372,6 +373,9 @@ impl Lab {
 ///
 /// When a process does not die or the kernel refuses; the rest is removed nevertheless.
 pub fn remove(name: &str) -> Result<()> {
+    // A signal and a destructor may both want it; the second finds nothing left to do.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut first = Ok(());
     for node in NODES {
         first = first.and(namespace(name, node).remove());
