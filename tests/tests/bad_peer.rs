@@ -1,0 +1,308 @@
+//! Peers that speak nonsense, against the real daemon, while a good one looks on.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use api::v1::peer::State;
+use tests::lab::AWS;
+use tests::lab::gateway::{Bird, Role};
+use tests::lab::netns::{End, Namespace, cable};
+use tests::lab::nva::{Binaries, Nva};
+use tests::lab::process::wait_for;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// All bad peers share one namespace; each has an address of its own.
+const BAD_NETWORK: [u8; 3] = [192, 168, 9];
+const BAD_ASN: u16 = 64999;
+
+/// What a peer answers to the daemon's OPEN, and what must come back.
+struct Case {
+    name: &'static str,
+    says: Vec<u8>,
+    /// Code and subcode, then data (RFC 4271 §4.5). `None`: nothing need come back.
+    notification: Option<Vec<u8>>,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, says, notification: &[u8]| Case {
+        name,
+        says,
+        notification: Some(notification.to_vec()),
+    };
+    let mut bad_marker = message(4, &[]);
+    bad_marker[3] = 0;
+    let mut too_short = message(4, &[]);
+    too_short[17] = 18;
+    let too_long = message(2, &[0; 4078]);
+    ensure_length(&too_long, 4097);
+    let whole = open(4, BAD_ASN, 90);
+    vec![
+        case(
+            "garbage",
+            b"GET / HTTP/1.1\r\nHost: router\r\n\r\n".to_vec(),
+            &[1, 1],
+        ),
+        case("bad-marker", bad_marker, &[1, 1]),
+        case("too-short", too_short, &[1, 2, 0, 18]),
+        case("too-long", too_long, &[1, 2, 0x10, 0x01]),
+        case("bad-type", message(9, &[]), &[1, 3, 9]),
+        case("old-version", open(3, BAD_ASN, 90), &[2, 1, 0, 4]),
+        case("wrong-asn", open(4, 65099, 90), &[2, 2, 0xfe, 0x4b]),
+        case("bad-hold-time", open(4, BAD_ASN, 1), &[2, 6]),
+        Case {
+            name: "truncated",
+            says: whole[..25].to_vec(),
+            notification: None,
+        },
+    ]
+}
+
+fn ensure_length(message: &[u8], length: usize) {
+    assert_eq!(message.len(), length, "the case says what its name says");
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(19 + body.len()).expect("short");
+    let mut message = vec![0xff; 16];
+    message.extend(length.to_be_bytes());
+    message.push(kind);
+    message.extend(body);
+    message
+}
+
+fn open(version: u8, asn: u16, hold_time: u16) -> Vec<u8> {
+    let mut body = vec![version];
+    body.extend(asn.to_be_bytes());
+    body.extend(hold_time.to_be_bytes());
+    body.extend([192, 168, 9, 99, 0]);
+    message(1, &body)
+}
+
+/// One conversation that a bad peer had.
+struct Talk {
+    accepted: Instant,
+    /// Everything the daemon sent after its OPEN.
+    heard: Vec<u8>,
+}
+
+/// Accepts `talks` connections of the daemon one after the other and says the same to each.
+fn listen(
+    namespace: &Namespace,
+    address: Ipv4Addr,
+    says: &[u8],
+    talks: usize,
+) -> Result<Vec<Talk>> {
+    namespace.enter()?;
+    let listener = TcpListener::bind((address, 179))?;
+    (0..talks)
+        .map(|_| {
+            let (stream, _) = listener.accept()?;
+            let accepted = Instant::now();
+            Ok(Talk {
+                accepted,
+                heard: talk(stream, says)?,
+            })
+        })
+        .collect()
+}
+
+fn talk(mut stream: TcpStream, says: &[u8]) -> Result<Vec<u8>> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let opened = read_message(&mut stream).context("the daemon's OPEN")?;
+    ensure!(
+        opened[18] == 1,
+        "the first message is no OPEN: {opened:02x?}"
+    );
+    let mut heard = Vec::new();
+    // The daemon may be done with us before all is said, and may reset instead of closing. What it
+    // sent before is heard nevertheless.
+    let _ = stream.write_all(says);
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.read_to_end(&mut heard);
+    Ok(heard)
+}
+
+fn read_message(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut message = vec![0; 19];
+    stream.read_exact(&mut message)?;
+    let length = usize::from(u16::from_be_bytes([message[16], message[17]]));
+    message.resize(length.max(19), 0);
+    stream.read_exact(&mut message[19..])?;
+    Ok(message)
+}
+
+/// The whole message that carries code, subcode and data.
+fn notification(content: &[u8]) -> Vec<u8> {
+    message(3, content)
+}
+
+/// Removes its namespaces and files at the end, whatever happened.
+struct Bench {
+    router: Namespace,
+    bad: Namespace,
+    good: Namespace,
+    directory: PathBuf,
+}
+
+impl Bench {
+    fn build() -> Result<Self> {
+        let name = |role: &str| Namespace::named(&format!("sb{}{role}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("sb{}-bad-peer", std::process::id()));
+        let bench = Self {
+            router: name("router"),
+            bad: name("bad"),
+            good: name("good"),
+            directory,
+        };
+        for namespace in [&bench.router, &bench.bad, &bench.good] {
+            Namespace::create(namespace.name())?;
+        }
+        fs::create_dir(&bench.directory)?;
+        cable(
+            End {
+                namespace: &bench.router,
+                interface: "bad",
+                address: "192.168.9.1/24",
+            },
+            End {
+                namespace: &bench.bad,
+                interface: "router",
+                address: "192.168.9.2/24",
+            },
+        )?;
+        cable(
+            End {
+                namespace: &bench.router,
+                interface: "good",
+                address: "169.254.1.2/30",
+            },
+            End {
+                namespace: &bench.good,
+                interface: "router",
+                address: "169.254.1.1/30",
+            },
+        )?;
+        Ok(bench)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for namespace in [&self.router, &self.bad, &self.good] {
+            namespace.remove().expect("the namespace can be removed");
+        }
+        fs::remove_dir_all(&self.directory).expect("the directory is ours");
+    }
+}
+
+fn address(index: usize) -> Ipv4Addr {
+    let [a, b, c] = BAD_NETWORK;
+    Ipv4Addr::new(a, b, c, u8::try_from(10 + index).expect("few cases"))
+}
+
+fn config(cases: &[Case]) -> String {
+    let mut text = String::from(
+        "[router]\nname = \"victim\"\nasn = 65010\nid = \"192.168.9.1\"\n
+[[filter.all]]\nprefix = [\"10.1.0.0/16 le 24\"]\naction = \"accept\"\n
+[peer.good]\naddress = \"169.254.1.1\"\nasn = 64512\nimport = \"all\"\n",
+    );
+    for (index, case) in cases.iter().enumerate() {
+        let (name, address) = (case.name, address(index));
+        write!(
+            text,
+            "\n[peer.{name}]\naddress = \"{address}\"\nasn = {BAD_ASN}\nconnect-retry = \"1s\"\n"
+        )
+        .expect("a string takes everything");
+    }
+    text
+}
+
+#[test]
+fn each_violation_gets_its_notification_and_the_good_session_stays() -> Result<()> {
+    let bench = Bench::build()?;
+    let cases = cases();
+    for index in 0..cases.len() {
+        bench
+            .bad
+            .ip(&format!("addr add {}/24 dev router", address(index)))?;
+    }
+    let role = Role {
+        site: &AWS,
+        local: AWS.gateway_address,
+        peer: AWS.router_address,
+    };
+    let bird = Bird::start(&bench.good, &bench.directory.join("bird"), role)?;
+    let mut nva = Nva::new(&bench.router, &bench.directory, &Binaries::find()?)?;
+    nva.configure(&config(&cases))?;
+    nva.start()?;
+    wait_for("the good session", PATIENCE, || {
+        nva.check_alive()?;
+        let state = bird.session_state()?;
+        ensure!(state == "Established", "BIRD says {state}");
+        Ok(())
+    })?;
+
+    let talks: Vec<_> = cases
+        .iter()
+        .enumerate()
+        .map(|(index, case)| {
+            let (bad, says) = (bench.bad.clone(), case.says.clone());
+            thread::spawn(move || listen(&bad, address(index), &says, 3))
+        })
+        .collect();
+    for (case, thread) in cases.iter().zip(talks) {
+        let talks = thread
+            .join()
+            .map_err(|_panic| anyhow!("{}: panicked", case.name))?;
+        let waits = check(case, &talks.with_context(|| case.name.to_owned())?)?;
+        println!("{}: dialled again after {waits:?}", case.name);
+    }
+
+    let peers = nva.peers()?;
+    let good = peers
+        .iter()
+        .find(|peer| peer.name == "good")
+        .context("no peer `good`")?;
+    ensure!(
+        good.state() == State::Established && good.established_count == 1,
+        "{good:?}"
+    );
+    ensure!(
+        good.families.iter().any(|family| family.accepted == 2),
+        "{good:?}"
+    );
+    for peer in peers.iter().filter(|peer| peer.name != "good") {
+        ensure!(peer.state() != State::Established, "{peer:?}");
+    }
+    Ok(())
+}
+
+/// Returns how long the daemon waited before each further attempt.
+fn check(case: &Case, talks: &[Talk]) -> Result<Vec<Duration>> {
+    let name = case.name;
+    for talk in talks {
+        if let Some(content) = &case.notification {
+            let (heard, wanted) = (&talk.heard, notification(content));
+            ensure!(
+                *heard == wanted,
+                "{name}: heard {heard:02x?}, should be {wanted:02x?}"
+            );
+        }
+    }
+    let waits: Vec<Duration> = talks
+        .windows(2)
+        .map(|pair| pair[1].accepted.duration_since(pair[0].accepted))
+        .collect();
+    ensure!(
+        waits[0] > Duration::from_millis(500),
+        "{name}: dialled again after {waits:?}"
+    );
+    ensure!(waits[1] > waits[0], "{name}: no backoff: {waits:?}");
+    Ok(waits)
+}

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Runs inside the guest as its first process: modules, the tests, the exit code, power off.
+mode=$1 target=$2
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+
+# The kernel would panic if this process ended, so every way out is this one.
+leave() {
+    echo "skybridge-vm-exit $1"
+    sync
+    echo o >/proc/sysrq-trigger
+    sleep 60
+}
+trap 'leave $?' EXIT
+
+set -eu
+mkdir -p /dev/pts /run/netns
+mount -t devpts devpts /dev/pts
+ip link set lo up
+for module in wireguard tun veth nf_tables nft_chain_nat; do
+    modprobe "$module" || echo "vm: no module $module"
+done
+
+# The newest test binary of that name.
+binary() {
+    find "$target/debug/deps" -maxdepth 1 -name "$1-*" -perm /111 -type f -printf '%T@ %p\n' |
+        sort -rn | head -n 1 | cut -d ' ' -f 2
+}
+
+# What the tests rest on, said in the kernel's own words first.
+foundation() {
+    ip link add wg-probe type wireguard
+    ip -d link show wg-probe | grep -q wireguard
+    ip link del wg-probe
+    ip netns add probe
+    ip netns del probe
+    echo "vm: $(uname -r) has WireGuard and namespaces"
+}
+
+case $mode in
+    shell) setsid -c bash -i </dev/ttyS0 >/dev/ttyS0 2>&1 || true ;;
+    foundation) foundation ;;
+    test)
+        foundation
+        kernel=$(binary kernel)
+        [[ -n $kernel ]] || { echo "vm: no test binary of tunnels/tests/kernel.rs"; exit 1; }
+        # Both, whatever becomes of the first: a run is too slow to see one failure at a time.
+        failed=0
+        "$kernel" --test-threads 1 --include-ignored || failed=1
+        SKYBRIDGE_LAB_WIREGUARD=kernel "$(binary netns)" --test-threads 1 --nocapture \
+            traffic_moves_to_the_other_internet_and_back || failed=1
+        exit $failed
+        ;;
+    *) echo "vm: no such mode: $mode"; exit 2 ;;
+esac

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Boots Debian's kernel under qemu's emulator, with the host's root as its own, and runs the tests
+# that need a kernel with WireGuard. Nothing of the host is written to: see guest.sh.
+#
+#   run.sh test|shell|COMMAND... TARGET_DIRECTORY
+set -euo pipefail
+readonly MODE=$1 TARGET=$2
+HERE=$(dirname "$(readlink -f "$0")")
+readonly HERE
+# What the guest needs before it sees the host's files, and what the tests need from inside.
+readonly BOOT_MODULES=(virtio_pci 9p 9pnet_virtio overlay)
+
+kernel=$(printf '%s\n' /boot/vmlinuz-*-amd64 | grep -v cloud | sort -V | tail -n 1)
+[[ -e $kernel ]] || { echo "vm: no kernel in /boot; ./dev setup installs one" >&2; exit 1; }
+version=${kernel#/boot/vmlinuz-}
+
+work=$(mktemp -d /tmp/skybridge-vm.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+mkdir -p "$work/initramfs"/{bin,modules,proc,sys,dev,host,top,root}
+cp "$(command -v busybox)" "$work/initramfs/bin/busybox"
+# modprobe names each module after those it needs, so numbering keeps the order.
+number=100
+modprobe --show-depends --set-version "$version" --all "${BOOT_MODULES[@]}" |
+    awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+    while read -r module; do
+        number=$((number + 1))
+        cp "$module" "$work/initramfs/modules/$number-$(basename "$module")"
+    done
+cp "$HERE/init.sh" "$work/initramfs/init"
+chmod 755 "$work/initramfs/init"
+(cd "$work/initramfs" && find . | cpio --quiet -o -H newc | gzip -1) >"$work/initramfs.gz"
+
+log="$work/console"
+start=$EPOCHREALTIME
+# shellcheck disable=SC2054 # the commas are qemu's
+qemu=(qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu max -smp 2 -m 2048 -nic none
+    -kernel "$kernel" -initrd "$work/initramfs.gz" -nographic -no-reboot
+    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET"
+    -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap)
+if [[ $MODE == shell ]]; then
+    "${qemu[@]}"
+    exit
+fi
+# A guest that hangs is ended: the longest run took a fraction of this.
+timeout --foreground 900 "${qemu[@]}" </dev/null | tr -d '\r' | tee "$log"
+now=${EPOCHREALTIME//[.,]/} from=${start//[.,]/}
+echo "vm: $(((now - from) / 1000000)) s on $version"
+# The guest's own words, for qemu knows nothing about what ran inside.
+grep -aq '^skybridge-vm-exit 0' "$log"
