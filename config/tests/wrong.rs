@@ -126,7 +126,7 @@ fn values_of_the_wrong_kind_say_what_they_are_and_what_they_should_be() {
 #[test]
 fn durations_and_percentages_need_their_units() {
     let link = "[link.a]\ninterface = \"eth1\"\ngroup = \"g\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
-    let cases: [(&str, &[(&str, usize, usize, &str)]); 9] = [
+    let cases: [Case; 9] = [
         (
             "probe.interval = 100\n",
             &[("value.type", 5, 18, "100 of what?")],
