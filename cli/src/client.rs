@@ -48,19 +48,23 @@ pub(crate) async fn connect(socket: &Path) -> Result<Channel, Failure> {
 
 fn sentence(socket: &Path, error: &io::Error) -> Failure {
     let at = socket.display();
-    match error.kind() {
-        io::ErrorKind::NotFound => anyhow!(
+    let is = |kind| error.kind() == kind;
+    if is(io::ErrorKind::NotFound) {
+        return anyhow!(
             "skybridged is not running, or listens elsewhere: there is no {at}; \
              start it (systemctl start skybridged) or say --socket PATH"
-        ),
-        io::ErrorKind::ConnectionRefused => anyhow!(
-            "skybridged is not running: nobody listens at {at}; start it (systemctl start skybridged)"
-        ),
-        io::ErrorKind::PermissionDenied => {
-            anyhow!("you may not use {at}: run as root, or join the group skybridge")
-        }
-        _ => anyhow!("cannot reach skybridged at {at}: {error}"),
+        );
     }
+    if is(io::ErrorKind::ConnectionRefused) {
+        return anyhow!(
+            "skybridged is not running: nobody listens at {at}; \
+             start it (systemctl start skybridged)"
+        );
+    }
+    if is(io::ErrorKind::PermissionDenied) {
+        return anyhow!("you may not use {at}: run as root, or join the group skybridge");
+    }
+    anyhow!("cannot reach skybridged at {at}: {error}")
 }
 
 /// What the daemon answered instead of an answer.
