@@ -1,3 +1,111 @@
-//! The command line of Skybridge.
+//! `skybridge`: the command line. Parses, calls the daemon, prints; decides nothing.
 
-fn main() {}
+mod args;
+mod check;
+mod client;
+mod json;
+mod output;
+mod show;
+mod units;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Bgp, Command, Show};
+use output::{Output, Printed};
+
+/// How a command ended, as its exit code says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// 0.
+    Good,
+    /// 1: the command was carried out, and its answer is no.
+    Negative,
+}
+
+/// Why a command could not be carried out: one sentence, with the remedy. Exit code 2.
+type Failure = anyhow::Error;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Negative) => ExitCode::from(1),
+        Err(failure) if is_closed_pipe(&failure) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whoever read our output, `head` for one, has seen enough.
+fn is_closed_pipe(failure: &Failure) -> bool {
+    failure
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn run(args: Args) -> Result<Outcome, Failure> {
+    let mut output = Output::stdout(args.json);
+    match args.command {
+        Command::Check { file, strict } => check::run(&file, strict, &mut output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "skybridge", &mut script);
+            output.text(&String::from_utf8_lossy(&script))?;
+            Ok(Outcome::Good)
+        }
+        Command::Reload | Command::Show(_) | Command::Status | Command::Watch { .. } => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(ask(args, &mut output))
+        }
+    }
+}
+
+/// The commands that need the daemon.
+async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
+    let channel = client::connect(&args.socket).await?;
+    match args.command {
+        Command::Reload => show::reload::run(channel, output).await,
+        Command::Status => show::status::run(channel, output).await,
+        Command::Watch { history, no_follow } => {
+            show::events::run(channel, history, no_follow, output).await
+        }
+        Command::Show(Show::Groups) => show::groups::run(channel, output).await,
+        Command::Show(Show::Links) => show::links::run(channel, output).await,
+        Command::Show(Show::Peers | Show::Bgp(Bgp::Summary)) => {
+            show::peers::run(channel, output).await
+        }
+        Command::Show(Show::Bgp(Bgp::Neighbors { name })) => {
+            show::peers::details(channel, name.as_deref(), output).await
+        }
+        Command::Show(Show::Routes {
+            prefix,
+            longer,
+            limit,
+        }) => show::routes::run(channel, prefix, longer, limit, output).await,
+        Command::Show(Show::Tunnels) => show::tunnels::run(channel, output).await,
+        Command::Check { .. } | Command::Completions { .. } => Ok(Outcome::Good),
+    }
+}
+
+/// Prints one answer in the form that was asked for.
+fn answer<J: serde::Serialize>(
+    output: &mut Output,
+    json: impl FnOnce() -> J,
+    text: impl FnOnce(&show::Screen) -> String,
+) -> Result<Outcome, Failure> {
+    match output.printed() {
+        Printed::Json => output.json(&json())?,
+        Printed::Text => {
+            let text = text(&output.screen());
+            output.text(&text)?;
+        }
+    }
+    Ok(Outcome::Good)
+}

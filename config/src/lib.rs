@@ -3,8 +3,8 @@
 //! A `Config` that exists is legal: it is parsed, never validated later. Pure: reading files,
 //! secrets and the clock is the caller's business.
 //!
-//! The way of a file: `toml` makes a tree whose every node knows its place; [`mod@read`] walks it,
-//! takes what it knows and notes what is wrong with each key and value by itself; [`mod@check`] looks
+//! The way of a file: `toml` makes a tree whose every node knows its place; `read` walks it,
+//! takes what it knows and notes what is wrong with each key and value by itself; `check` looks
 //! at the items together; [`report`] shows the findings, all of them, in the order of the file.
 
 pub mod diff;

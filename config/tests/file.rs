@@ -196,6 +196,21 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 }
 
 #[test]
+fn a_file_that_is_nested_without_end_is_refused() {
+    let deep = [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{b=".repeat(100_000)),
+        format!("{}a = 1", "b.".repeat(100_000)),
+        format!("[{}a]", "b.".repeat(100_000)),
+        "[[a]]\n".repeat(10_000),
+    ];
+    for text in deep {
+        let report = load(&text, "t").expect_err("none of it is known");
+        assert!(report.errors() > 0);
+    }
+}
+
+#[test]
 fn no_file_makes_the_reader_panic() {
     let seed = 0x5eed_0001;
     let mut random = Random(seed);

@@ -126,7 +126,7 @@ fn values_of_the_wrong_kind_say_what_they_are_and_what_they_should_be() {
 #[test]
 fn durations_and_percentages_need_their_units() {
     let link = "[link.a]\ninterface = \"eth1\"\ngroup = \"g\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
-    let cases: [(&str, &[(&str, usize, usize, &str)]); 9] = [
+    let cases: [Case; 9] = [
         (
             "probe.interval = 100\n",
             &[("value.type", 5, 18, "100 of what?")],
@@ -395,7 +395,7 @@ fn wireguard_says_what_is_wrong_with_keys_ports_and_endpoints() {
 #[test]
 fn public_keys_have_32_bytes_of_base64() {
     let cases = [
-        (KEY.replace('=', ""), "43 characters, not 44"),
+        (KEY.replace('=', ""), "its length is 43, not 44"),
         (KEY.replace('5', "!"), "no '!'"),
         ("AAAA".to_owned(), "32 bytes, this one 3"),
     ];
@@ -627,6 +627,24 @@ fn a_syntax_error_does_not_hide_what_is_wrong_elsewhere() {
             ("toml.syntax", 2, 9, ""),
             ("key.unknown", 3, 1, "did you mean `install`?"),
             ("log.level", 5, 9, ""),
+        ],
+    )]);
+}
+
+#[test]
+fn a_link_that_cannot_be_read_whole_is_still_held_against_the_others() {
+    assert_cases(&[(
+        "[link.a]\ninterface = \"eth1\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.9\" }\n\
+         [link.b]\ninside = { local = \"10.0.0.2/30\", remote = \"10.0.0.1\" }\n\
+         bgp = { asn = 64512, import = \"f\", export = \"f\" }\n\
+         wireguard = { private-key = {}, listen = 5, peer = { public-key = \"x\" } }\n\
+         [[filter.f]]\naction = \"accept\"\n",
+        &[
+            ("inside.remote", 3, 44, "10.0.0.9 is not in"),
+            ("cidr.overlap", 5, 20, "link `a` is in 10.0.0.0/30"),
+            ("secret.source", 7, 15, "does not say where"),
+            ("wireguard.key", 7, 67, "its length is 1, not 44"),
+            ("leak.transit", 8, 1, "to another AS"),
         ],
     )]);
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Carrier, Inside, Link, Probe, ProbeMethod};
+use crate::model::{Inside, Probe, ProbeMethod};
 use crate::read::Draft;
 use crate::read::value::spell;
 use crate::report::{Sink, Wrong};
@@ -18,13 +18,19 @@ const FEW_PROBES: u128 = 10;
 const MOST_PROBES: u128 = 100_000;
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
-    for (name, link) in &draft.links {
-        inside(name, link.inside, sink);
+    for (name, link) in &draft.sketches {
+        if let Some(both) = link.inside {
+            inside(name, both, sink);
+        }
         probe(name, &link.probe, sink);
     }
-    let links: Vec<(&String, &Link)> = draft.links.iter().collect();
-    for ((_, (first, a)), (_, (second, b))) in pairs(&links) {
-        networks(first, a, second, b, sink);
+    let nets: Vec<(&String, IpNet)> = draft
+        .sketches
+        .iter()
+        .filter_map(|(name, link)| Some((name, link.inside?.local)))
+        .collect();
+    for ((_, (first, a)), (_, (second, b))) in pairs(&nets) {
+        networks(first, *a, second, *b, sink);
     }
     interfaces(draft, sink);
     ports(draft, sink);
@@ -124,11 +130,11 @@ fn probe(name: &str, probe: &Probe, sink: &mut Sink<'_>) {
     }
 }
 
-fn networks(first: &str, a: &Link, second: &str, b: &Link, sink: &mut Sink<'_>) {
-    if is_link_local(a) || !overlap(&a.inside.local, &b.inside.local) {
+fn networks(first: &str, a: IpNet, second: &str, b: IpNet, sink: &mut Sink<'_>) {
+    if is_link_local(a) || !overlap(&a, &b) {
         return;
     }
-    let (a, b) = (a.inside.local.trunc(), b.inside.local.trunc());
+    let (a, b) = (a.trunc(), b.trunc());
     let message = match a == b {
         true => format!("link `{first}` is in {a} already"),
         false => format!("{b} overlaps with {a} of link `{first}`"),
@@ -142,46 +148,41 @@ fn networks(first: &str, a: &Link, second: &str, b: &Link, sink: &mut Sink<'_>) 
 }
 
 /// `fe80::/10` is everywhere: the interface tells them apart.
-fn is_link_local(link: &Link) -> bool {
-    match link.inside.local {
-        IpNet::V6(net) => net.addr().is_unicast_link_local(),
-        IpNet::V4(_) => false,
-    }
+fn is_link_local(net: IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 fn interfaces(draft: &Draft, sink: &mut Sink<'_>) {
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, link) in &draft.links {
-        let Some(first) = taken.insert(&link.interface, name) else {
+    for (name, link) in &draft.sketches {
+        let Some(interface) = &link.interface else {
             continue;
         };
-        let message = format!(
-            "link `{first}` has the interface {} already",
-            link.interface
-        );
-        let (place, fix) = match link.carrier {
-            Carrier::Interface => ("interface", "give each link an interface of its own"),
-            Carrier::WireGuard(_) => (
-                "",
-                "an interface is named after the first 12 letters of its link: rename one",
-            ),
+        let Some(first) = taken.insert(interface, name) else {
+            continue;
         };
-        let place = sink.place(format!("link.{name}.{place}").trim_end_matches('.'));
-        sink.error(place, Wrong::new("interface.taken", message, fix));
+        let message = format!("link `{first}` has the interface {interface} already");
+        let given = format!("link.{name}.interface");
+        let fix = if sink.knows(&given) {
+            "give each link an interface of its own"
+        } else {
+            "an interface is named after the first 12 letters of its link: rename one"
+        };
+        sink.error(
+            sink.place(&given),
+            Wrong::new("interface.taken", message, fix),
+        );
     }
 }
 
 fn ports(draft: &Draft, sink: &mut Sink<'_>) {
     let mut taken: BTreeMap<u16, &str> = BTreeMap::new();
-    for (name, link) in &draft.links {
-        let Carrier::WireGuard(wireguard) = &link.carrier else {
+    for (name, link) in &draft.sketches {
+        let Some(port) = link.port else {
             continue;
         };
-        if let Some(first) = taken.insert(wireguard.listen, name) {
-            let message = format!(
-                "link `{first}` listens on UDP port {} already",
-                wireguard.listen
-            );
+        if let Some(first) = taken.insert(port, name) {
+            let message = format!("link `{first}` listens on UDP port {port} already");
             let wrong = Wrong::new("listen.taken", message, "give each link a port of its own");
             sink.error(sink.place(&format!("link.{name}.wireguard.listen")), wrong);
         }
@@ -201,7 +202,7 @@ fn groups(draft: &Draft, sink: &mut Sink<'_>) {
             Wrong::new("group.unused", message, fix),
         );
     }
-    for (name, link) in &draft.links {
+    for (name, link) in &draft.sketches {
         let group = link
             .group
             .as_ref()

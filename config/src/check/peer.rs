@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::Peer;
 use crate::nearest::nearest;
-use crate::read::Draft;
+use crate::read::{Draft, Sketch};
 use crate::report::{Sink, Wrong};
 
 use super::pairs;
@@ -17,7 +17,10 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     for (name, peer) in &draft.peers {
         let path = path(name, draft, sink);
         documentation_asn(peer.asn, &format!("{path}.asn"), sink);
-        addresses(peer, &path, draft, sink);
+        // The two ends of a link have rules of their own.
+        if path.starts_with("peer.") {
+            addresses(peer, &path, draft, sink);
+        }
         without_hold_timer(peer, &path, sink);
     }
     let peers: Vec<(&String, &Peer)> = draft.peers.iter().collect();
@@ -59,8 +62,8 @@ fn documentation_asn(asn: u32, path: &str, sink: &mut Sink<'_>) {
 
 fn links_exist(draft: &Draft, sink: &mut Sink<'_>) {
     for (link, place) in &draft.link_uses {
-        if !draft.link_names.contains(link) {
-            let fix = match nearest(link, draft.link_names.iter().map(String::as_str)) {
+        if !draft.sketches.contains_key(link) {
+            let fix = match nearest(link, draft.sketches.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("add [link.{link}], or leave `link` out"),
             };
@@ -71,10 +74,11 @@ fn links_exist(draft: &Draft, sink: &mut Sink<'_>) {
 }
 
 fn addresses(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
-    let ours = draft
-        .links
-        .iter()
-        .find(|(_, link)| link.inside.local.addr() == peer.address);
+    let is_ours = |(_, link): &(&String, &Sketch)| {
+        link.inside
+            .is_some_and(|inside| inside.local.addr() == peer.address)
+    };
+    let ours = draft.sketches.iter().find(is_ours);
     if let Some((link, _)) = ours {
         let message = format!("{} is our own end of link `{link}`", peer.address);
         let wrong = Wrong::new("peer.address", message, "write the address of the far end");

@@ -1,4 +1,4 @@
-//! [plan] Two intents become the changes that lead from one to the other.
+//! Plan: two intents become the changes that lead from one to the other.
 
 mod fields;
 

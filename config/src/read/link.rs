@@ -7,12 +7,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Carrier, Group, Inside, Link, Policy, Probe, ProbeMethod, Slo, WireGuard,
+    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, SecretSource, Slo,
+    WireGuard,
 };
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, bad_name, check_name, is_name, peer, secret, value};
+use super::{Draft, Sketch, bad_name, check_name, is_name, peer, secret, value};
 
 const CARRIERS: &str =
     "a link is carried by exactly one of `wireguard = { … }` and `interface = \"eth1\"`";
@@ -23,7 +24,6 @@ const INTERFACE_LENGTH: usize = 15;
 pub(crate) fn links(root: &mut Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) {
     for (name, section) in root.named(sink, "link") {
         check_name(&name, section.span(), sink);
-        draft.link_names.insert(name.clone());
         link(&name, section, sink, draft);
     }
 }
@@ -33,7 +33,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     draft.used_groups.extend(group.clone());
     let priority = section.or(sink, "priority", 100, value::any_u32);
     let inside = inside(&mut section, sink);
-    let carrier = carrier(name, &mut section, sink);
+    let carried = carrier(name, &mut section, sink);
     let probe = probe(&mut section, sink);
     let session = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
@@ -43,21 +43,34 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
             session
         });
     section.finish(sink);
-    let (Some(inside), Some((interface, carrier))) = (inside, carrier) else {
-        return;
-    };
-    let link = Link {
-        group,
-        priority,
+    let peer = session
+        .zip(inside)
+        .and_then(|(session, inside)| peer::of_link(session, name, inside));
+    draft.peers.extend(peer.map(|peer| (name.to_owned(), peer)));
+    let Carried {
         interface,
-        inside,
+        port,
         carrier,
-        probe,
+    } = carried;
+    let sketch = Sketch {
+        group: group.clone(),
+        inside,
+        interface: interface.clone(),
+        port,
+        probe: probe.clone(),
     };
-    if let Some(peer) = session.and_then(|session| peer::of_link(session, name, &link)) {
-        draft.peers.insert(name.to_owned(), peer);
+    draft.sketches.insert(name.to_owned(), sketch);
+    if let (Some(inside), Some(interface), Some(carrier)) = (inside, interface, carrier) {
+        let link = Link {
+            group,
+            priority,
+            interface,
+            inside,
+            carrier,
+            probe,
+        };
+        draft.links.insert(name.to_owned(), link);
     }
-    draft.links.insert(name.to_owned(), link);
 }
 
 fn group_name(value: &DeValue<'_>) -> Result<String, Wrong> {
@@ -86,37 +99,41 @@ fn inside(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Inside> {
     })
 }
 
-/// What carries the link, and the name of its interface.
-fn carrier(
-    name: &str,
-    section: &mut Section<'_>,
-    sink: &mut Sink<'_>,
-) -> Option<(String, Carrier)> {
+/// What carries a link, as far as it could be read.
+#[derive(Default)]
+struct Carried {
+    interface: Option<String>,
+    port: Option<u16>,
+    carrier: Option<Carrier>,
+}
+
+fn carrier(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carried {
     let given = section.optional(sink, "interface", interface_name);
-    let wireguard = section
-        .table(
-            sink,
-            "wireguard",
-            "wireguard = { private-key = …, listen = 51820, peer = { … } }",
-        )
-        .map(|table| wireguard(table, sink));
+    let example = "wireguard = { private-key = …, listen = 51820, peer = { … } }";
+    let (port, wireguard) = section
+        .table(sink, "wireguard", example)
+        .map(|table| wireguard(table, sink))
+        .unzip();
     match (section.has("interface"), section.has("wireguard")) {
-        (true, false) => given.map(|interface| (interface, Carrier::Interface)),
-        (false, true) => {
-            let interface = default_interface(name);
-            wireguard
-                .flatten()
-                .map(|wireguard| (interface, Carrier::WireGuard(wireguard)))
-        }
+        (true, false) => Carried {
+            interface: given,
+            port: None,
+            carrier: Some(Carrier::Interface),
+        },
+        (false, true) => Carried {
+            interface: Some(default_interface(name)),
+            port: port.flatten(),
+            carrier: wireguard.flatten().map(Carrier::WireGuard),
+        },
         (true, true) => {
             let wrong = Wrong::new("link.carrier", "this link is carried twice", CARRIERS);
             sink.error(section.key_span("interface"), wrong);
-            None
+            Carried::default()
         }
         (false, false) => {
             let wrong = Wrong::new("link.carrier", "nothing carries this link", CARRIERS);
             sink.error(section.span(), wrong);
-            None
+            Carried::default()
         }
     }
 }
@@ -152,7 +169,8 @@ fn interface_name(value: &DeValue<'_>) -> Result<String, Wrong> {
     Err(Wrong::new("interface.name", message, fix))
 }
 
-fn wireguard(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<WireGuard> {
+/// The port by itself, and all of it if all of it could be read.
+fn wireguard(mut table: Section<'_>, sink: &mut Sink<'_>) -> (Option<u16>, Option<WireGuard>) {
     let backends = [
         ("auto", Backend::Auto),
         ("kernel", Backend::Kernel),
@@ -170,25 +188,41 @@ fn wireguard(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<WireGuard> {
         value::word(v, &backends)
     });
     let mtu = table.or(sink, "mtu", 1420, mtu);
-    let peer = table.required_table(
-        sink,
-        "peer",
-        "peer = { public-key = \"…\", endpoint = \"host:port\" }",
-    );
+    let example = "peer = { public-key = \"…\", endpoint = \"host:port\" }";
+    let peer = table
+        .required_table(sink, "peer", example)
+        .and_then(|peer| far_end(peer, sink));
     table.finish(sink);
-    let mut peer = peer?;
-    let peer_public_key =
-        peer.required(sink, "public-key", "public-key = \"…\"", value::public_key);
+    let whole = private_key.zip(listen).zip(peer);
+    let wireguard = whole.map(|((private_key, listen), peer)| WireGuard {
+        private_key,
+        listen,
+        backend,
+        mtu,
+        peer_public_key: peer.public_key,
+        preshared_key: peer.preshared_key,
+        endpoint: peer.endpoint,
+        keepalive: peer.keepalive,
+    });
+    (listen, wireguard)
+}
+
+/// `peer = { … }` of WireGuard.
+struct FarEnd {
+    public_key: [u8; 32],
+    preshared_key: Option<SecretSource>,
+    endpoint: Option<Endpoint>,
+    keepalive: Option<Duration>,
+}
+
+fn far_end(mut peer: Section<'_>, sink: &mut Sink<'_>) -> Option<FarEnd> {
+    let public_key = peer.required(sink, "public-key", "public-key = \"…\"", value::public_key);
     let endpoint = peer.optional(sink, "endpoint", value::endpoint);
     let keepalive = peer.optional(sink, "keepalive", keepalive);
     let preshared_key = secret::source(&mut peer, sink, "preshared-key");
     peer.finish(sink);
-    Some(WireGuard {
-        private_key: private_key?,
-        listen: listen?,
-        backend,
-        mtu,
-        peer_public_key: peer_public_key?,
+    Some(FarEnd {
+        public_key: public_key?,
         preshared_key,
         endpoint,
         keepalive,

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use crate::Config;
-use crate::model::{Api, Fib, Group, Link, Log, Metrics, Peer, Router, Rule};
+use crate::model::{Api, Fib, Group, Inside, Link, Log, Metrics, Peer, Probe, Router, Rule};
 use crate::report::{Sink, Wrong};
 
 use section::Section;
@@ -34,14 +34,25 @@ pub(crate) struct Draft {
     pub(crate) api: Api,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
-    /// Names of all links that stand in the file, readable or not.
-    pub(crate) link_names: BTreeSet<String>,
+    /// Every link that stands in the file, as far as it could be read.
+    pub(crate) sketches: BTreeMap<String, Sketch>,
     /// Groups that links of the file name.
     pub(crate) used_groups: BTreeSet<String>,
     /// Filters that peers of the file name, and where.
     pub(crate) filter_uses: Vec<(String, Range<usize>)>,
     /// Links that peers of the file name, and where.
     pub(crate) link_uses: Vec<(String, Range<usize>)>,
+}
+
+/// What the rules across items ask of a link. One mistake in a link does not hide the next.
+#[derive(Debug)]
+pub(crate) struct Sketch {
+    pub(crate) group: Option<String>,
+    pub(crate) inside: Option<Inside>,
+    pub(crate) interface: Option<String>,
+    /// UDP port of its WireGuard.
+    pub(crate) port: Option<u16>,
+    pub(crate) probe: Probe,
 }
 
 impl Draft {
@@ -81,7 +92,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
         api: rest::api(&mut root, sink),
         metrics: rest::metrics(&mut root, sink),
         log: rest::log(&mut root, sink),
-        link_names: BTreeSet::new(),
+        sketches: BTreeMap::new(),
         used_groups: BTreeSet::new(),
         filter_uses: Vec::new(),
         link_uses: Vec::new(),

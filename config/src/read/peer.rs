@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::model::{Link, Peer};
+use crate::model::{Inside, Peer};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
@@ -61,12 +61,9 @@ fn peer(mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) -> Opt
 }
 
 /// The peer at the far end of a link.
-pub(crate) fn of_link(session: Session, name: &str, link: &Link) -> Option<Peer> {
-    session.into_peer(
-        Some(link.inside.remote),
-        Some(link.inside.local.addr()),
-        Some(name.to_owned()),
-    )
+pub(crate) fn of_link(session: Session, name: &str, inside: Inside) -> Option<Peer> {
+    let Inside { local, remote } = inside;
+    session.into_peer(Some(remote), Some(local.addr()), Some(name.to_owned()))
 }
 
 impl Session {

@@ -486,7 +486,7 @@ pub(crate) fn public_key(value: &Value<'_>) -> Result<[u8; 32], Wrong> {
         wrong(match stray {
             Some(stray) => format!("a public key has no {stray:?}: it is Base64"),
             None => format!(
-                "this is no Base64 of 32 bytes: it has {} characters, not 44",
+                "this is no Base64 of 32 bytes: its length is {}, not 44",
                 text.chars().count()
             ),
         })

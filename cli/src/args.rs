@@ -1,0 +1,97 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+/// The command line of Skybridge.
+#[derive(Parser, Debug)]
+#[command(
+    name = "skybridge",
+    version,
+    about = "Asks and tells a Skybridge router; checks its files",
+    after_help = "Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done."
+)]
+pub(crate) struct Args {
+    /// Print JSON: one object, or one a line for events and routes
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where the daemon listens
+    #[arg(long, global = true, value_name = "PATH", env = "SKYBRIDGE_SOCKET",
+          default_value = api::DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// One screen: groups, links, peers, routes, alarms
+    Status,
+    /// One kind of thing, all of them
+    #[command(subcommand)]
+    Show(Show),
+    /// What is wrong with a configuration file; needs no daemon
+    Check {
+        /// The file; - is the standard input
+        file: PathBuf,
+        /// Warnings count as well: exit code 1
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Events as they happen, until interrupted
+    Watch {
+        /// Begin with those that the daemon still remembers
+        #[arg(long)]
+        history: bool,
+        /// End after those
+        #[arg(long, requires = "history")]
+        no_follow: bool,
+    },
+    /// Have the daemon read its file again; a wrong file changes nothing
+    Reload,
+    /// The completion script of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Show {
+    /// Links: state and quality
+    Links,
+    /// Groups: which link is active, and since when
+    Groups,
+    /// Peers: state and prefixes
+    Peers,
+    /// Routes: every path, best first, and why
+    Routes {
+        /// Only this prefix; for an address, the longest that holds it
+        prefix: Option<String>,
+        /// Also everything more specific
+        #[arg(long, requires = "prefix")]
+        longer: bool,
+        /// Stop after so many prefixes; 0 is no limit
+        #[arg(long, default_value_t = 0)]
+        limit: u32,
+    },
+    /// Tunnels: backend, handshake, traffic
+    Tunnels,
+    /// What fingers know from other routers
+    #[command(subcommand)]
+    Bgp(Bgp),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Bgp {
+    /// The same as `show peers`
+    Summary,
+    /// One peer in detail, or all
+    #[command(alias = "neighbor", alias = "neighbours")]
+    Neighbors {
+        /// Its name or address
+        name: Option<String>,
+    },
+}

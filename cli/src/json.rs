@@ -1,0 +1,417 @@
+//! The answers for programs: names of fields as in the .proto files, durations in seconds, times
+//! in RFC 3339, states as words. Fields are added, never renamed or removed.
+
+use std::collections::BTreeMap;
+
+use api::v1;
+use serde::Serialize;
+
+use crate::show::words;
+use crate::units::{rfc3339, seconds};
+
+/// `skybridge status`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Status {
+    router_name: String,
+    asn: u32,
+    router_id: String,
+    version: String,
+    started: Option<String>,
+    revision: u64,
+    groups: Vec<Group>,
+    links: Vec<Link>,
+    peers: Vec<Peer>,
+    fib: Option<Fib>,
+    alarms: Vec<Alarm>,
+    rib_prefixes: BTreeMap<String, u64>,
+}
+
+impl From<&v1::StatusResponse> for Status {
+    fn from(message: &v1::StatusResponse) -> Self {
+        Self {
+            router_name: message.router_name.clone(),
+            asn: message.asn,
+            router_id: message.router_id.clone(),
+            version: message.version.clone(),
+            started: rfc3339(message.started.as_ref()),
+            revision: message.revision,
+            groups: message.groups.iter().map(Group::from).collect(),
+            links: message.links.iter().map(Link::from).collect(),
+            peers: message.peers.iter().map(Peer::from).collect(),
+            fib: message.fib.as_ref().map(Fib::from),
+            alarms: message.alarms.iter().map(Alarm::from).collect(),
+            rib_prefixes: message
+                .rib_prefixes
+                .iter()
+                .map(|(k, v)| (k.clone(), *v))
+                .collect(),
+        }
+    }
+}
+
+/// The kernel's side.
+#[derive(Serialize, Debug)]
+pub(crate) struct Fib {
+    routes: u64,
+    nexthop_groups: u64,
+    pending: u64,
+    last_error: Option<String>,
+    installing: bool,
+}
+
+impl From<&v1::FibStatus> for Fib {
+    fn from(message: &v1::FibStatus) -> Self {
+        Self {
+            routes: message.routes,
+            nexthop_groups: message.nexthop_groups,
+            pending: message.pending,
+            last_error: filled(&message.last_error),
+            installing: message.installing,
+        }
+    }
+}
+
+/// What a human should know.
+#[derive(Serialize, Debug)]
+pub(crate) struct Alarm {
+    severity: &'static str,
+    subject: String,
+    text: String,
+}
+
+impl From<&v1::Alarm> for Alarm {
+    fn from(message: &v1::Alarm) -> Self {
+        Self {
+            severity: words::alarm(message.severity()),
+            subject: message.subject.clone(),
+            text: message.text.clone(),
+        }
+    }
+}
+
+/// One of `skybridge show links`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Link {
+    name: String,
+    group: Option<String>,
+    interface: String,
+    state: &'static str,
+    since: Option<String>,
+    reason: Option<String>,
+    active: bool,
+    rank: u32,
+    local: String,
+    remote: String,
+    kind: String,
+    quality: Option<Quality>,
+    receive_bytes: u64,
+    transmit_bytes: u64,
+    mtu: u32,
+}
+
+impl From<&v1::Link> for Link {
+    fn from(message: &v1::Link) -> Self {
+        Self {
+            name: message.name.clone(),
+            group: filled(&message.group),
+            interface: message.interface.clone(),
+            state: words::link(message.state()),
+            since: rfc3339(message.since.as_ref()),
+            reason: filled(&message.reason),
+            active: message.active,
+            rank: message.rank,
+            local: message.local.clone(),
+            remote: message.remote.clone(),
+            kind: message.kind.clone(),
+            quality: message.quality.as_ref().map(Quality::from),
+            receive_bytes: message.receive_bytes,
+            transmit_bytes: message.transmit_bytes,
+            mtu: message.mtu,
+        }
+    }
+}
+
+/// Measured over the window.
+#[derive(Serialize, Debug)]
+pub(crate) struct Quality {
+    method: Option<String>,
+    rtt_last_seconds: Option<f64>,
+    rtt_median_seconds: Option<f64>,
+    rtt_p95_seconds: Option<f64>,
+    jitter_seconds: Option<f64>,
+    loss_ratio: f64,
+    sent: u64,
+    received: u64,
+    window_seconds: Option<f64>,
+}
+
+impl From<&v1::LinkQuality> for Quality {
+    fn from(message: &v1::LinkQuality) -> Self {
+        Self {
+            method: filled(&message.method),
+            rtt_last_seconds: seconds(message.rtt_last.as_ref()),
+            rtt_median_seconds: seconds(message.rtt_median.as_ref()),
+            rtt_p95_seconds: seconds(message.rtt_p95.as_ref()),
+            jitter_seconds: seconds(message.jitter.as_ref()),
+            loss_ratio: message.loss_ratio,
+            sent: message.sent,
+            received: message.received,
+            window_seconds: seconds(message.window.as_ref()),
+        }
+    }
+}
+
+/// One of `skybridge show groups`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Group {
+    name: String,
+    policy: String,
+    links: Vec<String>,
+    active: Option<String>,
+    failovers: u64,
+    last_move: Option<String>,
+    last_move_reason: Option<String>,
+}
+
+impl From<&v1::Group> for Group {
+    fn from(message: &v1::Group) -> Self {
+        Self {
+            name: message.name.clone(),
+            policy: message.policy.clone(),
+            links: message.links.clone(),
+            active: filled(&message.active),
+            failovers: message.failovers,
+            last_move: rfc3339(message.last_move.as_ref()),
+            last_move_reason: filled(&message.last_move_reason),
+        }
+    }
+}
+
+/// One of `skybridge show tunnels`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Tunnel {
+    name: String,
+    interface: String,
+    kind: String,
+    backend: Option<String>,
+    up: bool,
+    problem: Option<String>,
+    endpoint: Option<String>,
+    listen_port: u32,
+    public_key: String,
+    peer_public_key: String,
+    last_handshake: Option<String>,
+    receive_bytes: u64,
+    transmit_bytes: u64,
+    mtu: u32,
+}
+
+impl From<&v1::Tunnel> for Tunnel {
+    fn from(message: &v1::Tunnel) -> Self {
+        Self {
+            name: message.name.clone(),
+            interface: message.interface.clone(),
+            kind: message.kind.clone(),
+            backend: filled(&message.backend),
+            up: message.up,
+            problem: filled(&message.problem),
+            endpoint: filled(&message.endpoint),
+            listen_port: message.listen_port,
+            public_key: message.public_key.clone(),
+            peer_public_key: message.peer_public_key.clone(),
+            last_handshake: rfc3339(message.last_handshake.as_ref()),
+            receive_bytes: message.receive_bytes,
+            transmit_bytes: message.transmit_bytes,
+            mtu: message.mtu,
+        }
+    }
+}
+
+/// One of `skybridge show peers`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Peer {
+    name: String,
+    address: String,
+    asn: u32,
+    state: &'static str,
+    since: Option<String>,
+    link: Option<String>,
+    last_down: Option<String>,
+    router_id: Option<String>,
+    hold_time_seconds: Option<f64>,
+    families: Vec<Family>,
+    established_count: u64,
+    messages_received: u64,
+    messages_sent: u64,
+    import_filter: Option<String>,
+    export_filter: Option<String>,
+}
+
+impl From<&v1::Peer> for Peer {
+    fn from(message: &v1::Peer) -> Self {
+        Self {
+            name: message.name.clone(),
+            address: message.address.clone(),
+            asn: message.asn,
+            state: words::peer(message.state()),
+            since: rfc3339(message.since.as_ref()),
+            link: filled(&message.link),
+            last_down: filled(&message.last_down),
+            router_id: filled(&message.router_id),
+            hold_time_seconds: seconds(message.hold_time.as_ref()),
+            families: message.families.iter().map(Family::from).collect(),
+            established_count: message.established_count,
+            messages_received: message.messages_received,
+            messages_sent: message.messages_sent,
+            import_filter: filled(&message.import_filter),
+            export_filter: filled(&message.export_filter),
+        }
+    }
+}
+
+/// Prefixes of a peer.
+#[derive(Serialize, Debug)]
+pub(crate) struct Family {
+    family: String,
+    received: u64,
+    accepted: u64,
+    best: u64,
+    advertised: u64,
+}
+
+impl From<&v1::PeerFamily> for Family {
+    fn from(message: &v1::PeerFamily) -> Self {
+        Self {
+            family: message.family.clone(),
+            received: message.received,
+            accepted: message.accepted,
+            best: message.best,
+            advertised: message.advertised,
+        }
+    }
+}
+
+/// One line of `skybridge show routes`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Route {
+    prefix: String,
+    paths: Vec<Path>,
+    hops: Vec<Hop>,
+    installed: bool,
+}
+
+impl From<&v1::Route> for Route {
+    fn from(message: &v1::Route) -> Self {
+        Self {
+            prefix: message.prefix.clone(),
+            paths: message.paths.iter().map(Path::from).collect(),
+            hops: message.hops.iter().map(Hop::from).collect(),
+            installed: message.installed,
+        }
+    }
+}
+
+/// One candidate.
+#[derive(Serialize, Debug)]
+pub(crate) struct Path {
+    peer: Option<String>,
+    best: bool,
+    step: String,
+    nexthop: Option<String>,
+    as_path: String,
+    origin: String,
+    med: Option<u32>,
+    local_pref: Option<u32>,
+    communities: Vec<String>,
+    large_communities: Vec<String>,
+}
+
+impl From<&v1::Path> for Path {
+    fn from(message: &v1::Path) -> Self {
+        Self {
+            peer: filled(&message.peer),
+            best: message.best,
+            step: message.step.clone(),
+            nexthop: filled(&message.nexthop),
+            as_path: message.as_path.clone(),
+            origin: message.origin.clone(),
+            med: message.med,
+            local_pref: message.local_pref,
+            communities: message.communities.clone(),
+            large_communities: message.large_communities.clone(),
+        }
+    }
+}
+
+/// A way as given to the kernel.
+#[derive(Serialize, Debug)]
+pub(crate) struct Hop {
+    nexthop: String,
+    interface: String,
+    link: Option<String>,
+    active: bool,
+}
+
+impl From<&v1::Hop> for Hop {
+    fn from(message: &v1::Hop) -> Self {
+        Self {
+            nexthop: message.nexthop.clone(),
+            interface: message.interface.clone(),
+            link: filled(&message.link),
+            active: message.active,
+        }
+    }
+}
+
+/// One line of `skybridge watch`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Event {
+    sequence: u64,
+    at: Option<String>,
+    severity: &'static str,
+    kind: String,
+    subject: String,
+    text: String,
+}
+
+impl From<&v1::Event> for Event {
+    fn from(message: &v1::Event) -> Self {
+        Self {
+            sequence: message.sequence,
+            at: rfc3339(message.at.as_ref()),
+            severity: words::event(message.severity()),
+            kind: message.kind.clone(),
+            subject: message.subject.clone(),
+            text: message.text.clone(),
+        }
+    }
+}
+
+/// `skybridge reload`.
+#[derive(Serialize, Debug)]
+pub(crate) struct Reload {
+    revision: u64,
+    changes: Vec<String>,
+}
+
+impl From<&v1::ReloadResponse> for Reload {
+    fn from(message: &v1::ReloadResponse) -> Self {
+        Self {
+            revision: message.revision,
+            changes: message.changes.clone(),
+        }
+    }
+}
+
+/// A list under its name: `{ "links": [ … ] }`.
+pub(crate) fn list<'m, M: 'm, J: From<&'m M>>(
+    name: &'static str,
+    messages: &'m [M],
+) -> BTreeMap<&'static str, Vec<J>> {
+    BTreeMap::from([(name, messages.iter().map(J::from).collect())])
+}
+
+/// The contract writes "none" as an empty string.
+fn filled(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

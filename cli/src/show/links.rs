@@ -1,0 +1,183 @@
+//! `skybridge show links`.
+
+use api::v1;
+use api::v1::links_client::LinksClient;
+use tonic::transport::Channel;
+
+use crate::output::Output;
+use crate::units::{age, bytes, millis, percent};
+use crate::{Failure, Outcome, answer, client, json};
+
+use super::table::{Cell, Table, cell, toned};
+use super::{Screen, Tone, or_dash, words};
+
+pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
+    let response = LinksClient::new(channel)
+        .list(v1::ListLinksRequest {})
+        .await;
+    let links = response
+        .map_err(|status| client::refused(&status))?
+        .into_inner()
+        .links;
+    answer(
+        output,
+        || json::list::<_, json::Link>("links", &links),
+        |screen| render(&links, screen),
+    )
+}
+
+/// Quality first, then where each link is and why it is in its state.
+fn render(links: &[v1::Link], screen: &Screen) -> String {
+    let mut text = summary(links, screen);
+    if links.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(&[
+        "LINK",
+        "INTERFACE",
+        "KIND",
+        ">MTU",
+        "LOCAL",
+        "REMOTE",
+        "PROBE",
+        "WHY",
+    ]);
+    for link in links {
+        let method = link
+            .quality
+            .as_ref()
+            .map_or("", |quality| quality.method.as_str());
+        table.row([
+            cell(&link.name),
+            cell(&link.interface),
+            cell(&link.kind),
+            cell(link.mtu.to_string()),
+            cell(&link.local),
+            cell(&link.remote),
+            cell(or_dash(method)),
+            cell(&link.reason),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&table.render(screen));
+    text
+}
+
+/// One line a link, as `status` shows it. `*` marks the active link of a group.
+pub(crate) fn summary(links: &[v1::Link], screen: &Screen) -> String {
+    if links.is_empty() {
+        return "no links\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        "LINK", "STATE", ">SINCE", "GROUP", "ACTIVE", ">RTT", ">JITTER", ">LOSS", ">RX", ">TX",
+    ]);
+    for link in links {
+        let active = if link.active {
+            toned(Tone::Good, "*")
+        } else {
+            cell("")
+        };
+        let [rtt, jitter, loss] = quality(link.quality.as_ref());
+        table.row([
+            cell(&link.name),
+            toned(words::link_tone(link.state()), words::link(link.state())),
+            cell(age(link.since.as_ref(), screen.now)),
+            cell(or_dash(&link.group)),
+            active,
+            rtt,
+            jitter,
+            loss,
+            cell(bytes(link.receive_bytes)),
+            cell(bytes(link.transmit_bytes)),
+        ]);
+    }
+    table.render(screen)
+}
+
+/// Median RTT, jitter and loss; nothing is known before the first probe.
+fn quality(quality: Option<&v1::LinkQuality>) -> [Cell; 3] {
+    let Some(quality) = quality.filter(|quality| quality.sent > 0) else {
+        return [cell("-"), cell("-"), cell("-")];
+    };
+    let tone = if quality.loss_ratio > 0.0 {
+        Tone::Odd
+    } else {
+        Tone::Plain
+    };
+    [
+        cell(millis(quality.rtt_median.as_ref())),
+        cell(millis(quality.jitter.as_ref())),
+        toned(tone, percent(quality.loss_ratio)),
+    ]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::tests::{ago, millis, screen};
+    use super::*;
+
+    pub(crate) fn links() -> Vec<v1::Link> {
+        let up = v1::Link {
+            name: "wg-a".to_owned(),
+            group: "azure".to_owned(),
+            interface: "sb-wg-a".to_owned(),
+            state: v1::LinkState::Up.into(),
+            since: ago(192),
+            reason: "5 answers in a row".to_owned(),
+            active: true,
+            rank: 1,
+            local: "10.99.0.0".to_owned(),
+            remote: "10.99.0.1".to_owned(),
+            kind: "wireguard".to_owned(),
+            quality: Some(v1::LinkQuality {
+                method: "stamp".to_owned(),
+                rtt_last: millis(13),
+                rtt_median: millis(12),
+                rtt_p95: millis(15),
+                jitter: millis(1),
+                loss_ratio: 0.005,
+                sent: 200,
+                received: 199,
+                window: Some(prost_types::Duration {
+                    seconds: 10,
+                    nanos: 0,
+                }),
+            }),
+            receive_bytes: 12_345_678,
+            transmit_bytes: 999,
+            mtu: 1420,
+        };
+        let down = v1::Link {
+            name: "nic".to_owned(),
+            group: String::new(),
+            interface: "eth1".to_owned(),
+            state: v1::LinkState::Down.into(),
+            since: ago(7_260),
+            reason: "eth1 has no carrier".to_owned(),
+            active: false,
+            rank: 0,
+            local: "10.98.0.1".to_owned(),
+            remote: "10.98.0.2".to_owned(),
+            kind: "interface".to_owned(),
+            quality: None,
+            mtu: 9000,
+            ..v1::Link::default()
+        };
+        vec![up, down]
+    }
+
+    #[test]
+    fn links_show_quality_and_then_whereabouts() {
+        let expected = "\
+LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
+wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
+nic   down   2h01m  -                     -        -       -      0 B    0 B
+
+LINK  INTERFACE  KIND        MTU  LOCAL      REMOTE     PROBE  WHY
+wg-a  sb-wg-a    wireguard  1420  10.99.0.0  10.99.0.1  stamp  5 answers in a row
+nic   eth1       interface  9000  10.98.0.1  10.98.0.2  -      eth1 has no carrier
+";
+        assert_eq!(render(&links(), &screen()), expected);
+        assert_eq!(render(&[], &screen()), "no links\n");
+    }
+}

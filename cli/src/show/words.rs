@@ -1,0 +1,75 @@
+//! States as words, the same in text and in JSON.
+
+use api::v1;
+
+use super::Tone;
+
+pub(crate) fn link(state: v1::LinkState) -> &'static str {
+    match state {
+        v1::LinkState::Unspecified => "unknown",
+        v1::LinkState::Up => "up",
+        v1::LinkState::Degraded => "degraded",
+        v1::LinkState::Down => "down",
+    }
+}
+
+pub(crate) fn link_tone(state: v1::LinkState) -> Tone {
+    match state {
+        v1::LinkState::Unspecified => Tone::Quiet,
+        v1::LinkState::Up => Tone::Good,
+        v1::LinkState::Degraded => Tone::Odd,
+        v1::LinkState::Down => Tone::Bad,
+    }
+}
+
+pub(crate) fn peer(state: v1::peer::State) -> &'static str {
+    match state {
+        v1::peer::State::Unspecified => "unknown",
+        v1::peer::State::Idle => "idle",
+        v1::peer::State::Connect => "connect",
+        v1::peer::State::Active => "active",
+        v1::peer::State::OpenSent => "open-sent",
+        v1::peer::State::OpenConfirm => "open-confirm",
+        v1::peer::State::Established => "established",
+    }
+}
+
+pub(crate) fn peer_tone(state: v1::peer::State) -> Tone {
+    if state == v1::peer::State::Established {
+        Tone::Good
+    } else {
+        Tone::Bad
+    }
+}
+
+pub(crate) fn alarm(severity: v1::alarm::Severity) -> &'static str {
+    match severity {
+        v1::alarm::Severity::Unspecified => "unknown",
+        v1::alarm::Severity::Warning => "warning",
+        v1::alarm::Severity::Critical => "critical",
+    }
+}
+
+pub(crate) fn alarm_tone(severity: v1::alarm::Severity) -> Tone {
+    match severity {
+        v1::alarm::Severity::Unspecified | v1::alarm::Severity::Warning => Tone::Odd,
+        v1::alarm::Severity::Critical => Tone::Bad,
+    }
+}
+
+pub(crate) fn event(severity: v1::event::Severity) -> &'static str {
+    match severity {
+        v1::event::Severity::Unspecified => "unknown",
+        v1::event::Severity::Info => "info",
+        v1::event::Severity::Warning => "warning",
+        v1::event::Severity::Critical => "critical",
+    }
+}
+
+pub(crate) fn event_tone(severity: v1::event::Severity) -> Tone {
+    match severity {
+        v1::event::Severity::Unspecified | v1::event::Severity::Info => Tone::Plain,
+        v1::event::Severity::Warning => Tone::Odd,
+        v1::event::Severity::Critical => Tone::Bad,
+    }
+}
