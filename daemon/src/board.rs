@@ -2,14 +2,14 @@
 //! and metrics. Locks are held for a copy, and never across an await.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
 use links::{Quality, Rank};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
-use crate::fib::{Counts, Interface};
+use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
 use crate::metrics::Counters;
 
@@ -29,6 +29,9 @@ pub(crate) struct Rows {
     pub(crate) groups: BTreeMap<String, GroupRow>,
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
     pub(crate) fib: FibRow,
+    pub(crate) interfaces: Arc<Interfaces>,
+    /// Why the file was refused when it was last read, if it was.
+    pub(crate) refusal: Option<String>,
 }
 
 /// What a link shows.
@@ -161,6 +164,14 @@ impl Board {
 
     pub(crate) fn set_fib(&self, row: FibRow) {
         self.lock().fib = row;
+    }
+
+    pub(crate) fn set_interfaces(&self, interfaces: Arc<Interfaces>) {
+        self.lock().interfaces = interfaces;
+    }
+
+    pub(crate) fn set_refusal(&self, refusal: Option<String>) {
+        self.lock().refusal = refusal;
     }
 
     pub(crate) fn fib_step(&self, kind: &'static str, done: bool) {

@@ -312,14 +312,15 @@ impl Router {
             Ok(intent) => self.apply(intent).await,
             Err(errors) => Err(errors),
         };
+        let first = |errors: &String| errors.lines().next().unwrap_or_default().to_owned();
+        self.reader.board.set_refusal(result.as_ref().err().map(first));
         match &result {
             Ok(reloaded) if reloaded.changes.is_empty() => info!("reloaded: nothing changed"),
             Ok(_) => {}
             Err(errors) => {
                 error!("the file is refused, nothing changed:\n{errors}");
-                let first = errors.lines().next().unwrap_or_default().to_owned();
                 let journal = &self.reader.board.journal;
-                journal.record(Severity::Warning, "config-refused", "config", first);
+                journal.record(Severity::Warning, "config-refused", "config", first(errors));
             }
         }
         result

@@ -45,6 +45,8 @@ pub(crate) struct Snapshot {
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
     pub(crate) fib: FibRow,
     pub(crate) rib_prefixes: BTreeMap<Family, usize>,
+    /// Why the file was refused when it was last read, if it was.
+    pub(crate) refusal: Option<String>,
 }
 
 /// A link.
@@ -151,6 +153,7 @@ impl Reader {
             peers,
             tunnels: rows.tunnels,
             fib: rows.fib,
+            refusal: rows.refusal,
             rib_prefixes: rib_prefixes.into_iter().flatten().collect(),
             config,
         }

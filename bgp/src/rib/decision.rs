@@ -90,6 +90,46 @@ pub(super) fn rank(candidates: &[Candidate], limit: usize) -> SmallVec<[usize; 4
     ranked
 }
 
+/// The order of a route's hops, each with its tier: that of `ranked`, but with links that compete in
+/// one group ordered as if they had no ranks. The ranks of links change often, and whoever forwards
+/// knows them: within a tier the better link comes first.
+pub(super) fn tiers(candidates: &[Candidate], ranked: &[usize]) -> SmallVec<[(usize, u8); 4]> {
+    let mut order = SmallVec::new();
+    let mut tier = 0u8;
+    let mut rest = ranked;
+    while let Some(&first) = rest.first() {
+        let ties = |index: &&usize| candidates[first].ties_before_links(&candidates[**index]);
+        let (tied, others) = rest.split_at(rest.iter().take_while(ties).count());
+        if let Some(group) = candidates[first].link.map(|(group, _)| group)
+            && tied.iter().all(|&index| candidates[index].link.is_some_and(|(g, _)| g == group))
+        {
+            let unlinked: SmallVec<[Candidate; 4]> =
+                tied.iter().map(|&index| Candidate { link: None, ..candidates[index] }).collect();
+            let places = rank(&unlinked, unlinked.len());
+            order.extend(places.into_iter().map(|place| (tied[place], tier)));
+        } else {
+            for &index in tied {
+                order.push((index, tier));
+                tier = tier.saturating_add(1);
+            }
+        }
+        tier = tier.saturating_add(1);
+        rest = others;
+    }
+    order
+}
+
+impl Candidate {
+    /// Whether no pass before [`Step::LinkRank`] tells the two apart.
+    fn ties_before_links(&self, other: &Self) -> bool {
+        let key = |candidate: &Self| {
+            let ours = candidate.kind == Kind::Originated;
+            (ours, candidate.local_pref, candidate.as_path_length, candidate.origin)
+        };
+        key(self) == key(other)
+    }
+}
+
 fn decide_among(candidates: &[Candidate], among: &[usize]) -> Option<Decision> {
     let mut remaining: SmallVec<[usize; 4]> = among.into();
     let mut steps: SmallVec<[Step; 4]> = SmallVec::from_elem(Step::OnlyPath, candidates.len());

@@ -69,8 +69,8 @@ use source::{Kind, Life, Source, SourceId, Sources};
 use sweep::Sweep;
 use table::Tables;
 
-/// Ways to a prefix, best first.
-type Hops = SmallVec<[Hop; 2]>;
+/// Ways to a prefix, as [`RouteChange::hops`].
+type Hops = SmallVec<[RouteHop; 2]>;
 
 /// How many prefixes one `handle` looks at for work that touches many.
 const BITE: usize = 2_000;

@@ -135,6 +135,12 @@ struct ModelPeer {
     received: BTreeMap<Prefix, Arc<Attrs>>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ranks {
+    Asked,
+    Ignored,
+}
+
 /// A path of the model: from whom, and its attributes after the import filter.
 #[derive(Clone)]
 struct ModelPath {
@@ -171,7 +177,16 @@ impl Model {
         ours.into_iter().chain(theirs).collect()
     }
 
-    fn best(&self, prefix: &Prefix, mut paths: Vec<ModelPath>) -> Option<ModelPath> {
+    fn best(&self, prefix: &Prefix, paths: Vec<ModelPath>) -> Option<ModelPath> {
+        self.best_by(prefix, paths, Ranks::Asked)
+    }
+
+    fn best_by(
+        &self,
+        prefix: &Prefix,
+        mut paths: Vec<ModelPath>,
+        ranks: Ranks,
+    ) -> Option<ModelPath> {
         let peer = |path: &ModelPath| path.peer.map(|id| &self.peers[&id]);
         if paths.iter().any(|path| path.peer.is_none()) {
             paths.retain(|path| path.peer.is_none());
@@ -183,7 +198,9 @@ impl Model {
         keep_lowest(&mut paths, |path| path.attrs.origin);
         keep_lowest_within(&mut paths, |path| {
             match peer(path).map(|peer| peer.standing) {
-                Some(Standing::Ranked { group, rank }) => (Some(group), rank),
+                Some(Standing::Ranked { group, rank }) if ranks == Ranks::Asked => {
+                    (Some(group), rank)
+                }
                 _ => (None, 0),
             }
         });
@@ -201,16 +218,43 @@ impl Model {
         paths.first().cloned()
     }
 
-    fn hops(&self, prefix: &Prefix) -> Hops {
-        let mut paths = self.eligible(prefix);
-        let mut hops = Hops::new();
-        while let Some(best) = self.best(prefix, paths.clone()) {
-            let Some(peer) = best.peer else {
-                return Hops::new();
-            };
-            let address = best.attrs.nexthop.unwrap();
-            hops.push(Hop { peer, address });
+    fn order(&self, prefix: &Prefix, mut paths: Vec<ModelPath>, ranks: Ranks) -> Vec<ModelPath> {
+        let mut order = Vec::new();
+        while let Some(best) = self.best_by(prefix, paths.clone(), ranks) {
             paths.retain(|path| path.peer != best.peer);
+            order.push(best);
+        }
+        order
+    }
+
+    fn hops(&self, prefix: &Prefix) -> Hops {
+        let key = |path: &ModelPath| {
+            let attrs = &path.attrs;
+            (attrs.local_pref.unwrap_or(100), attrs.as_path.length(), attrs.origin)
+        };
+        let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
+            Standing::Ranked { group, .. } => Some(group),
+            _ => None,
+        };
+        let order = self.order(prefix, self.eligible(prefix), Ranks::Asked);
+        if order.first().is_some_and(|best| best.peer.is_none()) {
+            return Hops::new();
+        }
+        let (mut hops, mut tier) = (Hops::new(), 0);
+        for tied in order.chunk_by(|a, b| key(a) == key(b)) {
+            let one_group = group(&tied[0]).is_some()
+                && tied.iter().all(|path| group(path) == group(&tied[0]));
+            let ordered = if one_group {
+                self.order(prefix, tied.to_vec(), Ranks::Ignored)
+            } else {
+                tied.to_vec()
+            };
+            for path in ordered {
+                let (peer, address) = (path.peer.unwrap(), path.attrs.nexthop.unwrap());
+                hops.push(RouteHop { hop: Hop { peer, address }, tier });
+                tier += u8::from(!one_group);
+            }
+            tier += 1;
         }
         hops
     }

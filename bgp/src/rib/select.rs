@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::decision::{self, Candidate};
-use super::interface::{Output, RouteChange, Standing, Step};
+use super::interface::{Output, RouteChange, RouteHop, Standing, Step};
 use super::source::{Kind, Life};
 use super::table::{Path, Slot};
 use super::{CHANGES, Hops, Rib};
@@ -17,13 +17,21 @@ const MAX_HOPS: usize = 8;
 /// Where there is no LOCAL_PREF. Every implementation uses it; no RFC names it.
 pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
 
+/// The eligible paths of a prefix, as places in its entry.
+struct Ranking {
+    /// Best first.
+    ranked: SmallVec<[usize; 4]>,
+    /// In the order of hops, with tiers.
+    tiers: SmallVec<[(usize, u8); 4]>,
+}
+
 impl Rib {
     /// Chooses the route of a prefix again after its paths, or what they depend on, changed.
     ///
     /// - `before`: the path chosen before the change
     pub(super) fn choose(&mut self, slot: Slot, before: Option<Path>) {
-        let ranked = self.rank_paths(slot);
-        self.store_route(slot, &ranked);
+        let Ranking { ranked, tiers } = self.rank_paths(slot);
+        self.store_route(slot, &tiers);
         let entry = self.tables.entry_mut(slot);
         if let Some(&best) = ranked.first() {
             entry.paths.as_mut_slice().swap(0, best);
@@ -37,11 +45,14 @@ impl Rib {
         self.free_if_unused(slot);
     }
 
-    /// Eligible paths, best first, as places in the entry.
-    fn rank_paths(&self, slot: Slot) -> SmallVec<[usize; 4]> {
+    fn rank_paths(&self, slot: Slot) -> Ranking {
         let paths = self.tables.entry(slot).paths.as_slice();
         if let [path] = paths {
-            return (0..usize::from(self.ineligible(path).is_none())).collect();
+            let eligible = usize::from(self.ineligible(path).is_none());
+            return Ranking {
+                ranked: (0..eligible).collect(),
+                tiers: (0..eligible).map(|place| (place, 0)).collect(),
+            };
         }
         let mut places: SmallVec<[usize; 4]> = SmallVec::new();
         let mut candidates: SmallVec<[Candidate; 4]> = SmallVec::new();
@@ -51,10 +62,15 @@ impl Rib {
                 candidates.push(self.candidate(path));
             }
         }
-        decision::rank(&candidates, MAX_HOPS)
-            .iter()
-            .map(|&index| places[index])
-            .collect()
+        let ranked = decision::rank(&candidates, MAX_HOPS);
+        let tiers = decision::tiers(&candidates, &ranked);
+        Ranking {
+            ranked: ranked.iter().map(|&index| places[index]).collect(),
+            tiers: tiers
+                .iter()
+                .map(|&(index, tier)| (places[index], tier))
+                .collect(),
+        }
     }
 
     /// Why a path is out of the question, if it is.
@@ -106,7 +122,7 @@ impl Rib {
         }
     }
 
-    fn hops_of(&self, slot: Slot, ranked: &[usize]) -> Hops {
+    fn hops_of(&self, slot: Slot, tiers: &[(usize, u8)]) -> Hops {
         let paths = self.tables.entry(slot).paths.as_slice();
         let hop = |path: &Path| {
             Some(Hop {
@@ -114,25 +130,28 @@ impl Rib {
                 address: self.attrs.value(path.received).nexthop?,
             })
         };
-        let best_is_ours = ranked
+        let best_is_ours = tiers
             .first()
-            .is_some_and(|&best| hop(&paths[best]).is_none());
+            .is_some_and(|&(best, _)| hop(&paths[best]).is_none());
         if best_is_ours {
             return Hops::new();
         }
-        ranked
+        tiers
             .iter()
-            .filter_map(|&place| hop(&paths[place]))
+            .filter_map(|&(place, tier)| {
+                let hop = hop(&paths[place])?;
+                Some(RouteHop { hop, tier })
+            })
             .collect()
     }
 
     /// Remembers the hops, and gives them out if they changed.
-    fn store_route(&mut self, slot: Slot, ranked: &[usize]) {
-        let hops = self.hops_of(slot, ranked);
+    fn store_route(&mut self, slot: Slot, tiers: &[(usize, u8)]) {
+        let hops = self.hops_of(slot, tiers);
         let old = self.tables.entry(slot).route;
         let known = old.map(|id| &**self.hops.value(id));
         let changed = known.map_or(&[][..], |hops| hops) != &hops[..];
-        if known.is_some() && !changed && !ranked.is_empty() {
+        if known.is_some() && !changed && !tiers.is_empty() {
             return;
         }
         if changed {
@@ -143,7 +162,7 @@ impl Rib {
                 self.flush_changes();
             }
         }
-        let route = (!ranked.is_empty()).then(|| self.hops.acquire(&Arc::new(hops)).0);
+        let route = (!tiers.is_empty()).then(|| self.hops.acquire(&Arc::new(hops)).0);
         self.tables.entry_mut(slot).route = route;
         if let Some(old) = old {
             self.hops.release(old);

@@ -190,6 +190,7 @@ impl<F: Fib> Driver<F> {
             let changed = **shared != *self.table.interfaces();
             if changed {
                 *shared = Arc::new(self.table.interfaces().clone());
+                self.board.set_interfaces(Arc::clone(shared));
             }
             changed
         });

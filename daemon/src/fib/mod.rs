@@ -72,6 +72,11 @@ impl Interfaces {
         self.0.iter().find(|interface| interface.name == name)
     }
 
+    /// The interface with this kernel index.
+    pub(crate) fn indexed(&self, index: u32) -> Option<&Interface> {
+        self.0.iter().find(|interface| interface.index == index)
+    }
+
     /// The interface that is up and whose connected network holds `address`.
     pub(crate) fn toward(&self, address: IpAddr) -> Option<&Interface> {
         self.0

@@ -81,20 +81,7 @@ impl Netlink {
     }
 
     fn route(&self, prefix: &Prefix, nexthop: Option<u32>) -> Vec<u8> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(prefix);
-        message.header.destination_prefix_length = prefix.prefix_len();
-        message.header.table = u8::try_from(self.table).unwrap_or_default();
-        message.header.protocol = RouteProtocol::Other(PROTOCOL);
-        message.header.kind = RouteType::Unicast;
-        message.header.scope = RouteScope::Universe;
-        message.attributes = vec![
-            RouteAttribute::Destination(RouteAddress::from(prefix.addr())),
-            RouteAttribute::Table(self.table),
-            RouteAttribute::Priority(self.metric),
-        ];
-        message.attributes.extend(nexthop.map(RouteAttribute::NhId));
-        emit(&message)
+        route_message(prefix, self.table, self.metric, nexthop)
     }
 
     fn observe_interfaces(&mut self) -> io::Result<Interfaces> {
@@ -233,6 +220,23 @@ fn is_done_already(step: &Step, error: &io::Error) -> bool {
     absent && matches!(step, Step::RemoveRoute { .. } | Step::RemoveNexthop { .. })
 }
 
+fn route_message(prefix: &Prefix, table: u32, metric: u32, nexthop: Option<u32>) -> Vec<u8> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(prefix);
+    message.header.destination_prefix_length = prefix.prefix_len();
+    message.header.table = u8::try_from(table).unwrap_or_default();
+    message.header.protocol = RouteProtocol::Other(PROTOCOL);
+    message.header.kind = RouteType::Unicast;
+    message.header.scope = RouteScope::Universe;
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::from(prefix.addr())),
+        RouteAttribute::Table(table),
+        RouteAttribute::Priority(metric),
+    ];
+    message.attributes.extend(nexthop.map(RouteAttribute::NhId));
+    emit(&message)
+}
+
 fn emit(message: &RouteMessage) -> Vec<u8> {
     let mut body = vec![0; message.buffer_len()];
     message.emit(&mut body);
@@ -281,6 +285,16 @@ fn address(body: &[u8]) -> Option<(u32, IpNet)> {
 }
 
 fn route(body: &[u8], table: u32, metric: u32) -> Option<(Prefix, Option<u32>)> {
+    let (prefix, in_table, with_metric) = place(body)?;
+    let attributes = RouteMessage::parse(body).ok()?.attributes;
+    let nexthop = attributes.iter().find_map(|attribute| {
+        if let RouteAttribute::NhId(id) = attribute { Some(*id) } else { None }
+    });
+    (in_table == table && with_metric == metric).then_some((prefix, nexthop))
+}
+
+/// Prefix, table and metric of a route of ours.
+fn place(body: &[u8]) -> Option<(Prefix, u32, u32)> {
     let message = RouteMessage::parse(body).ok()?;
     if message.header.protocol != RouteProtocol::Other(PROTOCOL) {
         return None;
@@ -290,8 +304,7 @@ fn route(body: &[u8], table: u32, metric: u32) -> Option<(Prefix, Option<u32>)> 
         AddressFamily::Inet6 => IpAddr::from([0u8; 16]),
         _ => return None,
     };
-    let (mut in_table, mut with_metric, mut nexthop) =
-        (u32::from(message.header.table), 0, None);
+    let (mut table, mut metric) = (u32::from(message.header.table), 0);
     for attribute in message.attributes {
         if let RouteAttribute::Destination(destination) = attribute {
             address = match destination {
@@ -299,16 +312,14 @@ fn route(body: &[u8], table: u32, metric: u32) -> Option<(Prefix, Option<u32>)> 
                 RouteAddress::Inet6(address) => address.into(),
                 _ => return None,
             };
-        } else if let RouteAttribute::Table(table) = attribute {
-            in_table = table;
+        } else if let RouteAttribute::Table(number) = attribute {
+            table = number;
         } else if let RouteAttribute::Priority(priority) = attribute {
-            with_metric = priority;
-        } else if let RouteAttribute::NhId(id) = attribute {
-            nexthop = Some(id);
+            metric = priority;
         }
     }
     let prefix = IpNet::new(address, message.header.destination_prefix_length).ok()?;
-    (in_table == table && with_metric == metric).then_some((prefix, nexthop))
+    Some((prefix, table, metric))
 }
 
 /// Removes every route and nexthop of ours, whatever their table.
@@ -316,15 +327,38 @@ fn route(body: &[u8], table: u32, metric: u32) -> Option<(Prefix, Option<u32>)> 
 /// # Errors
 ///
 /// The kernel could not be asked. What could not be removed is reported one by one.
-pub(crate) fn flush(table: u32, metric: u32) -> io::Result<Vec<(Step, io::Result<()>)>> {
-    let mut netlink = Netlink::open(table, metric)?;
-    let observed = uninterrupted(|| netlink.observe_all())?;
-    let mut prefixes: Vec<_> = observed.routes.into_keys().collect();
-    prefixes.sort_unstable();
-    let routes = prefixes.into_iter().map(|prefix| Step::RemoveRoute { prefix });
-    let objects = observed.groups.into_keys().chain(observed.nexthops.into_keys());
-    let steps: Vec<_> = routes.chain(objects.map(|id| Step::RemoveNexthop { id })).collect();
-    let messages: Vec<_> = steps.iter().map(|step| netlink.request(step)).collect();
-    let results = netlink.requests.send(&messages);
-    Ok(steps.into_iter().zip(results).collect())
+pub(crate) fn flush() -> io::Result<Vec<(Step, io::Result<()>)>> {
+    let mut requests = Requests::open()?;
+    let mut done = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        request.header.protocol = RouteProtocol::Other(PROTOCOL);
+        let mut found = Vec::new();
+        let mut ask = || {
+            found.clear();
+            requests.dump(RTM_GETROUTE, emit(&request), |_, body| found.extend(place(body)))
+        };
+        uninterrupted(&mut ask)?;
+        for (prefix, table, metric) in found {
+            let body = route_message(&prefix, table, metric, None);
+            let results = requests.send(&[Message { kind: RTM_DELROUTE, flags: 0, body }]);
+            let step = Step::RemoveRoute { prefix };
+            done.extend(results.into_iter().map(|result| (step.clone(), result)));
+        }
+    }
+    let (mut groups, mut nexthops) = (Vec::new(), Vec::new());
+    requests.dump(nexthop::RTM_GETNEXTHOP, nexthop::dump_request(), |_, body| {
+        match nexthop::decode(body) {
+            Some(Object::Group { id, .. }) => groups.push(id),
+            Some(Object::Nexthop { id, .. }) => nexthops.push(id),
+            None => {}
+        }
+    })?;
+    for id in groups.into_iter().chain(nexthops) {
+        let results = requests.send(&[nexthop::remove(id)]);
+        let step = Step::RemoveNexthop { id };
+        done.extend(results.into_iter().map(|result| (step.clone(), result)));
+    }
+    Ok(done)
 }

@@ -1,0 +1,319 @@
+//! Our types in the words of the API. Nothing is decided here.
+
+use std::time::{Duration, SystemTime};
+
+use api::v1::{self, alarm, peer};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bgp::rib::{PathView, RouteView, Step};
+use bgp::session::State;
+use tunnels::spec::Kind;
+
+use crate::board::{Board, GroupRow, at};
+use crate::fib::Way;
+use crate::snapshot::{LinkView, PeerView, Reader, Snapshot};
+
+pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
+    at.into()
+}
+
+/// Longer than the API can say is as long as it can say.
+fn duration(duration: Duration) -> prost_types::Duration {
+    duration.try_into().unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+}
+
+pub(super) fn status(snapshot: &Snapshot, board: &Board) -> v1::StatusResponse {
+    let counts = snapshot.fib.counts;
+    let prefixes = snapshot.rib_prefixes.iter();
+    v1::StatusResponse {
+        router_name: snapshot.config.router.name.clone(),
+        asn: snapshot.config.router.asn,
+        router_id: snapshot.config.router.id.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: Some(timestamp(board.started)),
+        revision: snapshot.revision,
+        groups: groups(snapshot),
+        links: links(snapshot),
+        peers: peers(snapshot),
+        fib: Some(v1::FibStatus {
+            routes: counts.routes as u64,
+            nexthop_groups: counts.groups as u64,
+            pending: counts.pending as u64,
+            last_error: snapshot.fib.last_error.clone(),
+            installing: snapshot.fib.installing,
+        }),
+        alarms: alarms(snapshot),
+        rib_prefixes: prefixes.map(|(family, n)| (family.to_string(), *n as u64)).collect(),
+    }
+}
+
+/// What a human should know, worst first.
+fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
+    let mut alarms = Vec::new();
+    let mut raise = |severity: alarm::Severity, subject: String, text: String| {
+        alarms.push(v1::Alarm { severity: severity.into(), subject, text });
+    };
+    for (name, group) in &snapshot.groups {
+        if group.active.is_none() {
+            let text = "no link is usable: its destinations are cut off".to_owned();
+            raise(alarm::Severity::Critical, format!("group {name}"), text);
+        }
+    }
+    for link in &snapshot.links {
+        match link.row.state {
+            Some(links::State::Up) => {}
+            Some(state) => {
+                let text = format!("{state}: {}", link.row.reason);
+                raise(alarm::Severity::Warning, format!("link {}", link.name), text);
+            }
+            None => {
+                let text = link.row.reason.clone();
+                raise(alarm::Severity::Warning, format!("link {}", link.name), text);
+            }
+        }
+    }
+    for peer in snapshot.peers.iter().filter(|peer| !peer.is_established()) {
+        let reason = last_down(peer);
+        let reason = if reason.is_empty() { "no attempt has ended yet".to_owned() } else { reason };
+        let text = format!("session is not established: {reason}");
+        raise(alarm::Severity::Warning, format!("peer {}", peer.name), text);
+    }
+    for (spec, status) in &snapshot.tunnels {
+        if let Some(problem) = &status.problem {
+            raise(alarm::Severity::Warning, format!("tunnel {}", spec.name), problem.clone());
+        }
+    }
+    if !snapshot.fib.last_error.is_empty() {
+        let text = snapshot.fib.last_error.clone();
+        raise(alarm::Severity::Warning, "fib".to_owned(), text);
+    }
+    if let Some(refusal) = &snapshot.refusal {
+        let text = format!("the file was refused, the last good one is in force: {refusal}");
+        raise(alarm::Severity::Warning, "config".to_owned(), text);
+    }
+    alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.severity));
+    alarms
+}
+
+pub(super) fn links(snapshot: &Snapshot) -> Vec<v1::Link> {
+    snapshot.links.iter().map(link).collect()
+}
+
+fn link(link: &LinkView) -> v1::Link {
+    let state = match link.row.state {
+        Some(links::State::Up) => v1::LinkState::Up,
+        Some(links::State::Degraded) => v1::LinkState::Degraded,
+        Some(links::State::Down) => v1::LinkState::Down,
+        None => v1::LinkState::Unspecified,
+    };
+    v1::Link {
+        name: link.name.clone(),
+        group: link.group.clone().unwrap_or_default(),
+        interface: link.interface.clone(),
+        state: state.into(),
+        since: Some(timestamp(link.row.since)),
+        reason: link.row.reason.clone(),
+        active: link.active,
+        rank: if link.is_usable() { link.rank.map_or(0, |rank| rank + 1) } else { 0 },
+        local: link.local.clone(),
+        remote: link.remote.to_string(),
+        kind: link.kind.to_owned(),
+        quality: link.row.quality.as_ref().map(quality),
+        receive_bytes: link.receive_bytes,
+        transmit_bytes: link.transmit_bytes,
+        mtu: link.row.mtu,
+    }
+}
+
+fn quality(quality: &links::Quality) -> v1::LinkQuality {
+    let method = quality.via.map(|via| match via {
+        links::Via::Stamp => "stamp",
+        links::Via::Icmp => "icmp",
+    });
+    v1::LinkQuality {
+        method: method.unwrap_or_default().to_owned(),
+        rtt_last: quality.rtt_last.map(duration),
+        rtt_median: quality.rtt_median.map(duration),
+        rtt_p95: quality.rtt_p95.map(duration),
+        jitter: quality.jitter.map(duration),
+        loss_ratio: quality.loss_ratio,
+        sent: quality.sent,
+        received: quality.received,
+        window: Some(duration(quality.window)),
+    }
+}
+
+pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
+    let group = |(name, row): &(String, GroupRow)| v1::Group {
+        name: name.clone(),
+        policy: match snapshot.config.groups.get(name).map(|group| group.policy) {
+            Some(config::model::Policy::Priority) | None => "priority".to_owned(),
+        },
+        links: row.order.iter().map(|(link, _)| link.clone()).collect(),
+        active: row.active.clone().unwrap_or_default(),
+        failovers: row.moves,
+        last_move: row.last_move.as_ref().map(|(at, _)| timestamp(*at)),
+        last_move_reason: row.last_move.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
+    };
+    snapshot.groups.iter().map(group).collect()
+}
+
+pub(super) fn peers(snapshot: &Snapshot) -> Vec<v1::Peer> {
+    snapshot.peers.iter().map(peer).collect()
+}
+
+fn last_down(peer: &PeerView) -> String {
+    let reason = peer.status.as_ref().and_then(|status| status.last_down.as_ref());
+    reason.map(ToString::to_string).unwrap_or_default()
+}
+
+fn peer(peer: &PeerView) -> v1::Peer {
+    let status = peer.status.as_ref();
+    let negotiated = status.and_then(|status| status.negotiated.as_ref());
+    let sum = |counts: bgp::session::MessageCounts| {
+        let bgp::session::MessageCounts { open, update, notification, keepalive, route_refresh } =
+            counts;
+        open + update + notification + keepalive + route_refresh
+    };
+    let families = peer.counts.iter().map(|(family, counts)| v1::PeerFamily {
+        family: family.to_string(),
+        received: counts.received as u64,
+        accepted: counts.accepted as u64,
+        best: counts.best as u64,
+        advertised: counts.advertised as u64,
+    });
+    let spoken = |family: &v1::PeerFamily| {
+        negotiated.is_none_or(|n| n.families.iter().any(|spoken| spoken.to_string() == family.family))
+    };
+    v1::Peer {
+        name: peer.name.clone(),
+        address: peer.config.address.to_string(),
+        asn: peer.config.asn,
+        state: status.map_or(peer::State::Idle, |status| state(status.state)).into(),
+        since: status.map(|status| timestamp(at(status.since))),
+        link: peer.config.link.clone().unwrap_or_default(),
+        last_down: last_down(peer),
+        router_id: negotiated.map(|n| n.router_id.to_string()).unwrap_or_default(),
+        hold_time: negotiated.and_then(|n| n.hold_time).map(duration),
+        families: families.filter(spoken).collect(),
+        established_count: status.map_or(0, |status| status.established_count),
+        messages_received: status.map_or(0, |status| sum(status.messages.received)),
+        messages_sent: status.map_or(0, |status| sum(status.messages.sent)),
+        import_filter: peer.config.import.clone().unwrap_or_default(),
+        export_filter: peer.config.export.clone().unwrap_or_default(),
+    }
+}
+
+fn state(state: State) -> peer::State {
+    match state {
+        State::Idle => peer::State::Idle,
+        State::Connect => peer::State::Connect,
+        State::Active => peer::State::Active,
+        State::OpenSent => peer::State::OpenSent,
+        State::OpenConfirm => peer::State::OpenConfirm,
+        State::Established => peer::State::Established,
+    }
+}
+
+pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
+    let now = SystemTime::now();
+    let tunnel = |(spec, status): &(tunnels::spec::TunnelSpec, tunnels::spec::TunnelStatus)| {
+        let Kind::WireGuard(wireguard) = &spec.kind;
+        v1::Tunnel {
+            name: spec.name.clone(),
+            interface: spec.interface.clone(),
+            kind: "wireguard".to_owned(),
+            backend: status.backend.map(|backend| backend.to_string()).unwrap_or_default(),
+            up: status.up && status.is_fresh(now),
+            problem: status.problem.clone().unwrap_or_default(),
+            endpoint: status.endpoint.map(|endpoint| endpoint.to_string()).unwrap_or_default(),
+            listen_port: wireguard.listen_port.into(),
+            public_key: STANDARD.encode(wireguard.private_key.public_key()),
+            peer_public_key: STANDARD.encode(wireguard.peer.public_key),
+            last_handshake: status.last_handshake.map(timestamp),
+            receive_bytes: status.rx_bytes,
+            transmit_bytes: status.tx_bytes,
+            mtu: spec.mtu,
+        }
+    };
+    snapshot.tunnels.iter().map(tunnel).collect()
+}
+
+/// - `kernel`: for each route, whether the kernel has it as wanted, and the way it takes there
+pub(super) fn routes(
+    reader: &Reader,
+    routes: &[RouteView],
+    kernel: &[Option<(bool, Option<Way>)>],
+) -> Vec<v1::Route> {
+    let applied = reader.applied();
+    let rows = reader.board.rows();
+    let name = |peer: bgp::PeerId| applied.peers.get(&peer).cloned().unwrap_or_default();
+    let hop = |path: &PathView, way: Option<Way>| {
+        let peer = path.peer.filter(|_| is_eligible(path.step) || path.best)?;
+        let address = path.attrs.nexthop?;
+        let link = applied.config.peers.get(&name(peer)).and_then(|peer| peer.link.clone());
+        let interface = match link.as_ref().and_then(|link| applied.config.links.get(link)) {
+            Some(link) => link.interface.clone(),
+            None => rows.interfaces.toward(address).map(|i| i.name.clone()).unwrap_or_default(),
+        };
+        let taken = way.filter(|way| way.gateway == address);
+        let through = taken.and_then(|way| rows.interfaces.indexed(way.interface));
+        let active = through.is_some_and(|through| through.name == interface);
+        let nexthop = address.to_string();
+        Some(v1::Hop { nexthop, interface, link: link.unwrap_or_default(), active })
+    };
+    let route = |(route, kernel): (&RouteView, &Option<(bool, Option<Way>)>)| {
+        let (installed, way) = kernel.unwrap_or((false, None));
+        let mut hops: Vec<_> = route.paths.iter().filter_map(|path| hop(path, way)).collect();
+        hops.sort_by_key(|hop| !hop.active);
+        v1::Route {
+            prefix: route.prefix.to_string(),
+            paths: route.paths.iter().map(|view| path(view, &name)).collect(),
+            hops,
+            installed,
+        }
+    };
+    routes.iter().zip(kernel).map(route).collect()
+}
+
+fn is_eligible(step: Step) -> bool {
+    !matches!(
+        step,
+        Step::LinkUnusable | Step::NexthopUnreachable | Step::Filtered | Step::AsLoop
+    )
+}
+
+fn path(view: &PathView, name: &impl Fn(bgp::PeerId) -> String) -> v1::Path {
+    let attrs = &view.attrs;
+    v1::Path {
+        peer: view.peer.map(name).unwrap_or_default(),
+        best: view.best,
+        step: step(view.step).to_owned(),
+        nexthop: attrs.nexthop.map(|nexthop| nexthop.to_string()).unwrap_or_default(),
+        as_path: attrs.as_path.to_string(),
+        origin: attrs.origin.to_string(),
+        med: attrs.med,
+        local_pref: attrs.local_pref,
+        communities: attrs.communities.iter().map(ToString::to_string).collect(),
+        large_communities: attrs.large_communities.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn step(step: Step) -> &'static str {
+    match step {
+        Step::OnlyPath => "only-path",
+        Step::LinkUnusable => "link-unusable",
+        Step::NexthopUnreachable => "nexthop-unreachable",
+        Step::Filtered => "filtered",
+        Step::AsLoop => "as-loop",
+        Step::Originated => "originated",
+        Step::LocalPref => "local-pref",
+        Step::AsPathLength => "as-path-length",
+        Step::Origin => "origin",
+        Step::LinkRank => "link-rank",
+        Step::Med => "med",
+        Step::ExternalOverInternal => "external-over-internal",
+        Step::RouterId => "router-id",
+        Step::PeerAddress => "peer-address",
+    }
+}
