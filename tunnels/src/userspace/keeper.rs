@@ -9,7 +9,6 @@
 //! Under systemd the unit needs `KillMode=process`, or it is killed along with the daemon.
 
 use std::{
-    ffi::OsString,
     io,
     os::fd::OwnedFd,
     path::PathBuf,
@@ -82,7 +81,6 @@ fn settle_down() {
 #[derive(Clone, Debug)]
 pub(crate) struct Keeper {
     program: PathBuf,
-    arguments: Vec<OsString>,
 }
 
 impl Keeper {
@@ -90,7 +88,6 @@ impl Keeper {
     pub(crate) fn own_binary() -> Self {
         Self {
             program: "/proc/self/exe".into(),
-            arguments: vec![ARGUMENT.into()],
         }
     }
 
@@ -100,8 +97,7 @@ impl Keeper {
     /// The binary cannot be started.
     pub(crate) fn start(&self, interface: &str, queue: OwnedFd) -> io::Result<Child> {
         Command::new(&self.program)
-            .args(&self.arguments)
-            .arg(interface)
+            .args([ARGUMENT, interface])
             .env_clear()
             .stdin(Stdio::from(queue))
             .stdout(Stdio::null())
