@@ -256,6 +256,26 @@ fn a_keeper_holds_one_queue_and_no_privileges_and_ends_with_its_interface() {
 }
 
 #[test]
+fn a_flush_removes_what_a_killed_daemon_left_and_nothing_else() {
+    let (a, _b, end_a, _end_b) = connected();
+    end_a.kill();
+    let program = common::example();
+    let flushed = a.output(program.to_str().expect("a path in UTF-8"), &["flush"]);
+    assert_eq!(String::from_utf8_lossy(&flushed.stdout), "sb-test\n");
+    assert!(
+        !a.output("ip", &["link", "show", "sb-test"])
+            .status
+            .success(),
+        "still there"
+    );
+    assert!(
+        eventually(SOON, || keepers(&a).is_empty()),
+        "the keeper did not end"
+    );
+    a.ip(&["link", "show", "cable"]);
+}
+
+#[test]
 fn a_killed_keeper_is_replaced() {
     let (a, _b) = cabled();
     let (words_a, _) = words();
