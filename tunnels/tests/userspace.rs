@@ -88,6 +88,45 @@ fn two_ends_carry_small_packets_full_packets_and_bulk() {
 }
 
 #[test]
+fn an_outer_path_with_a_smaller_mtu_fragments_and_works() {
+    let (a, b, end_a, _end_b) = connected();
+    for netns in [&a, &b] {
+        netns.ip(&["link", "set", "cable", "mtu", "1300"]);
+    }
+    let full = [
+        "-n",
+        "-c",
+        "3",
+        "-i",
+        "0.2",
+        "-W",
+        "2",
+        "-s",
+        "1392",
+        "10.99.0.2",
+    ];
+    assert!(
+        a.output("ping", &full).status.success(),
+        "{}",
+        end_a.status()
+    );
+    let mut server = b
+        .command("iperf3", &["-s", "-1"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("iperf3 is installed");
+    std::thread::sleep(Duration::from_millis(500));
+    let sent = a.output("iperf3", &["-c", "10.99.0.2", "-n", "5M"]);
+    server.kill().ok();
+    server.wait().expect("it ends");
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stdout)
+    );
+}
+
+#[test]
 fn a_killed_daemon_leaves_routes_and_the_next_one_takes_over_without_a_flap() {
     let (a, b, end_a, _end_b) = connected();
     a.ip(&[
