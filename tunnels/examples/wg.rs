@@ -2,6 +2,8 @@
 //!
 //! `wg NAME INTERFACE ADDRESS/LEN MTU PRIVATE LISTEN BACKEND PEER ENDPOINT|- PSK|- KEEPALIVE`
 //!
+//! `wg flush` removes every interface of ours in this namespace.
+//!
 //! A line of the same words on standard input replaces the spec, an empty line wants none. It
 //! prints a status line every 50 ms, and ends by itself only when standard input does.
 
@@ -27,12 +29,19 @@ fn main() -> io::Result<()> {
     {
         return keeper::run(interface);
     }
+    if words == ["flush"] {
+        let removed = runtime()?.block_on(tunnels::backend::flush())?;
+        return writeln!(io::stdout(), "{}", removed.join(" "));
+    }
     let spec =
         parse(&words).ok_or_else(|| io::Error::other("see the first lines of the source"))?;
+    runtime()?.block_on(run(vec![spec]))
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(run(vec![spec]))
+        .build()
 }
 
 async fn run(mut desired: Vec<TunnelSpec>) -> io::Result<()> {

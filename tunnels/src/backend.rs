@@ -79,11 +79,14 @@ impl Linux {
         Ok(observed)
     }
 
-    /// Does the steps in order; one result per step. After a step that failed, the others of the
+    /// Does the steps of a whole plan in order; one result per step. After a step that failed, the others of the
     /// same interface are skipped.
     pub async fn apply(&mut self, steps: &[Step]) -> Vec<Result<(), StepError>> {
         let mut results = Vec::with_capacity(steps.len());
         let mut failed = BTreeSet::new();
+        // An interface that needs no step has no problem left.
+        self.problems
+            .retain(|interface, _| steps.iter().any(|step| step.interface == *interface));
         for step in steps {
             if failed.contains(&step.interface) {
                 results.push(Err(StepError::Skipped {
@@ -254,10 +257,15 @@ impl Linux {
     }
 
     async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
-        if let Some(tunnel) = self.tunnels.get_mut(interface) {
-            return tunnel.reconfigure(interface, spec);
+        if let Some(tunnel) = self.tunnels.get_mut(interface)
+            && tunnel.can_adopt(spec)
+        {
+            tunnel.adopt(spec);
+            return Ok(());
         }
-        // Carrier without a queue of ours: a keeper of an earlier run holds it.
+        // Its port must be free before the next one binds it.
+        self.tunnels.remove(interface);
+        // Carrier without a queue of ours: a keeper holds it, of this run or an earlier one.
         if !self.interfaces.has_carrier(interface).await? {
             self.keep(interface);
         }
@@ -343,7 +351,15 @@ impl Linux {
     }
 
     fn userspace_status(&self, status: &mut TunnelStatus) {
-        let Some(tunnel) = self.tunnels.get(&status.interface) else {
+        let running = self
+            .tunnels
+            .get(&status.interface)
+            .filter(|tunnel| tunnel.is_running());
+        let Some(tunnel) = running else {
+            status.up = false;
+            status
+                .problem
+                .get_or_insert_with(|| "its data plane does not run".to_owned());
             return;
         };
         let counters = tunnel.counters();

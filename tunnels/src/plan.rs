@@ -137,9 +137,11 @@ pub fn is_configured(spec: &WireGuardSpec, seen: &ObservedWireGuard) -> bool {
             && peer.keepalive_secs == spec.peer.keepalive_secs
             && (spec.peer.endpoint.is_none() || peer.endpoint == spec.peer.endpoint)
     });
-    same_peer
-        && seen.private_key.as_ref() == Some(&spec.private_key)
-        && seen.listen_port == spec.listen_port
+    let same_key = seen
+        .private_key
+        .as_ref()
+        .is_some_and(|key| key.is_same_private_key(&spec.private_key));
+    same_peer && same_key && seen.listen_port == spec.listen_port
 }
 
 fn is_ours(seen: &Observed) -> bool {

@@ -119,10 +119,10 @@ pub struct TunnelStatus {
     pub endpoint: Option<SocketAddr>,
     /// `None` before the first handshake.
     pub last_handshake: Option<SystemTime>,
-    /// Bytes received from the far end since the tunnel was made: with WireGuard's own overhead
-    /// in the kernel, and as it was on the wire in userspace too.
+    /// Bytes of authentic messages received, WireGuard's overhead included, since the tunnel was
+    /// made; in userspace since this process serves it.
     pub rx_bytes: u64,
-    /// Bytes sent to the far end, counted alike.
+    /// Bytes of messages sent, counted alike.
     pub tx_bytes: u64,
     /// Our own public key; all zero before the tunnel is made.
     pub public_key: [u8; 32],
@@ -192,6 +192,23 @@ impl Secret {
         &self.0
     }
 
+    /// Whether both are the same private key.
+    ///
+    /// Five bits of a Curve25519 private key mean nothing (RFC 7748 §5); the kernel returns them
+    /// set as its arithmetic wants them, whatever was given to it.
+    #[must_use]
+    pub fn is_same_private_key(&self, other: &Self) -> bool {
+        self.clamped() == other.clamped()
+    }
+
+    fn clamped(&self) -> Self {
+        let mut key = self.clone();
+        key.0[0] &= 0b1111_1000;
+        key.0[31] &= 0b0111_1111;
+        key.0[31] |= 0b0100_0000;
+        key
+    }
+
     /// The public key that belongs to this private key.
     #[must_use]
     pub fn public_key(&self) -> [u8; 32] {
@@ -259,6 +276,16 @@ mod tests {
     fn debug_output_never_shows_a_secret() {
         let secret = Secret::from_base64(PRIVATE).expect("a key");
         assert_eq!(format!("{:?}", Some(secret)), "Some(***)");
+    }
+
+    #[test]
+    fn a_private_key_is_the_same_with_and_without_its_meaningless_bits() {
+        let (given, other) = (Secret::new([1; 32]), Secret::new([9; 32]));
+        let read_back = given.clamped();
+        assert_ne!(given, read_back);
+        assert!(given.is_same_private_key(&read_back));
+        assert_eq!(given.public_key(), read_back.public_key());
+        assert!(!given.is_same_private_key(&other));
     }
 
     #[test]

@@ -17,6 +17,9 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// A failure that lasts is retried this often.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
+/// Everything is looked at this often even when nothing seems to have happened.
+const RESYNC_EVERY: Duration = Duration::from_secs(30);
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
@@ -57,6 +60,7 @@ pub enum Output {
 pub struct Supervisor {
     tunnels: BTreeMap<String, Tunnel>,
     outputs: VecDeque<Output>,
+    resync_at: Option<Instant>,
     seed: u64,
 }
 
@@ -75,6 +79,7 @@ impl Supervisor {
         Self {
             tunnels: BTreeMap::new(),
             outputs: VecDeque::new(),
+            resync_at: None,
             seed,
         }
     }
@@ -82,9 +87,9 @@ impl Supervisor {
     /// The only way in.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Wanted(links) => self.on_wanted(links),
+            Input::Wanted(links) => self.on_wanted(links, now),
             Input::Applied(link, outcome) => self.on_applied(link, outcome, now),
-            Input::Status(status, at) => self.on_status(status, at),
+            Input::Status(status, at) => self.on_status(status, at, now),
             Input::Changed => self.apply_once(),
             Input::Timeout => self.on_timeout(now),
         }
@@ -98,10 +103,8 @@ impl Supervisor {
     /// When to send [`Input::Timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.tunnels
-            .values()
-            .filter_map(|tunnel| tunnel.retry_at)
-            .min()
+        let retries = self.tunnels.values().filter_map(|tunnel| tunnel.retry_at);
+        retries.chain(self.resync_at).min()
     }
 
     /// Whether the far end of this link's tunnel answers.
@@ -110,7 +113,7 @@ impl Supervisor {
         self.tunnels.get(link).is_some_and(|tunnel| tunnel.up)
     }
 
-    fn on_wanted(&mut self, links: &[String]) {
+    fn on_wanted(&mut self, links: &[String], now: Instant) {
         let gone: Vec<String> = self
             .tunnels
             .keys()
@@ -129,6 +132,7 @@ impl Supervisor {
             tunnel.failures = 0;
             tunnel.retry_at = None;
         }
+        self.resync_at = (!links.is_empty()).then(|| now + RESYNC_EVERY);
         self.apply_once();
     }
 
@@ -151,10 +155,14 @@ impl Supervisor {
         }
     }
 
-    fn on_status(&mut self, status: &TunnelStatus, at: SystemTime) {
+    fn on_status(&mut self, status: &TunnelStatus, at: SystemTime, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&status.name) else {
             return;
         };
+        // Somebody set the interface down, or its data plane ended: it is made again.
+        if !status.up && tunnel.retry_at.is_none() {
+            tunnel.retry_at = Some(now + BACKOFF_MIN);
+        }
         let carries = status.up && status.is_fresh(at);
         if carries == tunnel.up {
             return;
@@ -171,6 +179,10 @@ impl Supervisor {
 
     fn on_timeout(&mut self, now: Instant) {
         let mut due = false;
+        if self.resync_at.is_some_and(|at| at <= now) {
+            self.resync_at = Some(now + RESYNC_EVERY);
+            due = true;
+        }
         for tunnel in self.tunnels.values_mut() {
             if tunnel.retry_at.is_some_and(|at| at <= now) {
                 tunnel.retry_at = None;
@@ -249,6 +261,8 @@ mod tests {
         let mut now = Instant::now();
         let mut delays = Vec::new();
         for _ in 0..12 {
+            // Only retries are of interest here.
+            supervisor.resync_at = Some(now + RESYNC_EVERY * 100);
             let failed = Outcome::Failed("no".to_owned());
             supervisor.handle(Input::Applied("a", failed), now);
             let at = supervisor.poll_timeout().expect("a retry is due");
@@ -263,7 +277,11 @@ mod tests {
         assert!(delays[3] >= BACKOFF_MIN * 8);
         assert!(delays.iter().all(|delay| *delay <= BACKOFF_MAX * 5 / 4));
         supervisor.handle(Input::Applied("a", Outcome::Done), now);
-        assert_eq!(supervisor.poll_timeout(), None);
+        assert!(
+            supervisor
+                .poll_timeout()
+                .is_some_and(|at| at >= now + RESYNC_EVERY / 2)
+        );
     }
 
     #[test]
@@ -315,6 +333,27 @@ mod tests {
         let mut supervisor = supervisor();
         supervisor.handle(Input::Changed, Instant::now());
         supervisor.handle(Input::Changed, Instant::now());
+        assert_eq!(drained(&mut supervisor), [Output::Apply]);
+    }
+
+    #[test]
+    fn everything_is_looked_at_again_every_30_seconds() {
+        let (mut supervisor, start) = (Supervisor::new(7), Instant::now());
+        supervisor.handle(Input::Wanted(&["a".to_owned()]), start);
+        drained(&mut supervisor);
+        for round in 1..4 {
+            let at = supervisor.poll_timeout().expect("a deadline");
+            assert_eq!(at, start + RESYNC_EVERY * round);
+            supervisor.handle(Input::Timeout, at);
+            assert_eq!(drained(&mut supervisor), [Output::Apply]);
+        }
+    }
+
+    #[test]
+    fn a_tunnel_found_down_is_made_again_within_a_second() {
+        let (mut supervisor, now, at) = (supervisor(), Instant::now(), SystemTime::now());
+        supervisor.handle(Input::Status(&status(false, None, at), at), now);
+        supervisor.handle(Input::Timeout, now + BACKOFF_MIN);
         assert_eq!(drained(&mut supervisor), [Output::Apply]);
     }
 

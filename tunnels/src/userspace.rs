@@ -5,7 +5,7 @@
 //!   kernel ◄─ TUN queue ─ rx: write (GRO), decrypt, receive (GRO) ◄─ UDP socket ◄─ far end
 //! ```
 //!
-//! The threads never wait for the control plane: it replaces the [`noise::Noise`] under a lock
+//! The threads never wait for the control plane: it replaces the protocol state under a lock
 //! that is held for one batch, reads counters that are atomics, and ends the threads by an
 //! eventfd. All buffers are made at start and never grow.
 

@@ -193,6 +193,16 @@ fn a_learned_endpoint_stays_when_none_is_configured() {
 }
 
 #[test]
+fn a_private_key_that_the_kernel_returns_clamped_is_no_change() {
+    let mut model = settled(&[spec("sb-a")]);
+    let seen = model.0.get_mut("sb-a").expect("it is there");
+    let mut clamped = [1; 32];
+    (clamped[0], clamped[31]) = (0, 65);
+    seen.wireguard.as_mut().expect("configured").private_key = Some(Secret::new(clamped));
+    assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
+}
+
+#[test]
 fn a_tun_that_no_process_serves_is_configured_and_nothing_else() {
     let mut model = settled(&[spec("sb-a")]);
     model.0.get_mut("sb-a").expect("it is there").wireguard = None;

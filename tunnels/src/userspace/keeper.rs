@@ -9,7 +9,6 @@
 //! Under systemd the unit needs `KillMode=process`, or it is killed along with the daemon.
 
 use std::{
-    ffi::OsString,
     io,
     os::fd::OwnedFd,
     path::PathBuf,
@@ -28,12 +27,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Keeps standard input, a detached TUN queue, open until its interface is gone. Then returns.
 ///
 /// The program's `main` calls it first of all for `keep-tun <interface>`, before it starts any
-/// thread: capabilities are given up by the calling thread.
+/// thread or opens anything: capabilities are given up by the calling thread, and every
+/// descriptor but the standard three is closed.
 ///
 /// # Errors
 /// Standard input is not a TUN queue.
 pub fn run(interface: &str) -> io::Result<()> {
     let queue = io::stdin();
+    close_the_rest();
     settle_down();
     tracing::debug!(interface, "keeping the queue of a TUN");
     loop {
@@ -46,6 +47,15 @@ pub fn run(interface: &str) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Closes whatever the daemon inherited itself without knowing: a pipe held here would keep its
+/// reader waiting for as long as the interface exists.
+#[expect(unsafe_code, reason = "closes descriptors by number")]
+fn close_the_rest() {
+    // SAFETY: `run` comes first of all in `main`, so nothing in this process owns a descriptor
+    // above the standard three.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }
 
 /// Leaves the daemon's session, asks the OOM killer for mercy, and gives up all privileges.
@@ -71,7 +81,6 @@ fn settle_down() {
 #[derive(Clone, Debug)]
 pub(crate) struct Keeper {
     program: PathBuf,
-    arguments: Vec<OsString>,
 }
 
 impl Keeper {
@@ -79,7 +88,6 @@ impl Keeper {
     pub(crate) fn own_binary() -> Self {
         Self {
             program: "/proc/self/exe".into(),
-            arguments: vec![ARGUMENT.into()],
         }
     }
 
@@ -89,8 +97,7 @@ impl Keeper {
     /// The binary cannot be started.
     pub(crate) fn start(&self, interface: &str, queue: OwnedFd) -> io::Result<Child> {
         Command::new(&self.program)
-            .args(&self.arguments)
-            .arg(interface)
+            .args([ARGUMENT, interface])
             .env_clear()
             .stdin(Stdio::from(queue))
             .stdout(Stdio::null())

@@ -97,33 +97,27 @@ impl Tunnel {
         Ok(tunnel)
     }
 
-    /// Takes over a changed spec without touching the interface.
+    /// Whether [`Tunnel::adopt`] can take over this spec; another port needs another tunnel.
+    pub(crate) fn can_adopt(&self, spec: &WireGuardSpec) -> bool {
+        self.is_running() && self.spec.listen_port == spec.listen_port
+    }
+
+    /// Takes over a changed spec between two batches.
     ///
-    /// A changed endpoint keeps the session; changed keys make another one; a changed port takes
-    /// another socket, and with it other threads.
-    ///
-    /// # Errors
-    /// As [`Tunnel::start`]; the tunnel then stands still.
-    pub(crate) fn reconfigure(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
-        if spec.listen_port != self.spec.listen_port || !self.is_running() {
-            self.stop();
-            *self = Self::start(interface, spec)?;
-            return Ok(());
-        }
-        let mut noise = self.shared.noise();
+    /// A changed endpoint keeps the session; changed keys make another one.
+    pub(crate) fn adopt(&mut self, spec: &WireGuardSpec) {
+        let now = Instant::now();
         let mut moved = self.spec.clone();
         moved.peer.endpoint = spec.peer.endpoint;
         moved.backend = spec.backend;
+        let mut noise = self.shared.noise();
         match spec.peer.endpoint {
-            Some(endpoint) if moved == *spec => noise.set_endpoint(endpoint, Instant::now()),
+            Some(endpoint) if moved == *spec => noise.set_endpoint(endpoint, now),
             Some(_) | None if moved == *spec => {}
-            Some(_) | None => {
-                *noise = Noise::new(spec, self.shared.counters.clone(), Instant::now());
-            }
+            Some(_) | None => *noise = Noise::new(spec, self.shared.counters.clone(), now),
         }
         drop(noise);
         self.spec = spec.clone();
-        Ok(())
     }
 
     /// What it runs with.

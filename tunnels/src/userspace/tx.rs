@@ -19,8 +19,11 @@ use super::{
 const TICK: Duration = Duration::from_millis(100);
 /// Small packets read before any is sent.
 const READS_PER_BATCH: usize = 64;
-/// Room for the datagrams of a batch: three of the largest TSO packets, split and encrypted.
-const ARENA: usize = 4 * (BUFFER + IDEAL_BATCH_SIZE * (OVERHEAD + 60));
+/// What the largest read can become: each segment gets IPv6 and TCP headers with options of its
+/// own, and our overhead.
+const LARGEST_READ: usize = BUFFER + IDEAL_BATCH_SIZE * (100 + OVERHEAD);
+/// Room for the datagrams of a batch.
+const ARENA: usize = 4 * LARGEST_READ;
 /// How long to wait for room in the socket before a batch is dropped.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -85,8 +88,7 @@ impl Tx {
     /// Reads and encrypts until the TUN is empty or the batch is full.
     fn read(&mut self, shared: &Shared) {
         for _ in 0..READS_PER_BATCH {
-            // The largest packet, split into the smallest segments that the TUN may ask for.
-            if self.arena.len() - self.used < BUFFER + IDEAL_BATCH_SIZE * (OVERHEAD + 60) {
+            if self.arena.len() - self.used < LARGEST_READ {
                 return;
             }
             let read =

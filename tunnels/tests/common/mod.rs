@@ -280,7 +280,7 @@ impl Drop for End {
 }
 
 /// The example program, which `cargo test` and `cargo nextest` build beside the tests.
-fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let debug = test
         .parent()
