@@ -87,7 +87,7 @@ fn attrs(random: &mut Random, dialect: &Dialect, nexthop: IpAddr) -> Attrs {
         .into();
     attrs.large_communities.sort_unstable();
     attrs.large_communities.dedup();
-    let codes: Vec<u8> = [9, 13, 16, 19, 31, 33, 128, 255]
+    let codes: Vec<u8> = [0, 9, 13, 16, 19, 31, 33, 128, 255]
         .into_iter()
         .filter(|_| random.below(8) == 0)
         .collect();

@@ -72,6 +72,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    #[expect(clippy::disallowed_methods, reason = "where simulated time starts")]
     pub(crate) fn new(configs: [SessionConfig; 2], seed: u64) -> Self {
         let now = Instant::now();
         let [first, second] = configs;
@@ -197,14 +198,15 @@ impl Pair {
                 choices.push((usize::MAX, side));
             }
             for (index, wire) in self.wires.iter().enumerate() {
-                let has_news = !wire.bytes[side].is_empty() || wire.ended[side];
-                if wire.open[side] && has_news {
-                    choices.push((index, side));
-                } else if !wire.open[side]
-                    && wire.dialled_by != side
-                    && !wire.ended[side]
-                    && !wire.bytes[side].is_empty()
-                {
+                let has_bytes = !wire.bytes[side].is_empty();
+                // A dialled side learns of the wire by its first bytes.
+                let is_dialled = wire.dialled_by != side && has_bytes;
+                let can_happen = if wire.open[side] {
+                    has_bytes || wire.ended[side]
+                } else {
+                    is_dialled && !wire.ended[side]
+                };
+                if can_happen {
                     choices.push((index, side));
                 }
             }
