@@ -224,6 +224,7 @@ impl AttrsEncoder<'_> {
     /// Returns where MP_REACH_NLRI belongs.
     fn run(mut self, nexthop: IpAddr) -> usize {
         let well_known = attribute::TRANSITIVE;
+        self.unknown(0, attribute::ORIGIN);
         self.put(well_known, attribute::ORIGIN, &[self.attrs.origin as u8]);
         self.as_path();
         if let IpAddr::V4(nexthop) = nexthop {
