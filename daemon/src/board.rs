@@ -89,12 +89,15 @@ impl Board {
         let mut rows = self.lock();
         rows.peers.retain(|name, _| config.peers.contains_key(name));
         rows.links.retain(|name, _| config.links.contains_key(name));
-        rows.groups.retain(|name, _| config.groups.contains_key(name));
+        rows.groups
+            .retain(|name, _| config.groups.contains_key(name));
         for name in config.peers.keys() {
             rows.peers.entry(name.clone()).or_default();
         }
         for name in config.links.keys() {
-            rows.links.entry(name.clone()).or_insert_with(LinkRow::unknown);
+            rows.links
+                .entry(name.clone())
+                .or_insert_with(LinkRow::unknown);
         }
         for name in config.groups.keys() {
             rows.groups.entry(name.clone()).or_default();
@@ -102,7 +105,11 @@ impl Board {
     }
 
     pub(crate) fn peer_state(&self, peer: &str) -> Option<State> {
-        self.lock().peers.get(peer)?.as_ref().map(|status| status.state)
+        self.lock()
+            .peers
+            .get(peer)?
+            .as_ref()
+            .map(|status| status.state)
     }
 
     pub(crate) fn set_session(&self, peer: &str, status: SessionStatus) {
@@ -136,14 +143,21 @@ impl Board {
     }
 
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
-        self.with_link(link, |row| row.mtu = interface.map_or(0, |interface| interface.mtu));
+        self.with_link(link, |row| {
+            row.mtu = interface.map_or(0, |interface| interface.mtu)
+        });
     }
 
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
         self.counters.rtt(link, rtt);
     }
 
-    pub(crate) fn set_group(&self, group: &str, order: Vec<(String, Rank)>, active: Option<String>) {
+    pub(crate) fn set_group(
+        &self,
+        group: &str,
+        order: Vec<(String, Rank)>,
+        active: Option<String>,
+    ) {
         if let Some(row) = self.lock().groups.get_mut(group) {
             row.order = order;
             row.active = active;

@@ -31,12 +31,18 @@ fn router_id(config: &Config) -> Option<RouterId> {
 
 pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
     let router_id = router_id(config)?;
-    Some(RibConfig { local_asn: Asn(config.router.asn), router_id, seed })
+    Some(RibConfig {
+        local_asn: Asn(config.router.asn),
+        router_id,
+        seed,
+    })
 }
 
 pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConfig> {
     let link = peer.link.as_ref().and_then(|link| config.links.get(link));
-    let local = peer.local_address.or(link.map(|link| link.inside.local.addr()));
+    let local = peer
+        .local_address
+        .or(link.map(|link| link.inside.local.addr()));
     Some(SessionConfig {
         local_asn: Asn(config.router.asn),
         router_id: router_id(config)?,
@@ -44,7 +50,11 @@ pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConf
         hold_time_secs: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
         connect_retry: peer.connect_retry,
         connect_retry_max: CONNECT_RETRY_MAX,
-        mode: if peer.passive { Mode::Passive } else { Mode::Active },
+        mode: if peer.passive {
+            Mode::Passive
+        } else {
+            Mode::Active
+        },
         families: Family::ALL.to_vec(),
         nexthop_v6: match local {
             Some(IpAddr::V6(address)) => Some(address),
@@ -88,7 +98,9 @@ fn filter(rules: &[model::Rule]) -> Filter {
 fn rule(rule: &model::Rule) -> Rule {
     let communities = |list: &[u32]| list.iter().copied().map(Community).collect::<Vec<_>>();
     let large = |list: &[(u32, u32, u32)]| {
-        list.iter().map(|(a, b, c)| LargeCommunity(*a, *b, *c)).collect::<Vec<_>>()
+        list.iter()
+            .map(|(a, b, c)| LargeCommunity(*a, *b, *c))
+            .collect::<Vec<_>>()
     };
     let pattern = |pattern: &model::PrefixPattern| PrefixPattern {
         net: pattern.net,
@@ -139,7 +151,10 @@ pub(crate) fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
 }
 
 pub(crate) fn health(config: &Config, link: &model::Link) -> HealthConfig {
-    let group = link.group.as_ref().and_then(|group| config.groups.get(group));
+    let group = link
+        .group
+        .as_ref()
+        .and_then(|group| config.groups.get(group));
     let slo = group.map(|group| group.slo).unwrap_or_default();
     HealthConfig {
         measurement: match link.probe.method {
@@ -163,7 +178,11 @@ pub(crate) fn groups(config: &Config) -> BTreeMap<String, GroupConfig> {
         },
         hold_down: group.hold_down,
     };
-    config.groups.iter().map(|(name, config)| (name.clone(), group(config))).collect()
+    config
+        .groups
+        .iter()
+        .map(|(name, config)| (name.clone(), group(config)))
+        .collect()
 }
 
 /// The tunnels of an intent, with their keys read from where they are kept.
@@ -175,13 +194,19 @@ pub(crate) fn tunnels(config: &Config, base: &Path) -> Result<Vec<Wanted>, Vec<S
     let mut wanted = Vec::new();
     let mut errors = Vec::new();
     for (name, link) in &config.links {
-        let Carrier::WireGuard(wireguard) = &link.carrier else { continue };
+        let Carrier::WireGuard(wireguard) = &link.carrier else {
+            continue;
+        };
         match tunnel(name, link, wireguard, base) {
             Ok(tunnel) => wanted.push(tunnel),
             Err(error) => errors.push(format!("link {name}: {error}")),
         }
     }
-    if errors.is_empty() { Ok(wanted) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(wanted)
+    } else {
+        Err(errors)
+    }
 }
 
 fn tunnel(
@@ -195,7 +220,10 @@ fn tunnel(
         None => None,
     };
     let address = wireguard.endpoint.as_ref().and_then(|endpoint| {
-        Some(SocketAddr::new(endpoint.host.parse::<IpAddr>().ok()?, endpoint.port))
+        Some(SocketAddr::new(
+            endpoint.host.parse::<IpAddr>().ok()?,
+            endpoint.port,
+        ))
     });
     let spec = TunnelSpec {
         name: name.to_owned(),

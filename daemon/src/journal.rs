@@ -41,14 +41,30 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn new() -> Self {
-        Self { kept: Mutex::default(), live: broadcast::channel(LAG).0 }
+        Self {
+            kept: Mutex::default(),
+            live: broadcast::channel(LAG).0,
+        }
     }
 
-    pub(crate) fn record(&self, severity: Severity, kind: &'static str, subject: &str, text: String) {
+    pub(crate) fn record(
+        &self,
+        severity: Severity,
+        kind: &'static str,
+        subject: &str,
+        text: String,
+    ) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = kept.back().map_or(1, |last| last.sequence + 1);
         let (at, subject) = (SystemTime::now(), subject.to_owned());
-        let event = Event { sequence, at, severity, kind, subject, text };
+        let event = Event {
+            sequence,
+            at,
+            severity,
+            kind,
+            subject,
+            text,
+        };
         if kept.len() == KEPT {
             kept.pop_front();
         }
@@ -61,7 +77,11 @@ impl Journal {
     /// What is kept of the events after `sequence`, and everything from here on.
     pub(crate) fn since(&self, sequence: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = kept.iter().filter(|event| event.sequence > sequence).cloned().collect();
+        let after = kept
+            .iter()
+            .filter(|event| event.sequence > sequence)
+            .cloned()
+            .collect();
         (after, self.live.subscribe())
     }
 

@@ -28,13 +28,22 @@ pub(crate) fn start(log: &Log) -> Result<(), LogError> {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&log.level)?);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format {
-        LogFormat::Json => registry.with(fmt::layer().json().with_writer(io::stderr)).try_init(),
+        LogFormat::Json => registry
+            .with(fmt::layer().json().with_writer(io::stderr))
+            .try_init(),
         LogFormat::Text => registry
-            .with(fmt::layer().with_target(false).with_ansi(false).with_writer(io::stderr))
+            .with(
+                fmt::layer()
+                    .with_target(false)
+                    .with_ansi(false)
+                    .with_writer(io::stderr),
+            )
             .try_init(),
     };
     started.map_err(|error| LogError::Change(error.to_string()))?;
-    LEVEL.set(handle).map_err(|_| LogError::Change("it has been started before".to_owned()))
+    LEVEL
+        .set(handle)
+        .map_err(|_| LogError::Change("it has been started before".to_owned()))
 }
 
 /// Changes the level. The format stays until the next start.
@@ -44,6 +53,10 @@ pub(crate) fn start(log: &Log) -> Result<(), LogError> {
 /// The level cannot be read.
 pub(crate) fn change(log: &Log) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&log.level)?;
-    let handle = LEVEL.get().ok_or_else(|| LogError::Change("it was never started".to_owned()))?;
-    handle.reload(filter).map_err(|error| LogError::Change(error.to_string()))
+    let handle = LEVEL
+        .get()
+        .ok_or_else(|| LogError::Change("it was never started".to_owned()))?;
+    handle
+        .reload(filter)
+        .map_err(|error| LogError::Change(error.to_string()))
 }

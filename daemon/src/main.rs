@@ -54,9 +54,9 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Some(Command::KeepTun { interface }) => outcome(
-            tunnels::userspace::keeper::run(&interface).context("cannot keep the TUN open"),
-        ),
+        Some(Command::KeepTun { interface }) => {
+            outcome(tunnels::userspace::keeper::run(&interface).context("cannot keep the TUN open"))
+        }
         Some(Command::Flush) => outcome(flush()),
         None => run(arguments.config),
     }
@@ -74,12 +74,16 @@ fn run(file: PathBuf) -> ExitCode {
         complain(&error.to_string());
         return ExitCode::from(1);
     }
-    outcome(check_privileges().and_then(|()| Ok(Runtime::new()?)).and_then(|runtime| {
-        let result = runtime.block_on(serve(file, intent));
-        // A task that waits for the kernel must not keep the process from ending.
-        runtime.shutdown_background();
-        result
-    }))
+    outcome(
+        check_privileges()
+            .and_then(|()| Ok(Runtime::new()?))
+            .and_then(|runtime| {
+                let result = runtime.block_on(serve(file, intent));
+                // A task that waits for the kernel must not keep the process from ending.
+                runtime.shutdown_background();
+                result
+            }),
+    )
 }
 
 async fn serve(file: PathBuf, intent: Intent) -> anyhow::Result<()> {
@@ -103,8 +107,14 @@ pub(crate) fn notify(state: &[sd_notify::NotifyState<'_>]) {
 fn check_privileges() -> anyhow::Result<()> {
     let held = caps::read(None, caps::CapSet::Effective).context("cannot read our capabilities")?;
     let needed = [
-        (caps::Capability::CAP_NET_ADMIN, "to change routes and interfaces"),
-        (caps::Capability::CAP_NET_RAW, "to send probes bound to an interface"),
+        (
+            caps::Capability::CAP_NET_ADMIN,
+            "to change routes and interfaces",
+        ),
+        (
+            caps::Capability::CAP_NET_RAW,
+            "to send probes bound to an interface",
+        ),
     ];
     let missing: Vec<_> = needed
         .iter()
@@ -138,7 +148,11 @@ fn flush() -> anyhow::Result<()> {
         "removed {routes} routes, {objects} nexthop objects and {} tunnel interfaces",
         interfaces.len()
     ));
-    anyhow::ensure!(failures.is_empty(), "could not remove:\n{}", failures.join("\n"));
+    anyhow::ensure!(
+        failures.is_empty(),
+        "could not remove:\n{}",
+        failures.join("\n")
+    );
     Ok(())
 }
 
@@ -156,9 +170,16 @@ fn outcome(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "before the log is set up there is nothing else to say it to")]
+#[expect(
+    clippy::print_stderr,
+    reason = "before the log is set up there is nothing else to say it to"
+)]
 fn complain(text: &str) {
-    let name = if std::io::stderr().is_terminal() { "\u{1b}[1mskybridged\u{1b}[0m" } else { "skybridged" };
+    let name = if std::io::stderr().is_terminal() {
+        "\u{1b}[1mskybridged\u{1b}[0m"
+    } else {
+        "skybridged"
+    };
     eprintln!("{name}: {text}");
 }
 

@@ -26,9 +26,13 @@ use tokio::net::TcpListener;
 use crate::snapshot::{Reader, Snapshot};
 
 /// Upper bounds in seconds: half a millisecond to two seconds, the range of links between clouds.
-const RTT: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
+const RTT: [f64; 12] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
+];
 /// Upper bounds in seconds, from the finding to the kernel's acknowledgement.
-const FAILOVER: [f64; 10] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0];
+const FAILOVER: [f64; 10] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0,
+];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct StepLabels {
@@ -80,7 +84,9 @@ impl Default for Counters {
 impl Counters {
     pub(crate) fn fib_step(&self, step: &'static str, done: bool) {
         let result = if done { "ok" } else { "error" };
-        self.fib_steps.get_or_create(&StepLabels { step, result }).inc();
+        self.fib_steps
+            .get_or_create(&StepLabels { step, result })
+            .inc();
     }
 
     pub(crate) fn failover(&self, took: Duration) {
@@ -88,16 +94,28 @@ impl Counters {
     }
 
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
-        self.rtt.get_or_create(&LinkLabels { link: link.to_owned() }).observe(rtt.as_secs_f64());
+        self.rtt
+            .get_or_create(&LinkLabels {
+                link: link.to_owned(),
+            })
+            .observe(rtt.as_secs_f64());
     }
 
     pub(crate) fn group_moved(&self, group: &str, reason: &str) {
-        let labels = MoveLabels { group: group.to_owned(), reason: reason.to_owned() };
+        let labels = MoveLabels {
+            group: group.to_owned(),
+            reason: reason.to_owned(),
+        };
         self.moves.get_or_create(&labels).inc();
     }
 
     pub(crate) fn transition(&self, peer: &str, to: &'static str) {
-        self.transitions.get_or_create(&TransitionLabels { peer: peer.to_owned(), to }).inc();
+        self.transitions
+            .get_or_create(&TransitionLabels {
+                peer: peer.to_owned(),
+                to,
+            })
+            .inc();
     }
 
     pub(crate) fn restart(&self) {
@@ -106,13 +124,18 @@ impl Counters {
 
     /// Series of a link or peer that is no longer configured do not linger.
     pub(crate) fn forget_link(&self, link: &str) {
-        self.rtt.remove(&LinkLabels { link: link.to_owned() });
+        self.rtt.remove(&LinkLabels {
+            link: link.to_owned(),
+        });
     }
 
     /// As [`Counters::forget_link`].
     pub(crate) fn forget_peer(&self, peer: &str) {
         for to in ["established", "down"] {
-            self.transitions.remove(&TransitionLabels { peer: peer.to_owned(), to });
+            self.transitions.remove(&TransitionLabels {
+                peer: peer.to_owned(),
+                to,
+            });
         }
     }
 
@@ -127,7 +150,11 @@ impl Counters {
             "From finding a link changed to the kernel's acknowledgement of the moved groups",
             self.failover.clone(),
         );
-        registry.register("link_rtt_seconds", "Round-trip times of probes", self.rtt.clone());
+        registry.register(
+            "link_rtt_seconds",
+            "Round-trip times of probes",
+            self.rtt.clone(),
+        );
         registry.register(
             "group_failovers",
             "Moves of a group's traffic from one link to another",
@@ -155,8 +182,15 @@ struct Gauges(Arc<Latest>);
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let snapshot = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(snapshot) = snapshot else { return Ok(()) };
+        let snapshot = self
+            .0
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(snapshot) = snapshot else {
+            return Ok(());
+        };
         let mut table = Table(&mut encoder);
         links(&snapshot, &mut table)?;
         peers(&snapshot, &mut table)?;
@@ -175,7 +209,9 @@ impl Table<'_, '_> {
         help: &str,
         series: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
     ) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in series {
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -188,7 +224,9 @@ impl Table<'_, '_> {
         help: &str,
         series: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
     ) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in series {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -203,18 +241,26 @@ fn flag(is: bool) -> f64 {
 fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let links = &snapshot.links;
     let named = |link: &crate::snapshot::LinkView| {
-        [("link", link.name.clone()), ("group", link.group.clone().unwrap_or_default())]
+        [
+            ("link", link.name.clone()),
+            ("group", link.group.clone().unwrap_or_default()),
+        ]
     };
     let only = |link: &crate::snapshot::LinkView| [("link", link.name.clone())];
     table.gauge(
         "link_up",
         "1 while the link can carry traffic",
-        links.iter().map(|link| (named(link), flag(link.is_usable()))),
+        links
+            .iter()
+            .map(|link| (named(link), flag(link.is_usable()))),
     )?;
     let states = links.iter().flat_map(|link| {
         [links::State::Up, links::State::Degraded, links::State::Down].map(|state| {
             let labels = [("link", link.name.clone()), ("state", state.to_string())];
-            (labels, flag(link.row.state.unwrap_or(links::State::Down) == state))
+            (
+                labels,
+                flag(link.row.state.unwrap_or(links::State::Down) == state),
+            )
         })
     });
     table.gauge("link_state", "1 for the state that the link is in", states)?;
@@ -224,7 +270,9 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         links.iter().map(|link| (named(link), flag(link.active))),
     )?;
     let measured = |read: fn(&links::Quality) -> Option<f64>| {
-        links.iter().filter_map(move |link| Some((only(link), read(link.row.quality.as_ref()?)?)))
+        links
+            .iter()
+            .filter_map(move |link| Some((only(link), read(link.row.quality.as_ref()?)?)))
     };
     table.gauge(
         "link_jitter_seconds",
@@ -249,7 +297,9 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     table.gauge(
         "link_mtu_bytes",
         "MTU of the link's interface; 0 while it is missing",
-        links.iter().map(|link| (only(link), f64::from(link.row.mtu))),
+        links
+            .iter()
+            .map(|link| (only(link), f64::from(link.row.mtu))),
     )
 }
 
@@ -258,7 +308,9 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     table.gauge(
         "bgp_session_up",
         "1 while the session is established",
-        peers.iter().map(|peer| ([("peer", peer.name.clone())], flag(peer.is_established()))),
+        peers
+            .iter()
+            .map(|peer| ([("peer", peer.name.clone())], flag(peer.is_established()))),
     )?;
     let prefixes = peers.iter().flat_map(|peer| {
         peer.counts.iter().flat_map(|(family, counts)| {
@@ -280,9 +332,14 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     });
     table.gauge("bgp_prefixes", "Prefixes of the peer, by table", prefixes)?;
     let messages = peers.iter().flat_map(|peer| {
-        let messages = peer.status.as_ref().map(|status| status.messages).unwrap_or_default();
-        [("received", messages.received), ("sent", messages.sent)].into_iter().flat_map(
-            |(direction, counts)| {
+        let messages = peer
+            .status
+            .as_ref()
+            .map(|status| status.messages)
+            .unwrap_or_default();
+        [("received", messages.received), ("sent", messages.sent)]
+            .into_iter()
+            .flat_map(|(direction, counts)| {
                 let rows = [
                     ("open", counts.open),
                     ("update", counts.update),
@@ -298,19 +355,28 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
                     ];
                     (labels, count)
                 })
-            },
-        )
+            })
     });
     table.counter("bgp_messages", "BGP messages", messages)?;
     let errors = peers.iter().flat_map(|peer| {
-        let errors = peer.status.as_ref().map(|status| status.update_errors).unwrap_or_default();
+        let errors = peer
+            .status
+            .as_ref()
+            .map(|status| status.update_errors)
+            .unwrap_or_default();
         let rows = [
             ("attribute_discard", errors.attribute_discard),
             ("treat_as_withdraw", errors.treat_as_withdraw),
             ("session_reset", errors.session_reset),
         ];
         rows.map(|(severity, count)| {
-            ([("peer", peer.name.clone()), ("severity", severity.to_owned())], count)
+            (
+                [
+                    ("peer", peer.name.clone()),
+                    ("severity", severity.to_owned()),
+                ],
+                count,
+            )
         })
     });
     table.counter(
@@ -323,13 +389,21 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
 fn tunnels(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let now = SystemTime::now();
     let up = snapshot.tunnels.iter().map(|(spec, status)| {
-        let labels = [("tunnel", spec.name.clone()), ("kind", "wireguard".to_owned())];
+        let labels = [
+            ("tunnel", spec.name.clone()),
+            ("kind", "wireguard".to_owned()),
+        ];
         (labels, flag(status.up && status.is_fresh(now)))
     });
     table.gauge("tunnel_up", "1 while the far end of the tunnel answers", up)?;
     let handshakes = snapshot.tunnels.iter().map(|(spec, status)| {
-        let at = status.last_handshake.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-        ([("tunnel", spec.name.clone())], at.map_or(0.0, |at| at.as_secs_f64()))
+        let at = status
+            .last_handshake
+            .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        (
+            [("tunnel", spec.name.clone())],
+            at.map_or(0.0, |at| at.as_secs_f64()),
+        )
     });
     table.gauge(
         "wireguard_last_handshake_seconds",
@@ -340,7 +414,11 @@ fn tunnels(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> 
 
 fn process(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let counts = snapshot.fib.counts;
-    table.gauge("fib_routes", "Routes of ours in the kernel", [([], counts.routes as f64)])?;
+    table.gauge(
+        "fib_routes",
+        "Routes of ours in the kernel",
+        [([], counts.routes as f64)],
+    )?;
     table.gauge(
         "fib_nexthop_groups",
         "Nexthop groups of ours in the kernel",
@@ -358,7 +436,12 @@ fn process(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> 
     )?;
     let build = [
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("commit", option_env!("SKYBRIDGE_COMMIT").unwrap_or("unknown").to_owned()),
+        (
+            "commit",
+            option_env!("SKYBRIDGE_COMMIT")
+                .unwrap_or("unknown")
+                .to_owned(),
+        ),
     ];
     table.gauge("build_info", "1; the labels say what runs", [(build, 1.0)])
 }
@@ -380,15 +463,15 @@ pub(crate) async fn serve(listener: TcpListener, reader: Reader) {
     registry.register_collector(Box::new(Gauges(Arc::clone(&latest))));
     let registry = Arc::new(registry);
     let scrape = move || {
-        let (reader, latest, registry) = (reader.clone(), Arc::clone(&latest), Arc::clone(&registry));
+        let (reader, latest, registry) =
+            (reader.clone(), Arc::clone(&latest), Arc::clone(&registry));
         async move {
             let snapshot = reader.snapshot().await;
             *latest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
             let mut text = String::new();
             match encode(&mut text, &registry) {
                 Ok(()) => {
-                    const TYPE: &str =
-                        "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                     ([(header::CONTENT_TYPE, TYPE)], text).into_response()
                 }
                 Err(Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

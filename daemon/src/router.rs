@@ -1,7 +1,7 @@
 //! The composition root: owns the intent, starts the drivers, carries changes of the intent to
 //! them, and ends them in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use tunnels::backend::Linux;
 
 use crate::board::Board;
 use crate::convert;
-use crate::drivers::fib::{FibMessage, Installing};
+use crate::drivers::fib::Installing;
 use crate::drivers::groups::{GroupsMessage, Place, Topology};
 use crate::drivers::link::Link;
 use crate::drivers::listener::Doors;
@@ -77,11 +77,19 @@ impl Intent {
         let loaded = config::load(&text, &file.display().to_string())
             .map_err(|report| report.to_string())?;
         for finding in loaded.warnings.findings() {
-            warn!(rule = finding.rule, line = finding.line, "{}", finding.message);
+            warn!(
+                rule = finding.rule,
+                line = finding.line,
+                "{}",
+                finding.message
+            );
         }
         let base = file.parent().unwrap_or(Path::new("."));
         let tunnels = convert::tunnels(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
-        Ok(Self { config: loaded.config, tunnels })
+        Ok(Self {
+            config: loaded.config,
+            tunnels,
+        })
     }
 }
 
@@ -112,6 +120,8 @@ pub(crate) struct Router {
     links: BTreeMap<String, RunningLink>,
     /// RIB and FIB: their end is the end of the process.
     vital: JoinSet<&'static str>,
+    /// The peers' names within the process. One that goes and returns is another.
+    ids: BTreeMap<String, PeerId>,
     next_id: u32,
     commands: mpsc::Receiver<Command>,
 }
@@ -141,7 +151,13 @@ impl Places {
         let kernel = Netlink::open(config.fib.table, config.fib.metric)
             .context("cannot open a netlink socket to the kernel's routing tables")?;
         let tunnels = Linux::open().context("cannot open a netlink socket for tunnels")?;
-        Ok(Self { listeners, metrics, api, kernel, tunnels })
+        Ok(Self {
+            listeners,
+            metrics,
+            api,
+            kernel,
+            tunnels,
+        })
     }
 }
 
@@ -177,7 +193,9 @@ impl Router {
         {
             warn!(%error, "net.ipv4.nexthop_compat_mode cannot be set to 0: a failover costs one notification a route");
         }
-        let Some(rib_config) = convert::rib(&config, seed()) else { bail!("router.id is 0.0.0.0") };
+        let Some(rib_config) = convert::rib(&config, seed()) else {
+            bail!("router.id is 0.0.0.0")
+        };
 
         let board = Arc::new(Board::new());
         let (rib_inbox, fib_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
@@ -186,16 +204,37 @@ impl Router {
         let (interfaces, interfaces_seen) = watch::channel(Arc::default());
         let (doors, doors_seen) = watch::channel(Doors::default());
 
-        let installing = if config.fib.install { Installing::Yes } else { Installing::No };
-        let awaited: BTreeSet<PeerId> = (1..).take(config.peers.len()).map(PeerId).collect();
+        let installing = if config.fib.install {
+            Installing::Yes
+        } else {
+            Installing::No
+        };
+        let ids: BTreeMap<_, _> = config
+            .peers
+            .keys()
+            .cloned()
+            .zip((1..).map(PeerId))
+            .collect();
+        let awaited = ids.values().copied().collect();
         let mut vital = JoinSet::new();
-        let fib_task = fib::run(places.kernel, fib_inbox.1, interfaces, installing, Arc::clone(&board));
+        let fib_task = fib::run(
+            places.kernel,
+            fib_inbox.1,
+            interfaces,
+            installing,
+            Arc::clone(&board),
+        );
         vital.spawn(async move {
             fib_task.await;
             "fib"
         });
-        let rib_task =
-            drivers::rib::run(Rib::new(rib_config), rib_inbox.1, fib_inbox.0.clone(), awaited);
+        let rib_task = drivers::rib::run(
+            Rib::new(rib_config),
+            rib_inbox.1,
+            fib_inbox.0.clone(),
+            interfaces_seen.clone(),
+            awaited,
+        );
         vital.spawn(async move {
             rib_task.await;
             "rib"
@@ -206,9 +245,16 @@ impl Router {
             rib_inbox.0.clone(),
             Arc::clone(&board),
         ));
-        tokio::spawn(drivers::tunnels::run(places.tunnels, tunnels_inbox.1, Arc::clone(&board)));
+        tokio::spawn(drivers::tunnels::run(
+            places.tunnels,
+            tunnels_inbox.1,
+            Arc::clone(&board),
+        ));
 
-        let applied = Applied { config: Arc::clone(&config), peers: BTreeMap::new() };
+        let applied = Applied {
+            config: Arc::clone(&config),
+            peers: BTreeMap::new(),
+        };
         let reader = Reader {
             board,
             rib: rib_inbox.0,
@@ -217,10 +263,14 @@ impl Router {
             revision: Arc::new(AtomicU64::new(0)),
         };
         tokio::spawn(grpc::serve(places.api, reader.clone(), commands));
-        let metrics =
-            places.metrics.map(|listener| tokio::spawn(metrics::serve(listener, reader.clone())));
+        let metrics = places
+            .metrics
+            .map(|listener| tokio::spawn(metrics::serve(listener, reader.clone())));
         let accept = |(address, listener)| {
-            (address, tokio::spawn(listener::run(listener, doors_seen.clone())))
+            (
+                address,
+                tokio::spawn(listener::run(listener, doors_seen.clone())),
+            )
         };
         let listeners = places.listeners.into_iter().map(accept).collect();
 
@@ -238,7 +288,8 @@ impl Router {
             peer_tasks: JoinSet::new(),
             links: BTreeMap::new(),
             vital,
-            next_id: 1,
+            next_id: u32::try_from(ids.len()).unwrap_or(u32::MAX).wrapping_add(1),
+            ids,
             commands: commanded,
         };
         router.reader.board.retain(&config);
@@ -296,7 +347,10 @@ impl Router {
             link.task.abort();
         }
         for peer in self.peers.values() {
-            let _ = peer.inbox.send(ToPeer::End(Cease::AdministrativeShutdown)).await;
+            let _ = peer
+                .inbox
+                .send(ToPeer::End(Cease::AdministrativeShutdown))
+                .await;
         }
         let farewell = async { while self.peer_tasks.join_next().await.is_some() {} };
         if timeout(FAREWELL, farewell).await.is_err() {
@@ -313,7 +367,9 @@ impl Router {
             Err(errors) => Err(errors),
         };
         let first = |errors: &String| errors.lines().next().unwrap_or_default().to_owned();
-        self.reader.board.set_refusal(result.as_ref().err().map(first));
+        self.reader
+            .board
+            .set_refusal(result.as_ref().err().map(first));
         match &result {
             Ok(reloaded) if reloaded.changes.is_empty() => info!("reloaded: nothing changed"),
             Ok(_) => {}
@@ -329,8 +385,11 @@ impl Router {
     async fn apply(&mut self, intent: Intent) -> Result<Reloaded, String> {
         let new = Arc::new(intent.config);
         let changes = config::diff(&self.config, &new);
-        let refused: Vec<_> =
-            changes.iter().filter(|change| needs_restart(change)).map(ToString::to_string).collect();
+        let refused: Vec<_> = changes
+            .iter()
+            .filter(|change| needs_restart(change))
+            .map(ToString::to_string)
+            .collect();
         if !refused.is_empty() {
             return Err(format!(
                 "these changes need a restart of skybridged:\n  {}",
@@ -340,7 +399,10 @@ impl Router {
         let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
         let revision = self.reader.revision.load(Ordering::Relaxed);
         if lines.is_empty() {
-            return Ok(Reloaded { revision, changes: lines });
+            return Ok(Reloaded {
+                revision,
+                changes: lines,
+            });
         }
         let old = std::mem::replace(&mut self.config, Arc::clone(&new));
         self.reader.board.retain(&new);
@@ -349,7 +411,10 @@ impl Router {
             info!("{line}");
         }
         self.commit(&lines.join("; "));
-        Ok(Reloaded { revision: revision + 1, changes: lines })
+        Ok(Reloaded {
+            revision: revision + 1,
+            changes: lines,
+        })
     }
 
     async fn carry_out(
@@ -394,21 +459,43 @@ impl Router {
         for (name, running) in &self.peers {
             if let Some(peer) = self.config.peers.get(name) {
                 let peer = convert::rib_peer(&self.config, peer, running.id);
-                let _ = self.reader.rib.send(RibMessage::Input(rib::Input::Configure(peer))).await;
+                let _ = self
+                    .reader
+                    .rib
+                    .send(RibMessage::Input(rib::Input::Configure(peer)))
+                    .await;
             }
         }
         self.connect().await;
-        if trouble.is_empty() { Ok(()) } else { Err(trouble.join("\n")) }
+        if trouble.is_empty() {
+            Ok(())
+        } else {
+            Err(trouble.join("\n"))
+        }
     }
 
     /// Numbers the intent and makes it known.
     fn commit(&self, what: &str) {
-        let peers = self.peers.iter().map(|(name, peer)| (peer.id, name.clone())).collect();
-        let applied = Applied { config: Arc::clone(&self.config), peers };
-        *self.reader.applied.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(applied);
+        let peers = self
+            .peers
+            .iter()
+            .map(|(name, peer)| (peer.id, name.clone()))
+            .collect();
+        let applied = Applied {
+            config: Arc::clone(&self.config),
+            peers,
+        };
+        *self
+            .reader
+            .applied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(applied);
         let revision = self.reader.revision.fetch_add(1, Ordering::Relaxed) + 1;
         let text = format!("revision {revision}: {what}");
-        self.reader.board.journal.record(Severity::Info, "config-applied", "config", text);
+        self.reader
+            .board
+            .journal
+            .record(Severity::Info, "config-applied", "config", text);
     }
 
     fn next_id(&mut self) -> u32 {
@@ -427,22 +514,35 @@ impl Router {
 
     async fn originate(&self, config: &Config) {
         let prefixes = config.originate.clone();
-        let _ = self.reader.rib.send(RibMessage::Input(rib::Input::Originate(prefixes))).await;
+        let _ = self
+            .reader
+            .rib
+            .send(RibMessage::Input(rib::Input::Originate(prefixes)))
+            .await;
     }
 
     async fn start_peer(&mut self, name: &str) {
-        let id = match self.peers.get(name) {
-            Some(running) => running.id,
+        let id = match self.ids.get(name) {
+            Some(id) => *id,
             None => PeerId(self.next_id()),
         };
+        self.ids.insert(name.to_owned(), id);
         let config = Arc::clone(&self.config);
-        let Some(peer) = config.peers.get(name) else { return };
-        let Some(session) = convert::session(&config, peer) else { return };
+        let Some(peer) = config.peers.get(name) else {
+            return;
+        };
+        let Some(session) = convert::session(&config, peer) else {
+            return;
+        };
         let (inbox, inbox_seen) = mpsc::channel(INBOX);
         let rib_peer = convert::rib_peer(&config, peer, id);
         let configure = RibMessage::Input(rib::Input::Configure(rib_peer));
         let _ = self.reader.rib.send(configure).await;
-        let _ = self.reader.rib.send(RibMessage::Attach(id, inbox.clone())).await;
+        let _ = self
+            .reader
+            .rib
+            .send(RibMessage::Attach(id, inbox.clone()))
+            .await;
         let task = Peer {
             id,
             name: name.to_owned(),
@@ -456,13 +556,21 @@ impl Router {
             // A peer on a link waits for the link.
             let _ = inbox.send(ToPeer::Start).await;
         }
-        self.peers.insert(name.to_owned(), RunningPeer { id, inbox, task });
+        self.peers
+            .insert(name.to_owned(), RunningPeer { id, inbox, task });
     }
 
     async fn end_peer(&mut self, name: &str, cease: Cease) {
-        let Some(running) = self.peers.remove(name) else { return };
+        let Some(running) = self.peers.remove(name) else {
+            return;
+        };
+        self.ids.remove(name);
         let _ = running.inbox.send(ToPeer::End(cease)).await;
-        let _ = self.reader.rib.send(RibMessage::Input(rib::Input::Remove(running.id))).await;
+        let _ = self
+            .reader
+            .rib
+            .send(RibMessage::Input(rib::Input::Remove(running.id)))
+            .await;
         self.reader.board.counters.forget_peer(name);
     }
 
@@ -488,11 +596,15 @@ impl Router {
             Ok((id, ())) => *id,
             Err(error) => error.id(),
         };
-        let Some((name, running)) = self.peers.iter().find(|(_, running)| running.task == id) else {
+        let Some((name, running)) = self.peers.iter().find(|(_, running)| running.task == id)
+        else {
             return;
         };
         let name = name.clone();
-        error!(peer = name, "a fault in the program ended the session; starting it again");
+        error!(
+            peer = name,
+            "a fault in the program ended the session; starting it again"
+        );
         self.reader.board.counters.restart();
         let down = RibMessage::Input(rib::Input::Down(running.id));
         let _ = self.reader.rib.send(down).await;
@@ -511,12 +623,20 @@ impl Router {
     /// Starts the links that are not running, and tells everyone who is connected to whom.
     async fn connect(&mut self) {
         let config = Arc::clone(&self.config);
-        let missing: Vec<_> =
-            config.links.keys().filter(|name| !self.links.contains_key(*name)).cloned().collect();
-        let fresh: Vec<_> = missing.into_iter().map(|name| (name, LinkId(self.next_id()))).collect();
+        let missing: Vec<_> = config
+            .links
+            .keys()
+            .filter(|name| !self.links.contains_key(*name))
+            .cloned()
+            .collect();
+        let fresh: Vec<_> = missing
+            .into_iter()
+            .map(|name| (name, LinkId(self.next_id())))
+            .collect();
         let places = config.links.iter().filter_map(|(name, link)| {
             let running = self.links.get(name).map(|running| running.id);
-            let id = running.or_else(|| fresh.iter().find(|(n, _)| n == name).map(|(_, id)| *id))?;
+            let id =
+                running.or_else(|| fresh.iter().find(|(n, _)| n == name).map(|(_, id)| *id))?;
             let on_link = |peer: &config::model::Peer| peer.link.as_ref() == Some(name);
             let peer = config.peers.get(name).filter(|peer| on_link(peer));
             let peer = peer.and_then(|_| self.peers.get(name));
@@ -529,7 +649,10 @@ impl Router {
             };
             Some((name.clone(), place))
         });
-        let topology = Topology { links: places.collect(), groups: convert::groups(&config) };
+        let topology = Topology {
+            links: places.collect(),
+            groups: convert::groups(&config),
+        };
         let _ = self.groups.send(GroupsMessage::Configure(topology)).await;
         for (name, id) in fresh {
             if let Some(link) = config.links.get(&name) {
@@ -544,7 +667,13 @@ impl Router {
                     interfaces: self.interfaces.clone(),
                     board: Arc::clone(&self.reader.board),
                 };
-                self.links.insert(name, RunningLink { id, task: tokio::spawn(link::run(task)) });
+                self.links.insert(
+                    name,
+                    RunningLink {
+                        id,
+                        task: tokio::spawn(link::run(task)),
+                    },
+                );
             }
         }
         let doors = self.peers.iter().filter_map(|(name, running)| {

@@ -27,7 +27,10 @@ pub(crate) enum SecretError {
     #[error("{program} failed: {reason}")]
     Command { program: String, reason: String },
     #[error("{origin}: {source}")]
-    Format { origin: String, source: tunnels::spec::SecretError },
+    Format {
+        origin: String,
+        source: tunnels::spec::SecretError,
+    },
 }
 
 /// Reads a key.
@@ -44,8 +47,8 @@ pub(crate) fn key(source: &SecretSource, base: &Path) -> Result<Secret, SecretEr
             (path.display().to_string(), file(&path)?)
         }
         SecretSource::Env(name) => {
-            let text = env::var(name)
-                .map_err(|_| SecretError::Environment { name: name.clone() })?;
+            let text =
+                env::var(name).map_err(|_| SecretError::Environment { name: name.clone() })?;
             (format!("environment variable {name}"), Zeroizing::new(text))
         }
         SecretSource::Credential(name) => {
@@ -63,19 +66,29 @@ pub(crate) fn key(source: &SecretSource, base: &Path) -> Result<Secret, SecretEr
 }
 
 fn file(path: &Path) -> Result<Zeroizing<String>, SecretError> {
-    let failed = |source| SecretError::File { path: path.to_owned(), source };
+    let failed = |source| SecretError::File {
+        path: path.to_owned(),
+        source,
+    };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o007 != 0 {
-        return Err(SecretError::Exposed { path: path.to_owned() });
+        return Err(SecretError::Exposed {
+            path: path.to_owned(),
+        });
     }
     read(path)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, SecretError> {
-    let failed = |source| SecretError::File { path: path.to_owned(), source };
+    let failed = |source| SecretError::File {
+        path: path.to_owned(),
+        source,
+    };
     let mut text = Zeroizing::new(String::new());
     let file = fs::File::open(path).map_err(failed)?;
-    file.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+    file.take(LONGEST)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     Ok(text)
 }
 
@@ -84,7 +97,10 @@ fn output(command: &[String]) -> Result<Zeroizing<String>, SecretError> {
         program: String::new(),
         reason: "no program is named".to_owned(),
     })?;
-    let failed = |reason| SecretError::Command { program: program.clone(), reason };
+    let failed = |reason| SecretError::Command {
+        program: program.clone(),
+        reason,
+    };
     let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

@@ -69,7 +69,10 @@ pub(crate) struct LinkView {
 impl LinkView {
     /// Whether it can carry traffic.
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.row.state, Some(links::State::Up | links::State::Degraded))
+        matches!(
+            self.row.state,
+            Some(links::State::Up | links::State::Degraded)
+        )
     }
 }
 
@@ -85,7 +88,9 @@ pub(crate) struct PeerView {
 impl PeerView {
     /// Whether routes flow.
     pub(crate) fn is_established(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.state == State::Established)
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.state == State::Established)
     }
 }
 
@@ -101,10 +106,16 @@ impl Reader {
         let ids: Vec<PeerId> = applied.peers.keys().copied().collect();
         let read = rib::read(&self.rib, move |rib| {
             let counts = ids.iter().map(|peer| {
-                (*peer, Family::ALL.map(|family| (family, rib.counts(*peer, family))))
+                (
+                    *peer,
+                    Family::ALL.map(|family| (family, rib.counts(*peer, family))),
+                )
             });
             let counts: BTreeMap<_, _> = counts.collect();
-            (counts, Family::ALL.map(|family| (family, rib.prefix_count(family))))
+            (
+                counts,
+                Family::ALL.map(|family| (family, rib.prefix_count(family))),
+            )
         });
         let (counts, rib_prefixes) = read.await.unzip();
         let counts = counts.unwrap_or_default();

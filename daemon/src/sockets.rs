@@ -19,7 +19,11 @@ const BACKLOG: u32 = 128;
 ///
 /// The address is taken, not ours, or needs a privilege.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         // 0.0.0.0 has a socket of its own.
         socket.set_only_v6(true)?;
@@ -38,14 +42,20 @@ pub(crate) async fn dial(
     local: Option<IpAddr>,
     interface: Option<&str>,
 ) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(remote),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_nonblocking(true)?;
     mark(&socket, remote.ip())?;
     socket.bind_device(interface.map(str::as_bytes))?;
     if let Some(local) = local {
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
-    let stream = TcpSocket::from_std_stream(socket.into()).connect(remote).await?;
+    let stream = TcpSocket::from_std_stream(socket.into())
+        .connect(remote)
+        .await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -59,7 +69,11 @@ pub(crate) fn probe(interface: &str, local: IpAddr, remote: SocketAddr) -> io::R
 
 /// Both ends of an ICMP echo; needs CAP_NET_RAW.
 pub(crate) fn echo(interface: &str, local: IpAddr, remote: IpAddr) -> io::Result<UdpSocket> {
-    let protocol = if local.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
+    let protocol = if local.is_ipv4() {
+        Protocol::ICMPV4
+    } else {
+        Protocol::ICMPV6
+    };
     let socket = datagram(interface, SocketAddr::new(local, 0), protocol)?;
     socket.connect(&SocketAddr::new(remote, 0).into())?;
     UdpSocket::from_std(socket.into())
@@ -69,14 +83,40 @@ pub(crate) fn echo(interface: &str, local: IpAddr, remote: IpAddr) -> io::Result
 pub(crate) fn reflector(interface: &str, local: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = datagram(interface, SocketAddr::new(local, port), Protocol::UDP)?;
     match local {
-        IpAddr::V4(_) => socket.set_recv_ttl_v4(true)?,
+        IpAddr::V4(_) => ask_for_ttl(&socket)?,
         IpAddr::V6(_) => socket.set_recv_hoplimit_v6(true)?,
     }
     UdpSocket::from_std(socket.into())
 }
 
+#[expect(unsafe_code, reason = "IP_RECVTTL, which socket2 does not know")]
+fn ask_for_ttl(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: `on` lives through the call, with its size beside it.
+    let result = unsafe {
+        let value = (&raw const on).cast();
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_RECVTTL,
+            value,
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 fn datagram(interface: &str, local: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
-    let kind = if protocol == Protocol::UDP { Type::DGRAM } else { Type::RAW };
+    let kind = if protocol == Protocol::UDP {
+        Type::DGRAM
+    } else {
+        Type::RAW
+    };
     let socket = Socket::new(Domain::for_address(local), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
     mark(&socket, local.ip())?;
@@ -98,13 +138,21 @@ pub(crate) async fn receive_with_ttl(
     socket: &UdpSocket,
     buffer: &mut [u8],
 ) -> io::Result<(usize, SocketAddr, u8)> {
-    socket.async_io(Interest::READABLE, || receive_message(socket, buffer)).await
+    socket
+        .async_io(Interest::READABLE, || receive_message(socket, buffer))
+        .await
 }
 
-#[expect(unsafe_code, reason = "recvmsg: the only call that gives the TTL of a datagram")]
+#[expect(
+    unsafe_code,
+    reason = "recvmsg: the only call that gives the TTL of a datagram"
+)]
 fn receive_message(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, u8)> {
     let mut control = [MaybeUninit::<libc::cmsghdr>::uninit(); 8];
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     // SAFETY: every pointer in `message` is to something that lives through both calls, with the
     // length beside it; `control` is aligned for a cmsghdr, and only what the kernel says it wrote
     // is walked with the CMSG macros.
@@ -129,7 +177,9 @@ fn receive_message(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, 
                 if kind == (libc::IPPROTO_IP, libc::IP_TTL)
                     || kind == (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
                 {
-                    let value = libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned();
+                    let value = libc::CMSG_DATA(header)
+                        .cast::<libc::c_int>()
+                        .read_unaligned();
                     ttl = u8::try_from(value).unwrap_or(u8::MAX);
                 }
                 header = libc::CMSG_NXTHDR(&raw const message, header);

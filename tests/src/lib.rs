@@ -1,4 +1,4 @@
 //! What no single crate can test: harness, simulation, namespaces, fuzzing, the demo.
 
-pub mod wan;
 pub mod lab;
+pub mod wan;

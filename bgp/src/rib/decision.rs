@@ -101,10 +101,17 @@ pub(super) fn tiers(candidates: &[Candidate], ranked: &[usize]) -> SmallVec<[(us
         let ties = |index: &&usize| candidates[first].ties_before_links(&candidates[**index]);
         let (tied, others) = rest.split_at(rest.iter().take_while(ties).count());
         if let Some(group) = candidates[first].link.map(|(group, _)| group)
-            && tied.iter().all(|&index| candidates[index].link.is_some_and(|(g, _)| g == group))
+            && tied
+                .iter()
+                .all(|&index| candidates[index].link.is_some_and(|(g, _)| g == group))
         {
-            let unlinked: SmallVec<[Candidate; 4]> =
-                tied.iter().map(|&index| Candidate { link: None, ..candidates[index] }).collect();
+            let unlinked: SmallVec<[Candidate; 4]> = tied
+                .iter()
+                .map(|&index| Candidate {
+                    link: None,
+                    ..candidates[index]
+                })
+                .collect();
             let places = rank(&unlinked, unlinked.len());
             order.extend(places.into_iter().map(|place| (tied[place], tier)));
         } else {
@@ -124,7 +131,12 @@ impl Candidate {
     fn ties_before_links(&self, other: &Self) -> bool {
         let key = |candidate: &Self| {
             let ours = candidate.kind == Kind::Originated;
-            (ours, candidate.local_pref, candidate.as_path_length, candidate.origin)
+            (
+                ours,
+                candidate.local_pref,
+                candidate.as_path_length,
+                candidate.origin,
+            )
         };
         key(self) == key(other)
     }

@@ -55,7 +55,7 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
-use crate::types::{Family, Hop, PeerId, Prefix, RouterId};
+use crate::types::{Family, PeerId, Prefix, RouterId};
 
 pub use interface::{
     ExportBatch, Input, NexthopState, Output, PathView, PeerCounts, RibConfig, RibPeer,

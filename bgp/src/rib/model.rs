@@ -230,7 +230,11 @@ impl Model {
     fn hops(&self, prefix: &Prefix) -> Hops {
         let key = |path: &ModelPath| {
             let attrs = &path.attrs;
-            (attrs.local_pref.unwrap_or(100), attrs.as_path.length(), attrs.origin)
+            (
+                attrs.local_pref.unwrap_or(100),
+                attrs.as_path.length(),
+                attrs.origin,
+            )
         };
         let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
             Standing::Ranked { group, .. } => Some(group),
@@ -242,8 +246,8 @@ impl Model {
         }
         let (mut hops, mut tier) = (Hops::new(), 0);
         for tied in order.chunk_by(|a, b| key(a) == key(b)) {
-            let one_group = group(&tied[0]).is_some()
-                && tied.iter().all(|path| group(path) == group(&tied[0]));
+            let one_group =
+                group(&tied[0]).is_some() && tied.iter().all(|path| group(path) == group(&tied[0]));
             let ordered = if one_group {
                 self.order(prefix, tied.to_vec(), Ranks::Ignored)
             } else {
@@ -251,7 +255,10 @@ impl Model {
             };
             for path in ordered {
                 let (peer, address) = (path.peer.unwrap(), path.attrs.nexthop.unwrap());
-                hops.push(RouteHop { hop: Hop { peer, address }, tier });
+                hops.push(RouteHop {
+                    hop: Hop { peer, address },
+                    tier,
+                });
                 tier += u8::from(!one_group);
             }
             tier += 1;

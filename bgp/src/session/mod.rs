@@ -27,6 +27,7 @@ mod conn;
 mod interface;
 mod negotiate;
 mod outbox;
+mod reason;
 mod timers;
 
 use std::collections::VecDeque;

@@ -30,7 +30,10 @@ pub(crate) enum FibMessage {
     /// All routes of an earlier run that are still wanted have been asked for.
     Sweep,
     /// How these prefixes stand in the kernel: as wanted, and the way they take.
-    Read(Vec<Prefix>, oneshot::Sender<Vec<Option<(bool, Option<Way>)>>>),
+    Read(
+        Vec<Prefix>,
+        oneshot::Sender<Vec<Option<(bool, Option<Way>)>>>,
+    ),
 }
 
 /// Whether routes are given to the kernel.
@@ -50,8 +53,19 @@ pub(crate) async fn run(
     board: Arc<Board>,
 ) {
     let table = Table::new(Instant::now());
-    let row = FibRow { installing: installing == Installing::Yes, ..FibRow::default() };
-    let driver = Driver { kernel, table, inbox, interfaces, board, row, found_out: None };
+    let row = FibRow {
+        installing: installing == Installing::Yes,
+        ..FibRow::default()
+    };
+    let driver = Driver {
+        kernel,
+        table,
+        inbox,
+        interfaces,
+        board,
+        row,
+        found_out: None,
+    };
     driver.run().await;
 }
 
@@ -115,7 +129,10 @@ impl<F: Fib> Driver<F> {
                 self.table.sweep();
             }
             FibMessage::Read(prefixes, answer) => {
-                let read = prefixes.iter().map(|prefix| self.table.route(prefix)).collect();
+                let read = prefixes
+                    .iter()
+                    .map(|prefix| self.table.route(prefix))
+                    .collect();
                 // The one who asked may be gone.
                 let _ = answer.send(read);
             }
@@ -163,7 +180,9 @@ impl<F: Fib> Driver<F> {
                 failure.get_or_insert_with(|| (step.clone(), error));
             }
         }
-        let moved = steps.iter().any(|step| matches!(step, Step::SetGroup { .. }));
+        let moved = steps
+            .iter()
+            .any(|step| matches!(step, Step::SetGroup { .. }));
         if let Some(found_out) = self.found_out.take_if(|_| moved) {
             self.board.failover(found_out.elapsed());
         }
@@ -171,7 +190,9 @@ impl<F: Fib> Driver<F> {
             Some((step, error)) => {
                 let text = format!("{step:?}: {error}");
                 warn!(kind = step.kind(), %error, "the kernel refused a step, trying again");
-                self.board.journal.record(Severity::Warning, "fib-error", "fib", text.clone());
+                self.board
+                    .journal
+                    .record(Severity::Warning, "fib-error", "fib", text.clone());
                 self.row.last_error = text;
                 self.table.failed(Instant::now());
             }

@@ -26,7 +26,11 @@ pub(crate) enum GroupsMessage {
     /// The links and groups of the intent; replaces what was said before.
     Configure(Topology),
     /// A link entered this state.
-    Link { name: String, state: State, found_out: Instant },
+    Link {
+        name: String,
+        state: State,
+        found_out: Instant,
+    },
 }
 
 /// The links and groups of an intent.
@@ -105,14 +109,18 @@ impl Driver {
 
     async fn configure(&mut self, topology: Topology) {
         let now = Instant::now();
-        self.groups.retain(|name, _| topology.groups.contains_key(name));
+        self.groups
+            .retain(|name, _| topology.groups.contains_key(name));
         for (name, config) in &topology.groups {
             let in_group = |place: &&Place| place.group.as_ref() == Some(name);
             let members: Vec<_> = topology
                 .links
                 .values()
                 .filter(in_group)
-                .map(|place| Member { link: place.id, priority: place.priority })
+                .map(|place| Member {
+                    link: place.id,
+                    priority: place.priority,
+                })
                 .collect();
             match self.groups.get_mut(name) {
                 Some(group) => group.handle(GroupInput::Reconfigure(config.clone(), members), now),
@@ -120,32 +128,48 @@ impl Driver {
                     let mut group = Group::new(config.clone(), members, now);
                     for (link, state) in &self.states {
                         if let Some(place) = topology.links.get(link) {
-                            group.handle(GroupInput::Link { link: place.id, state: *state }, now);
+                            group.handle(
+                                GroupInput::Link {
+                                    link: place.id,
+                                    state: *state,
+                                },
+                                now,
+                            );
                         }
                     }
                     self.groups.insert(name.clone(), group);
                 }
             }
         }
-        self.states.retain(|name, _| topology.links.contains_key(name));
+        self.states
+            .retain(|name, _| topology.links.contains_key(name));
         self.topology = topology;
         self.ranks.clear();
         let peers = self.topology.links.values().filter_map(|place| {
-            place.peer.as_ref().map(|(peer, _)| (*peer, place.interface.clone()))
+            place
+                .peer
+                .as_ref()
+                .map(|(peer, _)| (*peer, place.interface.clone()))
         });
         let _ = self.fib.send(FibMessage::Peers(peers.collect())).await;
         for group in self.groups.values() {
             self.ranks.extend(group.ranking().iter().copied());
         }
         self.settle(now).await;
-        let usable: Vec<_> = self.states.iter().map(|(name, state)| (name.clone(), *state)).collect();
+        let usable: Vec<_> = self
+            .states
+            .iter()
+            .map(|(name, state)| (name.clone(), *state))
+            .collect();
         for (name, state) in usable {
             self.drive_session(&name, state).await;
         }
     }
 
     async fn on_link(&mut self, name: String, state: State, found_out: Instant) {
-        let Some(place) = self.topology.links.get(&name) else { return };
+        let Some(place) = self.topology.links.get(&name) else {
+            return;
+        };
         let (id, group) = (place.id, place.group.clone());
         self.states.insert(name.clone(), state);
         if let Some(group) = group.and_then(|group| self.groups.get_mut(&group)) {
@@ -157,7 +181,11 @@ impl Driver {
 
     /// A session over a dead link ends at once, and starts when the link is back.
     async fn drive_session(&self, link: &str, state: State) {
-        let peer = self.topology.links.get(link).and_then(|place| place.peer.as_ref());
+        let peer = self
+            .topology
+            .links
+            .get(link)
+            .and_then(|place| place.peer.as_ref());
         if let Some((_, peer)) = peer {
             let message = match state {
                 State::Up | State::Degraded => ToPeer::Start,
@@ -180,7 +208,10 @@ impl Driver {
                 }
             }
         }
-        let _ = self.fib.send(FibMessage::Links(self.standings(), found_out)).await;
+        let _ = self
+            .fib
+            .send(FibMessage::Links(self.standings(), found_out))
+            .await;
         for input in self.rib_standings() {
             let _ = self.rib.send(RibMessage::Input(input)).await;
         }
@@ -195,7 +226,9 @@ impl Driver {
             let place = self.topology.links.get(name)?;
             let rank = self.ranks.get(&place.id).copied().flatten();
             let standing = match state {
-                State::Up | State::Degraded => LinkStanding::Usable { rank: rank.unwrap_or(0) },
+                State::Up | State::Degraded => LinkStanding::Usable {
+                    rank: rank.unwrap_or(0),
+                },
                 State::Down => LinkStanding::Dead,
             };
             Some((place.interface.clone(), standing))
@@ -208,11 +241,17 @@ impl Driver {
         let known = self.states.iter().filter_map(|(name, state)| {
             let place = self.topology.links.get(name)?;
             let (peer, _) = place.peer.as_ref()?;
-            let group = place.group.as_ref().and_then(|group| group_numbers.get(group));
+            let group = place
+                .group
+                .as_ref()
+                .and_then(|group| group_numbers.get(group));
             let rank = self.ranks.get(&place.id).copied().flatten();
             let standing = match (state, group, rank) {
                 (State::Down, _, _) => Standing::Unusable,
-                (_, Some(group), Some(rank)) => Standing::Ranked { group: *group, rank },
+                (_, Some(group), Some(rank)) => Standing::Ranked {
+                    group: *group,
+                    rank,
+                },
                 (_, _, _) => Standing::Unranked,
             };
             Some(Input::Standing(*peer, standing))
@@ -228,9 +267,15 @@ impl Driver {
         };
         let (from, to) = (name(from), name(to));
         info!(group, from, to, reason, "group moved");
-        let severity = if to == "none" { Severity::Critical } else { Severity::Info };
+        let severity = if to == "none" {
+            Severity::Critical
+        } else {
+            Severity::Info
+        };
         let text = format!("traffic moved from {from} to {to} ({reason})");
-        self.board.journal.record(severity, "group-move", group, text);
+        self.board
+            .journal
+            .record(severity, "group-move", group, text);
         self.board.group_moved(group, reason);
     }
 
@@ -239,11 +284,16 @@ impl Driver {
         for (name, group) in &self.groups {
             let find = |id: LinkId| {
                 let mut places = self.topology.links.iter();
-                places.find(|(_, place)| place.id == id).map(|(name, _)| name.clone())
+                places
+                    .find(|(_, place)| place.id == id)
+                    .map(|(name, _)| name.clone())
             };
             let ranking = group.ranking();
-            let order = ranking.iter().filter_map(|(id, rank)| Some((find(*id)?, *rank)));
-            self.board.set_group(name, order.collect(), group.active().and_then(find));
+            let order = ranking
+                .iter()
+                .filter_map(|(id, rank)| Some((find(*id)?, *rank)));
+            self.board
+                .set_group(name, order.collect(), group.active().and_then(find));
         }
     }
 }

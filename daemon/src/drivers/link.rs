@@ -45,7 +45,10 @@ pub(crate) async fn run(link: Link) {
     let span = tracing::info_span!("link", link = %link.name);
     let now = Instant::now();
     let driver = Driver {
-        probe: link.probe.clone().map(|config| Probe::new(config, super::seed(), now)),
+        probe: link
+            .probe
+            .clone()
+            .map(|config| Probe::new(config, super::seed(), now)),
         health: Health::new(link.health.clone(), now),
         sockets: Sockets::default(),
         attached: None,
@@ -91,7 +94,11 @@ enum Wake {
 
 impl Driver {
     async fn run(mut self) {
-        let mut buffers = Buffers { stamp: [0; DATAGRAM], icmp: [0; DATAGRAM], request: [0; DATAGRAM] };
+        let mut buffers = Buffers {
+            stamp: [0; DATAGRAM],
+            icmp: [0; DATAGRAM],
+            request: [0; DATAGRAM],
+        };
         self.follow_interface();
         loop {
             self.drain().await;
@@ -117,7 +124,10 @@ impl Driver {
 
     async fn wait(&mut self, buffers: &mut Buffers) -> Wake {
         let probe = self.probe.as_ref().and_then(Probe::poll_timeout);
-        let deadline = earlier(earlier(probe, self.health.poll_timeout()), Some(self.published + PUBLISH));
+        let deadline = earlier(
+            earlier(probe, self.health.poll_timeout()),
+            Some(self.published + PUBLISH),
+        );
         tokio::select! {
             biased;
             read = receive(self.sockets.stamp.as_ref(), &mut buffers.stamp) => {
@@ -204,7 +214,11 @@ impl Driver {
     async fn report(&mut self, change: HealthChange) {
         let HealthChange { state, reason } = change;
         let found_out = Instant::now();
-        let report = GroupsMessage::Link { name: self.link.name.clone(), state, found_out };
+        let report = GroupsMessage::Link {
+            name: self.link.name.clone(),
+            state,
+            found_out,
+        };
         // First move the traffic, then tell people.
         let _ = self.link.groups.send(report).await;
         let severity = match state {
@@ -217,9 +231,14 @@ impl Driver {
                 Severity::Warning
             }
         };
-        self.link.board.set_link_state(&self.link.name, state, reason.to_string());
+        self.link
+            .board
+            .set_link_state(&self.link.name, state, reason.to_string());
         let text = format!("{state}: {reason}");
-        self.link.board.journal.record(severity, "link-state", &self.link.name, text);
+        self.link
+            .board
+            .journal
+            .record(severity, "link-state", &self.link.name, text);
     }
 
     /// Sockets are bound to an interface as it is; one that was made anew needs others.
@@ -227,7 +246,9 @@ impl Driver {
         let interfaces = Arc::clone(&self.link.interfaces.borrow_and_update());
         let interface = interfaces.named(&self.link.interface);
         self.link.board.set_interface(&self.link.name, interface);
-        let index = interface.filter(|interface| self.is_ready(interface)).map(|i| i.index);
+        let index = interface
+            .filter(|interface| self.is_ready(interface))
+            .map(|i| i.index);
         let now = Instant::now();
         match index {
             Some(index) if self.attached != Some(index) => {
@@ -245,11 +266,21 @@ impl Driver {
     }
 
     fn is_ready(&self, interface: &Interface) -> bool {
-        interface.up && interface.addresses.iter().any(|net| net.addr() == self.link.local)
+        interface.up
+            && interface
+                .addresses
+                .iter()
+                .any(|net| net.addr() == self.link.local)
     }
 
     fn open_sockets(&mut self) {
-        let Link { interface, local, remote, probe, .. } = &self.link;
+        let Link {
+            interface,
+            local,
+            remote,
+            probe,
+            ..
+        } = &self.link;
         let stamp_port = SocketAddr::new(*remote, stamp::PORT);
         let said = |what: &str, socket: io::Result<UdpSocket>| match socket {
             Ok(socket) => Some(socket),
@@ -259,9 +290,9 @@ impl Driver {
             }
         };
         let wants = |method| {
-            probe.as_ref().is_some_and(|probe| {
-                probe.method == links::Method::Auto || probe.method == method
-            })
+            probe
+                .as_ref()
+                .is_some_and(|probe| probe.method == links::Method::Auto || probe.method == method)
         };
         self.sockets = Sockets {
             stamp: wants(links::Method::Stamp)
@@ -270,7 +301,10 @@ impl Driver {
             icmp: wants(links::Method::Icmp)
                 .then(|| sockets::echo(interface, *local, *remote))
                 .and_then(|socket| said("ICMP", socket)),
-            reflector: said("reflector", sockets::reflector(interface, *local, stamp::PORT)),
+            reflector: said(
+                "reflector",
+                sockets::reflector(interface, *local, stamp::PORT),
+            ),
         };
     }
 
@@ -281,7 +315,9 @@ impl Driver {
             return;
         }
         let sequence = Some(self.reflected);
-        let Some(reply) = stamp::reflect(request, ttl, received, wall(), sequence) else { return };
+        let Some(reply) = stamp::reflect(request, ttl, received, wall(), sequence) else {
+            return;
+        };
         self.reflected = self.reflected.wrapping_add(1);
         if let Some(reflector) = &self.sockets.reflector {
             // A reply that does not leave is a loss, which the far end counts.

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bgp::PeerId;
 use bgp::rib::{self, ExportBatch};
 use bgp::session::{Cease, Conn, DownReason, Input, Output, Session, SessionConfig};
-use bgp::{Family, PeerId};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -49,8 +49,6 @@ pub(crate) enum ToPeer {
     Inbound(TcpStream),
     /// Routes to send; the RIB spent a credit on it.
     Advertise(ExportBatch),
-    /// Ask for all routes again.
-    RequestRefresh(Family),
 }
 
 /// How a peer is reached.
@@ -171,9 +169,6 @@ impl Driver {
                     self.session.handle(Input::EndOfRib(family), now);
                 }
             }
-            ToPeer::RequestRefresh(family) => {
-                self.session.handle(Input::RequestRefresh(family), now);
-            }
         }
     }
 
@@ -182,7 +177,8 @@ impl Driver {
         match event {
             Event::Bytes(conn) => {
                 let Conns { buffer, length, .. } = &self.conns;
-                self.session.handle(Input::Bytes(conn, &buffer[..*length]), now);
+                self.session
+                    .handle(Input::Bytes(conn, &buffer[..*length]), now);
             }
             Event::Closed(conn) => {
                 self.conns.take(conn);
@@ -213,7 +209,10 @@ impl Driver {
             // One connection each way is all that a session can hold (RFC 4271 §6.8).
             return;
         }
-        *self.conns.slot(conn) = Some(Transport { stream, out: BytesMut::new() });
+        *self.conns.slot(conn) = Some(Transport {
+            stream,
+            out: BytesMut::new(),
+        });
         self.session.handle(Input::Connected { conn, local }, now);
     }
 
@@ -233,7 +232,11 @@ impl Driver {
                 self.note(Severity::Info, "peer-up", "session established".to_owned());
                 let router_id = negotiated.router_id;
                 let peer = self.peer.id;
-                self.backlog.push_back(RibMessage::Input(rib::Input::Up { peer, router_id, families }));
+                self.backlog.push_back(RibMessage::Input(rib::Input::Up {
+                    peer,
+                    router_id,
+                    families,
+                }));
             }
             Output::Down(reason) => self.on_down(&reason),
             Output::Routes(events) => {
@@ -248,13 +251,17 @@ impl Driver {
     }
 
     fn on_down(&mut self, reason: &DownReason) {
-        self.conns.dial = None;
         let was_up = std::mem::replace(&mut self.is_up, false);
         if was_up {
             warn!(%reason, "session down");
             self.peer.board.peer_changed(&self.peer.name, "down");
-            self.note(Severity::Warning, "peer-down", format!("session down: {reason}"));
-            self.backlog.push_back(RibMessage::Input(rib::Input::Down(self.peer.id)));
+            self.note(
+                Severity::Warning,
+                "peer-down",
+                format!("session down: {reason}"),
+            );
+            self.backlog
+                .push_back(RibMessage::Input(rib::Input::Down(self.peer.id)));
         } else if std::mem::replace(&mut self.quiet, true) {
             debug!(%reason, "attempt failed");
         } else {
@@ -263,11 +270,16 @@ impl Driver {
     }
 
     fn note(&self, severity: Severity, kind: &'static str, text: String) {
-        self.peer.board.journal.record(severity, kind, &self.peer.name, text);
+        self.peer
+            .board
+            .journal
+            .record(severity, kind, &self.peer.name, text);
     }
 
     fn hang_up(&mut self, conn: Conn) {
-        let Some(mut transport) = self.conns.take(conn) else { return };
+        let Some(mut transport) = self.conns.take(conn) else {
+            return;
+        };
         while self.session.poll_transmit(conn, &mut transport.out) > 0 {}
         tokio::spawn(async move {
             // A NOTIFICATION that its reader never sees explains nothing.
@@ -278,14 +290,17 @@ impl Driver {
     fn return_credits(&mut self) {
         if self.owed > 0 && self.session.pending() < PENDING {
             let credits = std::mem::take(&mut self.owed);
-            self.backlog.push_back(RibMessage::Credit(self.peer.id, credits));
+            self.backlog
+                .push_back(RibMessage::Credit(self.peer.id, credits));
         }
     }
 
     fn publish(&mut self) {
         let now = Instant::now();
         let status = self.session.status();
-        let due = self.published.is_none_or(|at| now.duration_since(at) >= PUBLISH);
+        let due = self
+            .published
+            .is_none_or(|at| now.duration_since(at) >= PUBLISH);
         if due || self.peer.board.peer_state(&self.peer.name) != Some(status.state) {
             self.published = Some(now);
             self.peer.board.set_session(&self.peer.name, status);
@@ -294,7 +309,11 @@ impl Driver {
 }
 
 async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
-    let connect = sockets::dial(endpoint.remote, endpoint.local, endpoint.interface.as_deref());
+    let connect = sockets::dial(
+        endpoint.remote,
+        endpoint.local,
+        endpoint.interface.as_deref(),
+    );
     timeout(DIAL_TIMEOUT, connect).await?
 }
 
@@ -385,12 +404,20 @@ impl Conns {
     }
 
     fn act(&mut self, conn: Conn, ready: io::Result<tokio::io::Ready>) -> Option<Event> {
-        let Self { inbound, outbound, buffer, length, .. } = self;
+        let Self {
+            inbound,
+            outbound,
+            buffer,
+            length,
+            ..
+        } = self;
         let transport = match conn {
             Conn::Inbound => inbound.as_mut()?,
             Conn::Outbound => outbound.as_mut()?,
         };
-        let Ok(ready) = ready else { return Some(Event::Closed(conn)) };
+        let Ok(ready) = ready else {
+            return Some(Event::Closed(conn));
+        };
         if ready.is_writable() && !transport.out.is_empty() {
             match transport.stream.try_write(&transport.out) {
                 Ok(written) => {
@@ -423,11 +450,10 @@ async fn dialled(dial: &mut Option<Dialling>) -> io::Result<TcpStream> {
     }
 }
 
-async fn ready(
-    transport: Option<&Transport>,
-    may_read: bool,
-) -> io::Result<tokio::io::Ready> {
-    let Some(transport) = transport else { return pending().await };
+async fn ready(transport: Option<&Transport>, may_read: bool) -> io::Result<tokio::io::Ready> {
+    let Some(transport) = transport else {
+        return pending().await;
+    };
     let interest = match (may_read, transport.out.is_empty()) {
         (true, true) => Interest::READABLE,
         (true, false) => Interest::READABLE | Interest::WRITABLE,

@@ -1,20 +1,25 @@
 //! The [`Rib`]: routes in from peers, routes out to the FIB, exports out to peers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{Input, Output, Rib};
+use bgp::rib::{Input, NexthopState, Output, Rib};
 use bgp::{PeerId, RouteEvent};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fib::FibMessage;
 use super::peer::ToPeer;
 use super::{earlier, until};
+use crate::fib::Interfaces;
 
 /// Prefixes handed to a peer at once.
 const EXPORT: usize = 1024;
 /// Batches a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
+/// Nexthops that routes brought are looked at after so long, all at once.
+const LOOK: Duration = Duration::from_millis(50);
 /// Messages taken from the inbox before outputs are looked at.
 const BURST: usize = 16;
 /// A peer that is up for so long has sent what it has, whether it says so (RFC 4724 §2) or not.
@@ -63,11 +68,28 @@ pub(crate) async fn run(
     rib: Rib,
     inbox: mpsc::Receiver<RibMessage>,
     fib: mpsc::Sender<FibMessage>,
+    interfaces: watch::Receiver<Arc<Interfaces>>,
     awaited: BTreeSet<PeerId>,
 ) {
     let sweep_at = Some(Instant::now() + LONGEST_START);
     let awaited = awaited.into_iter().map(|peer| (peer, None)).collect();
-    Driver { rib, inbox, fib, outlets: BTreeMap::new(), awaited, sweep_at }.run().await;
+    let reach = Reach {
+        interfaces,
+        revision: 0,
+        known: BTreeMap::new(),
+        look_at: None,
+    };
+    Driver {
+        rib,
+        inbox,
+        fib,
+        outlets: BTreeMap::new(),
+        awaited,
+        sweep_at,
+        reach,
+    }
+    .run()
+    .await;
 }
 
 struct Driver {
@@ -78,41 +100,113 @@ struct Driver {
     /// Peers that have not told all yet, and when they count as having done so.
     awaited: BTreeMap<PeerId, Option<Instant>>,
     sweep_at: Option<Instant>,
+    reach: Reach,
+}
+
+/// Which nexthops lie on a network that this host is connected to.
+struct Reach {
+    interfaces: watch::Receiver<Arc<Interfaces>>,
+    /// Of the nexthops, when last looked at.
+    revision: u64,
+    known: BTreeMap<IpAddr, NexthopState>,
+    look_at: Option<Instant>,
 }
 
 impl Driver {
     async fn run(mut self) {
         let mut burst = Vec::with_capacity(BURST);
         loop {
-            while let Some(output) = self.rib.poll_output() {
-                match output {
-                    Output::Routes(changes) => {
-                        let _ = self.fib.send(FibMessage::Routes(changes)).await;
-                    }
-                    Output::ExportReady(peer) => {
-                        if let Some(outlet) = self.outlets.get_mut(&peer) {
-                            outlet.is_ready = true;
-                        }
-                    }
+            // Exporting may decide what the RIB had left for later.
+            loop {
+                self.drain().await;
+                if !self.export() {
+                    break;
                 }
             }
-            self.export();
             self.sweep_when_settled().await;
             let settles = self.awaited.values().flatten().min().copied();
-            let sweep = self.sweep_at.map(|at| settles.map_or(at, |settles| settles.min(at)));
-            let deadline = earlier(self.rib.poll_timeout(), sweep);
+            let sweep = self
+                .sweep_at
+                .map(|at| settles.map_or(at, |settles| settles.min(at)));
+            if self.reach.look_at.is_none() && self.reach.revision != self.rib.nexthops_revision() {
+                self.reach.look_at = Some(Instant::now() + LOOK);
+            }
+            let deadline = earlier(self.rib.poll_timeout(), earlier(sweep, self.reach.look_at));
             tokio::select! {
                 taken = self.inbox.recv_many(&mut burst, BURST) => {
                     if taken == 0 {
                         return;
                     }
                 }
-                () = until(deadline) => self.rib.handle(Input::Timeout, Instant::now()),
+                changed = self.reach.interfaces.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.look_at_nexthops();
+                }
+                () = until(deadline) => self.on_timeout(),
             }
             for message in burst.drain(..) {
                 self.obey(message);
             }
         }
+    }
+
+    async fn drain(&mut self) {
+        while let Some(output) = self.rib.poll_output() {
+            match output {
+                Output::Routes(changes) => {
+                    let _ = self.fib.send(FibMessage::Routes(changes)).await;
+                }
+                Output::ExportReady(peer) => {
+                    if let Some(outlet) = self.outlets.get_mut(&peer) {
+                        outlet.is_ready = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_timeout(&mut self) {
+        let now = Instant::now();
+        if self.reach.look_at.is_some_and(|at| at <= now) {
+            self.look_at_nexthops();
+        }
+        self.rib.handle(Input::Timeout, now);
+    }
+
+    /// A nexthop on no connected network is an unreachable one, exactly like an unplugged cable.
+    fn look_at_nexthops(&mut self) {
+        self.reach.look_at = None;
+        self.reach.revision = self.rib.nexthops_revision();
+        let interfaces = Arc::clone(&self.reach.interfaces.borrow_and_update());
+        if interfaces.0.is_empty() {
+            return;
+        }
+        let state = |address| match interfaces.toward(address) {
+            Some(_) => NexthopState::Reachable,
+            None => NexthopState::Unreachable,
+        };
+        let states: BTreeMap<_, _> = self
+            .rib
+            .nexthops()
+            .map(|address| (address, state(address)))
+            .collect();
+        let now = Instant::now();
+        for (address, state) in &states {
+            let known = self.reach.known.get(address).copied();
+            if known.unwrap_or(NexthopState::Reachable) != *state {
+                self.rib.handle(Input::Nexthop(*address, *state), now);
+            }
+        }
+        // One that nothing uses is forgotten, and usable when it returns.
+        for (address, known) in &self.reach.known {
+            if *known == NexthopState::Unreachable && !states.contains_key(address) {
+                self.rib
+                    .handle(Input::Nexthop(*address, NexthopState::Reachable), now);
+            }
+        }
+        self.reach.known = states;
     }
 
     fn obey(&mut self, message: RibMessage) {
@@ -122,7 +216,14 @@ impl Driver {
                 self.rib.handle(input, Instant::now());
             }
             RibMessage::Attach(peer, sender) => {
-                self.outlets.insert(peer, Outlet { sender, credits: CREDITS, is_ready: true });
+                self.outlets.insert(
+                    peer,
+                    Outlet {
+                        sender,
+                        credits: CREDITS,
+                        is_ready: true,
+                    },
+                );
             }
             RibMessage::Credit(peer, credits) => {
                 if let Some(outlet) = self.outlets.get_mut(&peer) {
@@ -133,19 +234,25 @@ impl Driver {
         }
     }
 
-    /// Hands a batch to every peer that has one waiting and room for it.
-    fn export(&mut self) {
+    /// Hands a batch to every peer that has one waiting and room for it. Returns whether any had.
+    fn export(&mut self) -> bool {
+        let mut exported = false;
         for (peer, outlet) in &mut self.outlets {
             while outlet.is_ready && outlet.credits > 0 {
                 let Some(batch) = self.rib.poll_export(*peer, EXPORT) else {
                     outlet.is_ready = false;
                     break;
                 };
+                exported = true;
+                if batch.deltas.is_empty() && batch.end_of_rib.is_empty() {
+                    continue;
+                }
                 outlet.credits -= 1;
                 // The credit guarantees room; a peer that is gone needs nothing.
                 let _ = outlet.sender.try_send(ToPeer::Advertise(batch));
             }
         }
+        exported
     }
 
     fn watch_for_end_of_rib(&mut self, input: &Input) {
@@ -154,7 +261,10 @@ impl Driver {
                 *settled = Some(Instant::now() + SETTLED);
             }
         } else if let Input::Routes(peer, events) = input {
-            if events.iter().any(|event| matches!(event, RouteEvent::EndOfRib(_))) {
+            if events
+                .iter()
+                .any(|event| matches!(event, RouteEvent::EndOfRib(_)))
+            {
                 self.awaited.remove(peer);
             }
         } else if let Input::Remove(peer) = input {
@@ -165,7 +275,8 @@ impl Driver {
 
     async fn sweep_when_settled(&mut self) {
         let now = Instant::now();
-        self.awaited.retain(|_, settled| settled.is_none_or(|at| at > now));
+        self.awaited
+            .retain(|_, settled| settled.is_none_or(|at| at > now));
         let due = |at: Instant| at <= now || self.awaited.is_empty();
         if self.sweep_at.is_some_and(due) {
             self.sweep_at = None;

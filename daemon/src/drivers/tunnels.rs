@@ -5,14 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::lookup_host;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
 use ::tunnels::backend::Linux;
 use ::tunnels::plan::plan;
 use ::tunnels::spec::{Kind, TunnelSpec};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
+use tokio::net::lookup_host;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
 
 use super::until;
 use crate::board::Board;
@@ -41,7 +41,13 @@ pub(crate) struct TunnelsMessage {
 /// Runs until every sender of the inbox is gone.
 pub(crate) async fn run(backend: Linux, inbox: mpsc::Receiver<TunnelsMessage>, board: Arc<Board>) {
     let supervisor = Supervisor::new(super::seed());
-    let driver = Driver { backend, inbox, board, supervisor, wanted: Vec::new() };
+    let driver = Driver {
+        backend,
+        inbox,
+        board,
+        supervisor,
+        wanted: Vec::new(),
+    };
     driver.run().await;
 }
 
@@ -82,8 +88,13 @@ impl Driver {
 
     async fn obey(&mut self, TunnelsMessage { wanted, done }: TunnelsMessage) {
         self.wanted = wanted;
-        let names: Vec<_> = self.wanted.iter().map(|wanted| wanted.spec.name.clone()).collect();
-        self.supervisor.handle(Input::Wanted(&names), Instant::now());
+        let names: Vec<_> = self
+            .wanted
+            .iter()
+            .map(|wanted| wanted.spec.name.clone())
+            .collect();
+        self.supervisor
+            .handle(Input::Wanted(&names), Instant::now());
         self.drain().await;
         self.look().await;
         // The one who waits may have given up.
@@ -107,29 +118,44 @@ impl Driver {
     }
 
     fn note(&self, severity: Severity, link: &str, text: String) {
-        self.board.journal.record(severity, "tunnel-state", link, text);
+        self.board
+            .journal
+            .record(severity, "tunnel-state", link, text);
     }
 
     async fn apply(&mut self) {
         self.resolve().await;
-        let specs: Vec<_> = self.wanted.iter().map(|wanted| wanted.spec.clone()).collect();
+        let specs: Vec<_> = self
+            .wanted
+            .iter()
+            .map(|wanted| wanted.spec.clone())
+            .collect();
         let outcomes = match self.backend.observe().await {
             Ok(observed) => {
                 let steps = plan(&specs, &observed);
                 let results = self.backend.apply(&steps).await;
                 let mut failures = BTreeMap::new();
                 for (step, result) in steps.iter().zip(results) {
-                    debug!(interface = step.interface, ok = result.is_ok(), "tunnel step");
+                    debug!(
+                        interface = step.interface,
+                        ok = result.is_ok(),
+                        "tunnel step"
+                    );
                     if let Err(error) = result {
                         // The first failure is the cause of those that follow it.
-                        failures.entry(step.interface.clone()).or_insert(error.to_string());
+                        failures
+                            .entry(step.interface.clone())
+                            .or_insert(error.to_string());
                     }
                 }
                 failures
             }
             Err(error) => {
                 let failed = |spec: &TunnelSpec| {
-                    (spec.interface.clone(), format!("cannot read the interfaces: {error}"))
+                    (
+                        spec.interface.clone(),
+                        format!("cannot read the interfaces: {error}"),
+                    )
                 };
                 specs.iter().map(failed).collect()
             }
@@ -139,14 +165,17 @@ impl Driver {
                 Some(reason) => Outcome::Failed(reason.clone()),
                 None => Outcome::Done,
             };
-            self.supervisor.handle(Input::Applied(&spec.name, outcome), Instant::now());
+            self.supervisor
+                .handle(Input::Applied(&spec.name, outcome), Instant::now());
         }
     }
 
     /// Looks up the endpoints that are names; one that is not found keeps what it had.
     async fn resolve(&mut self) {
         for wanted in &mut self.wanted {
-            let Some(endpoint) = &wanted.endpoint else { continue };
+            let Some(endpoint) = &wanted.endpoint else {
+                continue;
+            };
             let Kind::WireGuard(wireguard) = &mut wanted.spec.kind;
             match lookup(&endpoint.host, endpoint.port).await {
                 Ok(address) => wireguard.peer.endpoint = Some(address),
@@ -158,7 +187,11 @@ impl Driver {
     }
 
     async fn look(&mut self) {
-        let specs: Vec<_> = self.wanted.iter().map(|wanted| wanted.spec.clone()).collect();
+        let specs: Vec<_> = self
+            .wanted
+            .iter()
+            .map(|wanted| wanted.spec.clone())
+            .collect();
         match self.backend.status(&specs).await {
             Ok(statuses) => {
                 let (at, now) = (SystemTime::now(), Instant::now());

@@ -50,7 +50,12 @@ impl Netlink {
     pub(crate) fn open(table: u32, metric: u32) -> io::Result<Self> {
         let requests = Requests::open()?;
         let watch = Watch::open(requests.port()?)?;
-        Ok(Self { requests, watch, table, metric })
+        Ok(Self {
+            requests,
+            watch,
+            table,
+            metric,
+        })
     }
 
     /// Makes a failover cost one message a group.
@@ -72,11 +77,17 @@ impl Netlink {
             Step::RemoveNexthop { id } => nexthop::remove(*id),
             Step::SetRoute { prefix, nexthop } => {
                 let body = self.route(prefix, Some(*nexthop));
-                Message { kind: RTM_NEWROUTE, flags: NLM_F_CREATE | NLM_F_REPLACE, body }
+                Message {
+                    kind: RTM_NEWROUTE,
+                    flags: NLM_F_CREATE | NLM_F_REPLACE,
+                    body,
+                }
             }
-            Step::RemoveRoute { prefix } => {
-                Message { kind: RTM_DELROUTE, flags: 0, body: self.route(prefix, None) }
-            }
+            Step::RemoveRoute { prefix } => Message {
+                kind: RTM_DELROUTE,
+                flags: 0,
+                body: self.route(prefix, None),
+            },
         }
     }
 
@@ -104,8 +115,10 @@ impl Netlink {
     fn observe_nexthops(&mut self, observed: &mut Observed) -> io::Result<()> {
         observed.nexthops.clear();
         observed.groups.clear();
-        self.requests.dump(nexthop::RTM_GETNEXTHOP, nexthop::dump_request(), |_, body| {
-            match nexthop::decode(body) {
+        self.requests.dump(
+            nexthop::RTM_GETNEXTHOP,
+            nexthop::dump_request(),
+            |_, body| match nexthop::decode(body) {
                 Some(Object::Nexthop { id, way }) => {
                     observed.nexthops.insert(id, way);
                 }
@@ -113,8 +126,8 @@ impl Netlink {
                     observed.groups.insert(id, members);
                 }
                 None => {}
-            }
-        })
+            },
+        )
     }
 
     fn observe_routes(
@@ -134,8 +147,10 @@ impl Netlink {
     }
 
     fn observe_all(&mut self) -> io::Result<Observed> {
-        let mut observed =
-            Observed { interfaces: self.observe_interfaces()?, ..Observed::default() };
+        let mut observed = Observed {
+            interfaces: self.observe_interfaces()?,
+            ..Observed::default()
+        };
         self.observe_nexthops(&mut observed)?;
         self.observe_routes(AddressFamily::Inet, &mut observed.routes)?;
         self.observe_routes(AddressFamily::Inet6, &mut observed.routes)?;
@@ -156,7 +171,10 @@ impl Fib for Netlink {
         let messages: Vec<_> = steps.iter().map(|step| self.request(step)).collect();
         let mut results = self.requests.send(&messages);
         for (step, result) in steps.iter().zip(&mut results) {
-            if result.as_ref().is_err_and(|error| is_done_already(step, error)) {
+            if result
+                .as_ref()
+                .is_err_and(|error| is_done_already(step, error))
+            {
                 *result = Ok(());
             }
         }
@@ -183,13 +201,18 @@ pub(crate) struct Traffic {
 pub(crate) fn traffic() -> io::Result<BTreeMap<String, Traffic>> {
     let mut traffic = BTreeMap::new();
     Requests::open()?.dump(RTM_GETLINK, vec![0; 16], |_, body| {
-        let Ok(message) = LinkMessage::parse(body) else { return };
+        let Ok(message) = LinkMessage::parse(body) else {
+            return;
+        };
         let (mut name, mut bytes) = (None, None);
         for attribute in message.attributes {
             if let LinkAttribute::IfName(text) = attribute {
                 name = Some(text);
             } else if let LinkAttribute::Stats64(stats) = attribute {
-                bytes = Some(Traffic { received: stats.rx_bytes, sent: stats.tx_bytes });
+                bytes = Some(Traffic {
+                    received: stats.rx_bytes,
+                    sent: stats.tx_bytes,
+                });
             }
         }
         traffic.extend(name.zip(bytes));
@@ -201,9 +224,7 @@ fn uninterrupted<T>(mut dump: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {
         match dump() {
-            Err(error)
-                if error.kind() == io::ErrorKind::Interrupted && attempt < DUMP_ATTEMPTS =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && attempt < DUMP_ATTEMPTS => {
                 attempt += 1;
             }
             result => return result,
@@ -255,7 +276,10 @@ fn interface(body: &[u8]) -> Option<Interface> {
     let mut interface = Interface {
         index: message.header.index,
         name: String::new(),
-        up: message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        up: message
+            .header
+            .flags
+            .contains(LinkFlags::Up | LinkFlags::LowerUp),
         mtu: 0,
         addresses: Vec::new(),
     };
@@ -288,7 +312,11 @@ fn route(body: &[u8], table: u32, metric: u32) -> Option<(Prefix, Option<u32>)> 
     let (prefix, in_table, with_metric) = place(body)?;
     let attributes = RouteMessage::parse(body).ok()?.attributes;
     let nexthop = attributes.iter().find_map(|attribute| {
-        if let RouteAttribute::NhId(id) = attribute { Some(*id) } else { None }
+        if let RouteAttribute::NhId(id) = attribute {
+            Some(*id)
+        } else {
+            None
+        }
     });
     (in_table == table && with_metric == metric).then_some((prefix, nexthop))
 }
@@ -337,24 +365,32 @@ pub(crate) fn flush() -> io::Result<Vec<(Step, io::Result<()>)>> {
         let mut found = Vec::new();
         let mut ask = || {
             found.clear();
-            requests.dump(RTM_GETROUTE, emit(&request), |_, body| found.extend(place(body)))
+            requests.dump(RTM_GETROUTE, emit(&request), |_, body| {
+                found.extend(place(body))
+            })
         };
         uninterrupted(&mut ask)?;
         for (prefix, table, metric) in found {
             let body = route_message(&prefix, table, metric, None);
-            let results = requests.send(&[Message { kind: RTM_DELROUTE, flags: 0, body }]);
+            let results = requests.send(&[Message {
+                kind: RTM_DELROUTE,
+                flags: 0,
+                body,
+            }]);
             let step = Step::RemoveRoute { prefix };
             done.extend(results.into_iter().map(|result| (step.clone(), result)));
         }
     }
     let (mut groups, mut nexthops) = (Vec::new(), Vec::new());
-    requests.dump(nexthop::RTM_GETNEXTHOP, nexthop::dump_request(), |_, body| {
-        match nexthop::decode(body) {
+    requests.dump(
+        nexthop::RTM_GETNEXTHOP,
+        nexthop::dump_request(),
+        |_, body| match nexthop::decode(body) {
             Some(Object::Group { id, .. }) => groups.push(id),
             Some(Object::Nexthop { id, .. }) => nexthops.push(id),
             None => {}
-        }
-    })?;
+        },
+    )?;
     for id in groups.into_iter().chain(nexthops) {
         let results = requests.send(&[nexthop::remove(id)]);
         let step = Step::RemoveNexthop { id };

@@ -46,7 +46,11 @@ pub(super) fn set(id: u32, way: Way) -> Message {
     attribute(&mut body, NHA_ID, &id.to_ne_bytes());
     attribute(&mut body, NHA_OIF, &way.interface.to_ne_bytes());
     attribute(&mut body, NHA_GATEWAY, &gateway);
-    Message { kind: RTM_NEWNEXTHOP, flags: NLM_F_CREATE | NLM_F_REPLACE, body }
+    Message {
+        kind: RTM_NEWNEXTHOP,
+        flags: NLM_F_CREATE | NLM_F_REPLACE,
+        body,
+    }
 }
 
 pub(super) fn set_group(id: u32, members: &[u32]) -> Message {
@@ -58,7 +62,11 @@ pub(super) fn set_group(id: u32, members: &[u32]) -> Message {
         group.extend_from_slice(&[0; 4]);
     }
     attribute(&mut body, NHA_GROUP, &group);
-    Message { kind: RTM_NEWNEXTHOP, flags: NLM_F_CREATE | NLM_F_REPLACE, body }
+    Message {
+        kind: RTM_NEWNEXTHOP,
+        flags: NLM_F_CREATE | NLM_F_REPLACE,
+        body,
+    }
 }
 
 pub(super) fn remove(id: u32) -> Message {
@@ -66,7 +74,11 @@ pub(super) fn remove(id: u32) -> Message {
     // The kernel refuses a removal that names a protocol.
     body[2] = 0;
     attribute(&mut body, NHA_ID, &id.to_ne_bytes());
-    Message { kind: RTM_DELNEXTHOP, flags: 0, body }
+    Message {
+        kind: RTM_DELNEXTHOP,
+        flags: 0,
+        body,
+    }
 }
 
 pub(super) fn dump_request() -> Vec<u8> {
@@ -93,7 +105,13 @@ pub(super) fn decode(body: &[u8]) -> Option<Object> {
     let id = id?;
     Some(match members {
         Some(members) => Object::Group { id, members },
-        None => Object::Nexthop { id, way: Way { gateway: gateway?, interface: interface? } },
+        None => Object::Nexthop {
+            id,
+            way: Way {
+                gateway: gateway?,
+                interface: interface?,
+            },
+        },
     })
 }
 
@@ -121,11 +139,23 @@ mod tests {
     #[test]
     fn nexthops_and_groups_come_back_as_written() {
         for gateway in ["10.0.0.1", "fd00::1"] {
-            let way = Way { gateway: gateway.parse().unwrap(), interface: 7 };
-            assert_eq!(decode(&set(5, way).body), Some(Object::Nexthop { id: 5, way }));
+            let way = Way {
+                gateway: gateway.parse().unwrap(),
+                interface: 7,
+            };
+            assert_eq!(
+                decode(&set(5, way).body),
+                Some(Object::Nexthop { id: 5, way })
+            );
         }
         let group = set_group(9, &[5, 6]);
-        assert_eq!(decode(&group.body), Some(Object::Group { id: 9, members: vec![5, 6] }));
+        assert_eq!(
+            decode(&group.body),
+            Some(Object::Group {
+                id: 9,
+                members: vec![5, 6]
+            })
+        );
     }
 
     #[test]

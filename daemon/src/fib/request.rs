@@ -38,7 +38,11 @@ impl Requests {
         socket.set_ext_ack(true)?;
         socket.set_netlink_get_strict_chk(true)?;
         socket.set_rx_buf_sz(1u32 << 20)?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(64 * 1024) })
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(64 * 1024),
+        })
     }
 
     /// The port number the kernel gave us: notifications about our own requests carry it.
@@ -73,7 +77,8 @@ impl Requests {
             self.sequence = self.sequence.wrapping_add(1);
             write(&mut self.buffer, message, ack, self.sequence);
         }
-        self.socket.send_to(&self.buffer, &SocketAddr::new(0, 0), 0)?;
+        self.socket
+            .send_to(&self.buffer, &SocketAddr::new(0, 0), 0)?;
         let mut results: Vec<io::Result<()>> = batch.iter().map(|_| Ok(())).collect();
         let last = self.sequence;
         loop {
@@ -106,8 +111,18 @@ impl Requests {
         const NLM_F_DUMP_INTR: u16 = 0x10;
         self.sequence = self.sequence.wrapping_add(1);
         self.buffer.clear();
-        write(&mut self.buffer, &Message { kind, flags: NLM_F_DUMP, body }, 0, self.sequence);
-        self.socket.send_to(&self.buffer, &SocketAddr::new(0, 0), 0)?;
+        write(
+            &mut self.buffer,
+            &Message {
+                kind,
+                flags: NLM_F_DUMP,
+                body,
+            },
+            0,
+            self.sequence,
+        );
+        self.socket
+            .send_to(&self.buffer, &SocketAddr::new(0, 0), 0)?;
         let mut interrupted = false;
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
@@ -154,7 +169,9 @@ fn outcome(flags: u16, body: &[u8]) -> io::Result<()> {
     const NLM_F_CAPPED: u16 = 0x100;
     const NLM_F_ACK_TLVS: u16 = 0x200;
     const NLMSGERR_ATTR_MSG: u16 = 1;
-    let code = body.first_chunk().map_or(-libc::EPROTO, |code| i32::from_ne_bytes(*code));
+    let code = body
+        .first_chunk()
+        .map_or(-libc::EPROTO, |code| i32::from_ne_bytes(*code));
     if code == 0 {
         return Ok(());
     }
@@ -169,7 +186,11 @@ fn outcome(flags: u16, body: &[u8]) -> io::Result<()> {
     let words = body
         .get(4 + echoed.next_multiple_of(4)..)
         .and_then(|rest| Attributes(rest).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG))
-        .map(|(_, text)| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
+        .map(|(_, text)| {
+            String::from_utf8_lossy(text)
+                .trim_end_matches('\0')
+                .to_owned()
+        });
     Err(match words {
         Some(words) => io::Error::new(error.kind(), format!("{words} ({error})")),
         None => error,
@@ -177,7 +198,10 @@ fn outcome(flags: u16, body: &[u8]) -> io::Result<()> {
 }
 
 fn copy(code: Option<i32>, error: &io::Error) -> io::Error {
-    code.map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
+    code.map_or_else(
+        || io::Error::other(error.to_string()),
+        io::Error::from_raw_os_error,
+    )
 }
 
 /// The parts of `struct nlmsghdr` that matter.
@@ -237,7 +261,11 @@ mod tests {
     #[test]
     fn a_message_cut_short_ends_the_walk() {
         let mut datagram = Vec::new();
-        let message = Message { kind: 24, flags: 0, body: vec![1, 2, 3] };
+        let message = Message {
+            kind: 24,
+            flags: 0,
+            body: vec![1, 2, 3],
+        };
         write(&mut datagram, &message, 0, 7);
         write(&mut datagram, &message, 0, 8);
         assert_eq!(Walk(&datagram).count(), 2);

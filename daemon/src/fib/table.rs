@@ -156,8 +156,10 @@ impl Table {
     /// What is wanted for a prefix: these ways, or no route when there are none.
     pub(crate) fn set(&mut self, prefix: Prefix, members: &Members) {
         let wanted = (!members.is_empty()).then(|| self.group_for(prefix, members));
-        let route =
-            self.routes.entry(prefix).or_insert(Route { wanted: None, carried: Carrier::None });
+        let route = self.routes.entry(prefix).or_insert(Route {
+            wanted: None,
+            carried: Carrier::None,
+        });
         let before = std::mem::replace(&mut route.wanted, wanted);
         if before != wanted {
             self.count_wanted(before, -1);
@@ -211,15 +213,23 @@ impl Table {
         if std::mem::replace(&mut self.swept, true) {
             return;
         }
-        let unwanted = self.routes.iter().filter(|(_, route)| route.wanted.is_none());
-        self.dirty_routes.extend(unwanted.map(|(prefix, _)| *prefix));
+        let unwanted = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.wanted.is_none());
+        self.dirty_routes
+            .extend(unwanted.map(|(prefix, _)| *prefix));
     }
 
     /// Counts for status and metrics.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             routes: self.installed,
-            groups: self.groups.values().filter(|group| group.carries.is_some()).count(),
+            groups: self
+                .groups
+                .values()
+                .filter(|group| group.carries.is_some())
+                .count(),
             pending: self.dirty_routes.len() + self.blocked.len(),
         }
     }
@@ -263,7 +273,11 @@ impl Table {
     pub(crate) fn observe(&mut self, observed: Observed, now: Instant) {
         self.interfaces = observed.interfaces;
         self.resolve_hops();
-        self.nexthops = observed.nexthops.iter().map(|(id, way)| (*way, *id)).collect();
+        self.nexthops = observed
+            .nexthops
+            .iter()
+            .map(|(id, way)| (*way, *id))
+            .collect();
         self.observe_groups(&observed.groups, &observed.nexthops);
         for (prefix, route) in &mut self.routes {
             if !observed.routes.contains_key(prefix) {
@@ -279,7 +293,10 @@ impl Table {
             self.routes
                 .entry(prefix)
                 .and_modify(|route| route.carried = carried)
-                .or_insert(Route { wanted: None, carried });
+                .or_insert(Route {
+                    wanted: None,
+                    carried,
+                });
         }
         self.recount();
         self.steer_all();
@@ -304,7 +321,10 @@ impl Table {
             .values()
             .flat_map(|group| group.members.iter().map(|member| member.hop))
             .collect();
-        self.ways = hops.into_iter().filter_map(|hop| Some((hop, self.way(&hop)?))).collect();
+        self.ways = hops
+            .into_iter()
+            .filter_map(|hop| Some((hop, self.way(&hop)?)))
+            .collect();
     }
 
     /// The way of a hop: the interface of its peer's link, or the one whose network holds it.
@@ -313,31 +333,39 @@ impl Table {
             Some(name) => self.interfaces.named(name).filter(|interface| interface.up),
             None => self.interfaces.toward(hop.address),
         };
-        Some(Way { gateway: hop.address, interface: interface?.index })
+        Some(Way {
+            gateway: hop.address,
+            interface: interface?.index,
+        })
     }
 
     fn standing(&self, way: &Way) -> Option<LinkStanding> {
-        let interface = self.interfaces.0.iter().find(|known| known.index == way.interface)?;
+        let interface = self
+            .interfaces
+            .0
+            .iter()
+            .find(|known| known.index == way.interface)?;
         self.links.get(&interface.name).copied()
     }
 
-    fn observe_groups(
-        &mut self,
-        groups: &BTreeMap<u32, Vec<u32>>,
-        nexthops: &BTreeMap<u32, Way>,
-    ) {
+    fn observe_groups(&mut self, groups: &BTreeMap<u32, Vec<u32>>, nexthops: &BTreeMap<u32, Way>) {
         for (id, group) in &mut self.groups {
             if !groups.contains_key(id) {
                 group.carries = None;
             }
         }
         for (id, members) in groups {
-            let way = members.first().and_then(|member| nexthops.get(member)).copied();
+            let way = members
+                .first()
+                .and_then(|member| nexthops.get(member))
+                .copied();
             let group = self.groups.entry(*id).or_insert_with(Group::unclaimed);
             group.carries = way;
         }
         let highest = groups.keys().chain(nexthops.keys()).max();
-        self.next_id = self.next_id.max(highest.map_or(0, |id| id.saturating_add(1)));
+        self.next_id = self
+            .next_id
+            .max(highest.map_or(0, |id| id.saturating_add(1)));
     }
 
     /// Counts uses anew, and finds what is not as wanted.
@@ -351,7 +379,10 @@ impl Table {
         }
         let prefixes: Vec<Prefix> = self.routes.keys().copied().collect();
         for prefix in &prefixes {
-            if let Some(Route { carried: Carrier::Group(key), .. }) = self.routes.get(prefix)
+            if let Some(Route {
+                carried: Carrier::Group(key),
+                ..
+            }) = self.routes.get(prefix)
                 && let Some(group) = self.groups.get_mut(&key.0)
             {
                 group.carried_by += 1;
@@ -376,7 +407,9 @@ impl Table {
             self.groups.get(&key.0).is_some_and(|group| {
                 group.members.is_empty()
                     && group.carries.is_some()
-                    && members.iter().any(|member| self.way(&member.hop) == group.carries)
+                    && members
+                        .iter()
+                        .any(|member| self.way(&member.hop) == group.carries)
             })
         });
         let key = unclaimed.unwrap_or_else(|| {
@@ -389,7 +422,10 @@ impl Table {
                 self.ways.insert(member.hop, way);
             }
         }
-        self.groups.entry(key.0).or_insert_with(Group::unclaimed).members = members.clone();
+        self.groups
+            .entry(key.0)
+            .or_insert_with(Group::unclaimed)
+            .members = members.clone();
         self.by_members.insert(members.clone(), key);
         self.dirty_groups.insert(key.0);
         key
@@ -403,7 +439,9 @@ impl Table {
 
     /// Decides whether the route of `prefix` is right as it stands, parks, or needs a step.
     fn place(&mut self, prefix: Prefix) {
-        let Some(route) = self.routes.get(&prefix) else { return };
+        let Some(route) = self.routes.get(&prefix) else {
+            return;
+        };
         let (wanted, carried) = (route.wanted, route.carried);
         let mut dirty = false;
         let mut parked = false;
@@ -465,7 +503,9 @@ impl Table {
         let keys: Vec<u32> = self.groups.keys().copied().collect();
         for key in keys {
             let target = self.target(GroupKey(key));
-            let Some(group) = self.groups.get_mut(&key) else { continue };
+            let Some(group) = self.groups.get_mut(&key) else {
+                continue;
+            };
             if target == group.carries {
                 group.move_at = None;
                 group.closing = false;
@@ -499,7 +539,9 @@ impl Table {
 
     fn emit_groups(&mut self, steps: &mut Vec<Step>, now: Instant) {
         for key in std::mem::take(&mut self.dirty_groups) {
-            let Some(target) = self.target(GroupKey(key)) else { continue };
+            let Some(target) = self.target(GroupKey(key)) else {
+                continue;
+            };
             let Some(group) = self.groups.get(&key).filter(|group| group.carried_by > 0) else {
                 continue;
             };
@@ -527,8 +569,13 @@ impl Table {
 
     fn emit_group(&mut self, key: u32, target: Way, steps: &mut Vec<Step>) {
         let nexthop = self.emit_nexthop(target, steps);
-        steps.push(Step::SetGroup { id: key, members: vec![nexthop] });
-        let Some(group) = self.groups.get_mut(&key) else { return };
+        steps.push(Step::SetGroup {
+            id: key,
+            members: vec![nexthop],
+        });
+        let Some(group) = self.groups.get_mut(&key) else {
+            return;
+        };
         group.carries = Some(target);
         group.move_at = None;
         group.closing = false;
@@ -540,10 +587,13 @@ impl Table {
 
     /// Has the nexthops of the other members ready, so that a failover is one message.
     fn emit_standby(&mut self, key: u32, steps: &mut Vec<Step>) {
-        let Some(group) = self.groups.get(&key) else { return };
+        let Some(group) = self.groups.get(&key) else {
+            return;
+        };
         let hops = group.members.iter().map(|member| member.hop);
-        let ways: SmallVec<[Way; 8]> =
-            hops.filter_map(|hop| self.ways.get(&hop).copied()).collect();
+        let ways: SmallVec<[Way; 8]> = hops
+            .filter_map(|hop| self.ways.get(&hop).copied())
+            .collect();
         for way in ways {
             self.emit_nexthop(way, steps);
         }
@@ -564,7 +614,9 @@ impl Table {
         let batch: Vec<Prefix> = self.dirty_routes.iter().take(BATCH).copied().collect();
         for prefix in batch {
             self.dirty_routes.remove(&prefix);
-            let Some(route) = self.routes.get(&prefix) else { continue };
+            let Some(route) = self.routes.get(&prefix) else {
+                continue;
+            };
             match route.wanted {
                 Some(key) => {
                     if !self.emit_route(prefix, key, steps) {
@@ -581,13 +633,21 @@ impl Table {
     }
 
     fn emit_route(&mut self, prefix: Prefix, key: GroupKey, steps: &mut Vec<Step>) -> bool {
-        let in_kernel = self.groups.get(&key.0).is_some_and(|group| group.carries.is_some());
+        let in_kernel = self
+            .groups
+            .get(&key.0)
+            .is_some_and(|group| group.carries.is_some());
         if !in_kernel {
-            let Some(target) = self.target(key) else { return false };
+            let Some(target) = self.target(key) else {
+                return false;
+            };
             self.emit_group(key.0, target, steps);
             self.emit_standby(key.0, steps);
         }
-        steps.push(Step::SetRoute { prefix, nexthop: key.0 });
+        steps.push(Step::SetRoute {
+            prefix,
+            nexthop: key.0,
+        });
         self.carry(prefix, Carrier::Group(key));
         true
     }
@@ -604,7 +664,9 @@ impl Table {
 
     /// Notes what carries a route.
     fn carry(&mut self, prefix: Prefix, carrier: Carrier) {
-        let Some(route) = self.routes.get_mut(&prefix) else { return };
+        let Some(route) = self.routes.get_mut(&prefix) else {
+            return;
+        };
         let before = std::mem::replace(&mut route.carried, carrier);
         self.installed += usize::from(carrier != Carrier::None);
         self.installed -= usize::from(before != Carrier::None).min(self.installed);
@@ -635,7 +697,9 @@ impl Table {
             .map(|(key, _)| *key)
             .collect();
         for key in unused {
-            let Some(group) = self.groups.get_mut(&key) else { continue };
+            let Some(group) = self.groups.get_mut(&key) else {
+                continue;
+            };
             if group.carries.take().is_some() {
                 steps.push(Step::RemoveNexthop { id: key });
             }
@@ -650,7 +714,8 @@ impl Table {
             .filter(|group| group.carries.is_some())
             .flat_map(|group| {
                 let hops = group.members.iter().map(|member| member.hop);
-                hops.filter_map(|hop| self.ways.get(&hop).copied()).chain(group.carries)
+                hops.filter_map(|hop| self.ways.get(&hop).copied())
+                    .chain(group.carries)
             })
             .collect();
         let idle: Vec<(Way, u32)> = self
@@ -715,12 +780,20 @@ mod tests {
             match step {
                 Step::SetNexthop { id, way } => {
                     let interfaces = &self.observed.interfaces.0;
-                    assert!(interfaces.iter().any(|known| known.index == way.interface && known.up));
+                    assert!(
+                        interfaces
+                            .iter()
+                            .any(|known| known.index == way.interface && known.up)
+                    );
                     self.observed.nexthops.insert(id, way);
                 }
                 Step::SetGroup { id, members } => {
                     assert!(!members.is_empty());
-                    assert!(members.iter().all(|id| self.observed.nexthops.contains_key(id)));
+                    assert!(
+                        members
+                            .iter()
+                            .all(|id| self.observed.nexthops.contains_key(id))
+                    );
                     self.observed.groups.insert(id, members);
                 }
                 Step::SetRoute { prefix, nexthop } => {
@@ -733,7 +806,11 @@ mod tests {
                 Step::RemoveNexthop { id } => {
                     let used = self.observed.routes.values().any(|used| *used == Some(id));
                     assert!(!used, "removing {id} would take its routes along");
-                    let member = self.observed.groups.values().any(|group| group.contains(&id));
+                    let member = self
+                        .observed
+                        .groups
+                        .values()
+                        .any(|group| group.contains(&id));
                     assert!(!member, "removing {id} would empty a group");
                     self.observed.nexthops.remove(&id);
                     self.observed.groups.remove(&id);
@@ -743,15 +820,27 @@ mod tests {
 
         /// As the kernel does when an interface loses its carrier.
         fn drop_interface(&mut self, index: u32) {
-            self.observed.interfaces.0.iter_mut().find(|i| i.index == index).unwrap().up = false;
-            self.observed.nexthops.retain(|_, way| way.interface != index);
+            self.observed
+                .interfaces
+                .0
+                .iter_mut()
+                .find(|i| i.index == index)
+                .unwrap()
+                .up = false;
+            self.observed
+                .nexthops
+                .retain(|_, way| way.interface != index);
             let nexthops = &self.observed.nexthops;
             for members in self.observed.groups.values_mut() {
                 members.retain(|member| nexthops.contains_key(member));
             }
-            self.observed.groups.retain(|_, members| !members.is_empty());
+            self.observed
+                .groups
+                .retain(|_, members| !members.is_empty());
             let groups = &self.observed.groups;
-            self.observed.routes.retain(|_, id| id.is_some_and(|id| groups.contains_key(&id)));
+            self.observed
+                .routes
+                .retain(|_, id| id.is_some_and(|id| groups.contains_key(&id)));
         }
 
         fn interface_of(&self, prefix: &Prefix) -> Option<u32> {
@@ -776,7 +865,10 @@ mod tests {
         links
             .iter()
             .map(|link| RouteHop {
-                hop: Hop { peer: PeerId(*link), address: format!("10.99.{link}.1").parse().unwrap() },
+                hop: Hop {
+                    peer: PeerId(*link),
+                    address: format!("10.99.{link}.1").parse().unwrap(),
+                },
                 tier: 0,
             })
             .collect()
@@ -814,28 +906,55 @@ mod tests {
         let now = Instant::now();
         let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
         let prefixes = prefixes(1000);
-        prefixes.iter().for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
         run(&mut table, &mut kernel, now);
         table.sweep();
         run(&mut table, &mut kernel, now);
-        assert!(prefixes.iter().all(|prefix| kernel.interface_of(prefix) == Some(1)));
+        assert!(
+            prefixes
+                .iter()
+                .all(|prefix| kernel.interface_of(prefix) == Some(1))
+        );
 
         table.set_links(standing([None, Some(0)]));
         assert_eq!(run(&mut table, &mut kernel, now), 1);
-        prefixes.iter().for_each(|prefix| table.set(*prefix, &hops(&[2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| table.set(*prefix, &hops(&[2])));
         assert_eq!(run(&mut table, &mut kernel, now), 0, "routes park");
-        assert!(prefixes.iter().all(|prefix| kernel.interface_of(prefix) == Some(2)));
+        assert!(
+            prefixes
+                .iter()
+                .all(|prefix| kernel.interface_of(prefix) == Some(2))
+        );
 
         table.set_links(standing([Some(0), Some(1)]));
-        assert_eq!(run(&mut table, &mut kernel, now), 0, "the link has no routes yet");
+        assert_eq!(
+            run(&mut table, &mut kernel, now),
+            0,
+            "the link has no routes yet"
+        );
         for prefix in &prefixes[1..] {
             table.set(*prefix, &hops(&[1, 2]));
         }
         assert_eq!(run(&mut table, &mut kernel, now), 0, "one route is missing");
         table.set(prefixes[0], &hops(&[1, 2]));
         assert_eq!(run(&mut table, &mut kernel, now), 1);
-        assert!(prefixes.iter().all(|prefix| kernel.interface_of(prefix) == Some(1)));
-        assert_eq!(table.counts(), Counts { routes: 1000, groups: 1, pending: 0 });
+        assert!(
+            prefixes
+                .iter()
+                .all(|prefix| kernel.interface_of(prefix) == Some(1))
+        );
+        assert_eq!(
+            table.counts(),
+            Counts {
+                routes: 1000,
+                groups: 1,
+                pending: 0
+            }
+        );
     }
 
     #[test]
@@ -843,10 +962,14 @@ mod tests {
         let now = Instant::now();
         let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
         let prefixes = prefixes(2);
-        prefixes.iter().for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
         table.set_links(standing([None, Some(0)]));
         run(&mut table, &mut kernel, now);
-        prefixes.iter().for_each(|prefix| table.set(*prefix, &hops(&[2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| table.set(*prefix, &hops(&[2])));
         table.set_links(standing([Some(0), Some(1)]));
         table.set(prefixes[0], &hops(&[1, 2]));
         run(&mut table, &mut kernel, now);
@@ -862,7 +985,9 @@ mod tests {
     fn a_rank_that_changes_moves_the_group_and_no_route() {
         let now = Instant::now();
         let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
-        prefixes(100).iter().for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
+        prefixes(100)
+            .iter()
+            .for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
         run(&mut table, &mut kernel, now);
         table.set_links(standing([Some(1), Some(0)]));
         assert_eq!(run(&mut table, &mut kernel, now), 1);
@@ -889,13 +1014,17 @@ mod tests {
         let now = Instant::now();
         let (mut first, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
         let prefixes = prefixes(50);
-        prefixes.iter().for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
         run(&mut first, &mut kernel, now);
         let leftover = kernel.observed.clone();
 
         let mut second = table(now);
         assert_eq!(run(&mut second, &mut kernel, now), 0);
-        prefixes.iter().for_each(|prefix| second.set(*prefix, &hops(&[1, 2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| second.set(*prefix, &hops(&[1, 2])));
         assert_eq!(run(&mut second, &mut kernel, now), 0);
         second.sweep();
         assert_eq!(run(&mut second, &mut kernel, now), 0);
@@ -907,7 +1036,9 @@ mod tests {
         let now = Instant::now();
         let (mut first, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
         let prefixes = prefixes(5);
-        prefixes.iter().for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
+        prefixes
+            .iter()
+            .for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
         run(&mut first, &mut kernel, now);
 
         let mut second = table(now);
@@ -974,7 +1105,11 @@ mod tests {
                 }
                 6 => {
                     let link = draw(2) as usize;
-                    links[link] = if links[link].is_some() { None } else { Some(draw(3) as u32) };
+                    links[link] = if links[link].is_some() {
+                        None
+                    } else {
+                        Some(draw(3) as u32)
+                    };
                     table.set_links(standing(links));
                 }
                 7 => {
@@ -1010,9 +1145,23 @@ mod tests {
                 (rank.is_none(), rank)
             });
             let state = format!("{list:?} over {links:?}, {:?}", kernel.observed.interfaces);
-            assert_eq!(kernel.interface_of(prefix), best.copied(), "seed {seed}: {prefix} {state}");
+            assert_eq!(
+                kernel.interface_of(prefix),
+                best.copied(),
+                "seed {seed}: {prefix} {state}"
+            );
         }
-        let used = kernel.observed.routes.values().flatten().collect::<BTreeSet<_>>().len();
-        assert_eq!(kernel.observed.groups.len(), used, "seed {seed}: idle groups remain");
+        let used = kernel
+            .observed
+            .routes
+            .values()
+            .flatten()
+            .collect::<BTreeSet<_>>()
+            .len();
+        assert_eq!(
+            kernel.observed.groups.len(),
+            used,
+            "seed {seed}: idle groups remain"
+        );
     }
 }

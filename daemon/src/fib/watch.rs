@@ -52,7 +52,9 @@ impl Watch {
             socket.add_membership(group)?;
         }
         socket.set_non_blocking(true)?;
-        Ok(Self { socket: registered(Descriptor(socket))? })
+        Ok(Self {
+            socket: registered(Descriptor(socket))?,
+        })
     }
 
     pub(super) async fn next(&mut self) -> io::Result<Change> {
@@ -75,7 +77,10 @@ impl Watch {
     }
 }
 
-#[expect(unsafe_code, reason = "AsyncFd asks for the promise that the descriptor stays open")]
+#[expect(
+    unsafe_code,
+    reason = "AsyncFd asks for the promise that the descriptor stays open"
+)]
 fn registered(descriptor: Descriptor) -> io::Result<AsyncFd<Descriptor>> {
     // SAFETY: the `AsyncFd` owns the socket, which gives the same descriptor until it is dropped.
     unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(Into::into)
@@ -101,19 +106,39 @@ fn change(datagram: &[u8], sender: &SocketAddr) -> Option<Change> {
 
 /// Has the kernel drop notifications that carry `port` before they are queued: a million routes
 /// that we install must not fill the buffer that someone else's one change has to fit in.
-#[expect(unsafe_code, reason = "SO_ATTACH_FILTER takes a pointer to a filter program")]
+#[expect(
+    unsafe_code,
+    reason = "SO_ATTACH_FILTER takes a pointer to a filter program"
+)]
 fn skip_own(socket: &Socket, port: u32) -> io::Result<()> {
     const PORT_OFFSET: u32 = (HEADER - 4) as u32;
-    let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let statement = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
     let mut program = [
         // A word is loaded in network byte order, and nlmsg_pid is in ours.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, PORT_OFFSET),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, port.to_be()),
+        statement(
+            libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+            0,
+            0,
+            PORT_OFFSET,
+        ),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            port.to_be(),
+        ),
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
         statement(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
     ];
-    let filter =
-        libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
     // SAFETY: `filter` points to `program`, both live through the call, which copies them.
     let result = unsafe {
         libc::setsockopt(
@@ -124,5 +149,9 @@ fn skip_own(socket: &Socket, port: u32) -> io::Result<()> {
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

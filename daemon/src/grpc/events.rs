@@ -31,7 +31,9 @@ pub(super) fn watch(
             }
         }
     });
-    tokio_stream::iter(kept).chain(live).map(|event| Ok(render(event)))
+    tokio_stream::iter(kept)
+        .chain(live)
+        .map(|event| Ok(render(event)))
 }
 
 fn render(event: Event) -> v1::Event {

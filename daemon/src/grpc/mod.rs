@@ -46,18 +46,27 @@ pub(crate) async fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| {
-                format!("cannot replace {}: it must be ours to remove", path.display())
+                format!(
+                    "cannot replace {}: it must be ours to remove",
+                    path.display()
+                )
             });
         }
         _ => {}
     }
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).with_context(|| {
-            format!("cannot make {}: set [api] socket to a path we may write", directory.display())
+            format!(
+                "cannot make {}: set [api] socket to a path we may write",
+                directory.display()
+            )
         })?;
     }
     let listener = UnixListener::bind(path).with_context(|| {
-        format!("cannot listen on {}: set [api] socket to a path we may write", path.display())
+        format!(
+            "cannot listen on {}: set [api] socket to a path we may write",
+            path.display()
+        )
     })?;
     fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))
         .with_context(|| format!("cannot restrict access to {}", path.display()))?;
@@ -68,7 +77,9 @@ pub(crate) async fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 pub(crate) async fn serve(listener: UnixListener, reader: Reader, commands: mpsc::Sender<Command>) {
     let (health, health_service) = tonic_health::server::health_reporter();
     let services = services::Services { reader, commands };
-    health.set_serving::<SystemServer<services::Services>>().await;
+    health
+        .set_serving::<SystemServer<services::Services>>()
+        .await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(api::DESCRIPTORS)
         .build_v1();

@@ -19,7 +19,10 @@ pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 
 /// Longer than the API can say is as long as it can say.
 fn duration(duration: Duration) -> prost_types::Duration {
-    duration.try_into().unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+    duration.try_into().unwrap_or(prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
+    })
 }
 
 pub(super) fn status(snapshot: &Snapshot, board: &Board) -> v1::StatusResponse {
@@ -43,7 +46,9 @@ pub(super) fn status(snapshot: &Snapshot, board: &Board) -> v1::StatusResponse {
             installing: snapshot.fib.installing,
         }),
         alarms: alarms(snapshot),
-        rib_prefixes: prefixes.map(|(family, n)| (family.to_string(), *n as u64)).collect(),
+        rib_prefixes: prefixes
+            .map(|(family, n)| (family.to_string(), *n as u64))
+            .collect(),
     }
 }
 
@@ -51,7 +56,11 @@ pub(super) fn status(snapshot: &Snapshot, board: &Board) -> v1::StatusResponse {
 fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
     let mut alarms = Vec::new();
     let mut raise = |severity: alarm::Severity, subject: String, text: String| {
-        alarms.push(v1::Alarm { severity: severity.into(), subject, text });
+        alarms.push(v1::Alarm {
+            severity: severity.into(),
+            subject,
+            text,
+        });
     };
     for (name, group) in &snapshot.groups {
         if group.active.is_none() {
@@ -64,23 +73,43 @@ fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
             Some(links::State::Up) => {}
             Some(state) => {
                 let text = format!("{state}: {}", link.row.reason);
-                raise(alarm::Severity::Warning, format!("link {}", link.name), text);
+                raise(
+                    alarm::Severity::Warning,
+                    format!("link {}", link.name),
+                    text,
+                );
             }
             None => {
                 let text = link.row.reason.clone();
-                raise(alarm::Severity::Warning, format!("link {}", link.name), text);
+                raise(
+                    alarm::Severity::Warning,
+                    format!("link {}", link.name),
+                    text,
+                );
             }
         }
     }
     for peer in snapshot.peers.iter().filter(|peer| !peer.is_established()) {
         let reason = last_down(peer);
-        let reason = if reason.is_empty() { "no attempt has ended yet".to_owned() } else { reason };
+        let reason = if reason.is_empty() {
+            "no attempt has ended yet".to_owned()
+        } else {
+            reason
+        };
         let text = format!("session is not established: {reason}");
-        raise(alarm::Severity::Warning, format!("peer {}", peer.name), text);
+        raise(
+            alarm::Severity::Warning,
+            format!("peer {}", peer.name),
+            text,
+        );
     }
     for (spec, status) in &snapshot.tunnels {
         if let Some(problem) = &status.problem {
-            raise(alarm::Severity::Warning, format!("tunnel {}", spec.name), problem.clone());
+            raise(
+                alarm::Severity::Warning,
+                format!("tunnel {}", spec.name),
+                problem.clone(),
+            );
         }
     }
     if !snapshot.fib.last_error.is_empty() {
@@ -114,7 +143,11 @@ fn link(link: &LinkView) -> v1::Link {
         since: Some(timestamp(link.row.since)),
         reason: link.row.reason.clone(),
         active: link.active,
-        rank: if link.is_usable() { link.rank.map_or(0, |rank| rank + 1) } else { 0 },
+        rank: if link.is_usable() {
+            link.rank.map_or(0, |rank| rank + 1)
+        } else {
+            0
+        },
         local: link.local.clone(),
         remote: link.remote.to_string(),
         kind: link.kind.to_owned(),
@@ -153,7 +186,11 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
         active: row.active.clone().unwrap_or_default(),
         failovers: row.moves,
         last_move: row.last_move.as_ref().map(|(at, _)| timestamp(*at)),
-        last_move_reason: row.last_move.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
+        last_move_reason: row
+            .last_move
+            .as_ref()
+            .map(|(_, why)| why.clone())
+            .unwrap_or_default(),
     };
     snapshot.groups.iter().map(group).collect()
 }
@@ -163,7 +200,10 @@ pub(super) fn peers(snapshot: &Snapshot) -> Vec<v1::Peer> {
 }
 
 fn last_down(peer: &PeerView) -> String {
-    let reason = peer.status.as_ref().and_then(|status| status.last_down.as_ref());
+    let reason = peer
+        .status
+        .as_ref()
+        .and_then(|status| status.last_down.as_ref());
     reason.map(ToString::to_string).unwrap_or_default()
 }
 
@@ -171,8 +211,13 @@ fn peer(peer: &PeerView) -> v1::Peer {
     let status = peer.status.as_ref();
     let negotiated = status.and_then(|status| status.negotiated.as_ref());
     let sum = |counts: bgp::session::MessageCounts| {
-        let bgp::session::MessageCounts { open, update, notification, keepalive, route_refresh } =
-            counts;
+        let bgp::session::MessageCounts {
+            open,
+            update,
+            notification,
+            keepalive,
+            route_refresh,
+        } = counts;
         open + update + notification + keepalive + route_refresh
     };
     let families = peer.counts.iter().map(|(family, counts)| v1::PeerFamily {
@@ -183,17 +228,25 @@ fn peer(peer: &PeerView) -> v1::Peer {
         advertised: counts.advertised as u64,
     });
     let spoken = |family: &v1::PeerFamily| {
-        negotiated.is_none_or(|n| n.families.iter().any(|spoken| spoken.to_string() == family.family))
+        negotiated.is_none_or(|n| {
+            n.families
+                .iter()
+                .any(|spoken| spoken.to_string() == family.family)
+        })
     };
     v1::Peer {
         name: peer.name.clone(),
         address: peer.config.address.to_string(),
         asn: peer.config.asn,
-        state: status.map_or(peer::State::Idle, |status| state(status.state)).into(),
+        state: status
+            .map_or(peer::State::Idle, |status| state(status.state))
+            .into(),
         since: status.map(|status| timestamp(at(status.since))),
         link: peer.config.link.clone().unwrap_or_default(),
         last_down: last_down(peer),
-        router_id: negotiated.map(|n| n.router_id.to_string()).unwrap_or_default(),
+        router_id: negotiated
+            .map(|n| n.router_id.to_string())
+            .unwrap_or_default(),
         hold_time: negotiated.and_then(|n| n.hold_time).map(duration),
         families: families.filter(spoken).collect(),
         established_count: status.map_or(0, |status| status.established_count),
@@ -223,10 +276,16 @@ pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
             name: spec.name.clone(),
             interface: spec.interface.clone(),
             kind: "wireguard".to_owned(),
-            backend: status.backend.map(|backend| backend.to_string()).unwrap_or_default(),
+            backend: status
+                .backend
+                .map(|backend| backend.to_string())
+                .unwrap_or_default(),
             up: status.up && status.is_fresh(now),
             problem: status.problem.clone().unwrap_or_default(),
-            endpoint: status.endpoint.map(|endpoint| endpoint.to_string()).unwrap_or_default(),
+            endpoint: status
+                .endpoint
+                .map(|endpoint| endpoint.to_string())
+                .unwrap_or_default(),
             listen_port: wireguard.listen_port.into(),
             public_key: STANDARD.encode(wireguard.private_key.public_key()),
             peer_public_key: STANDARD.encode(wireguard.peer.public_key),
@@ -251,20 +310,40 @@ pub(super) fn routes(
     let hop = |path: &PathView, way: Option<Way>| {
         let peer = path.peer.filter(|_| is_eligible(path.step) || path.best)?;
         let address = path.attrs.nexthop?;
-        let link = applied.config.peers.get(&name(peer)).and_then(|peer| peer.link.clone());
-        let interface = match link.as_ref().and_then(|link| applied.config.links.get(link)) {
+        let link = applied
+            .config
+            .peers
+            .get(&name(peer))
+            .and_then(|peer| peer.link.clone());
+        let interface = match link
+            .as_ref()
+            .and_then(|link| applied.config.links.get(link))
+        {
             Some(link) => link.interface.clone(),
-            None => rows.interfaces.toward(address).map(|i| i.name.clone()).unwrap_or_default(),
+            None => rows
+                .interfaces
+                .toward(address)
+                .map(|i| i.name.clone())
+                .unwrap_or_default(),
         };
         let taken = way.filter(|way| way.gateway == address);
         let through = taken.and_then(|way| rows.interfaces.indexed(way.interface));
         let active = through.is_some_and(|through| through.name == interface);
         let nexthop = address.to_string();
-        Some(v1::Hop { nexthop, interface, link: link.unwrap_or_default(), active })
+        Some(v1::Hop {
+            nexthop,
+            interface,
+            link: link.unwrap_or_default(),
+            active,
+        })
     };
     let route = |(route, kernel): (&RouteView, &Option<(bool, Option<Way>)>)| {
         let (installed, way) = kernel.unwrap_or((false, None));
-        let mut hops: Vec<_> = route.paths.iter().filter_map(|path| hop(path, way)).collect();
+        let mut hops: Vec<_> = route
+            .paths
+            .iter()
+            .filter_map(|path| hop(path, way))
+            .collect();
         hops.sort_by_key(|hop| !hop.active);
         v1::Route {
             prefix: route.prefix.to_string(),
@@ -289,13 +368,20 @@ fn path(view: &PathView, name: &impl Fn(bgp::PeerId) -> String) -> v1::Path {
         peer: view.peer.map(name).unwrap_or_default(),
         best: view.best,
         step: step(view.step).to_owned(),
-        nexthop: attrs.nexthop.map(|nexthop| nexthop.to_string()).unwrap_or_default(),
+        nexthop: attrs
+            .nexthop
+            .map(|nexthop| nexthop.to_string())
+            .unwrap_or_default(),
         as_path: attrs.as_path.to_string(),
         origin: attrs.origin.to_string(),
         med: attrs.med,
         local_pref: attrs.local_pref,
         communities: attrs.communities.iter().map(ToString::to_string).collect(),
-        large_communities: attrs.large_communities.iter().map(ToString::to_string).collect(),
+        large_communities: attrs
+            .large_communities
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 

@@ -10,9 +10,9 @@ use api::v1::routes_server::Routes;
 use api::v1::system_server::System;
 use api::v1::{
     Event, ListGroupsRequest, ListGroupsResponse, ListLinksRequest, ListLinksResponse,
-    ListPeersRequest, ListPeersResponse, ListRoutesRequest, ListRoutesResponse,
-    ListTunnelsRequest, ListTunnelsResponse, ReloadRequest, ReloadResponse, StatusRequest,
-    StatusResponse, WatchRequest,
+    ListPeersRequest, ListPeersResponse, ListRoutesRequest, ListRoutesResponse, ListTunnelsRequest,
+    ListTunnelsResponse, ReloadRequest, ReloadResponse, StatusRequest, StatusResponse,
+    WatchRequest,
 };
 use bgp::rib::RouteView;
 use bgp::{Family, Prefix};
@@ -48,7 +48,10 @@ impl System for Services {
 
     async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Reload(answer)).await.map_err(|_| ending())?;
+        self.commands
+            .send(Command::Reload(answer))
+            .await
+            .map_err(|_| ending())?;
         let reloaded = answered.await.map_err(|_| ending())?;
         let reloaded = reloaded.map_err(Status::failed_precondition)?;
         let (revision, changes) = (reloaded.revision, reloaded.changes);
@@ -154,7 +157,11 @@ impl Question {
             Which::All
         } else if let Ok(prefix) = text.parse::<Prefix>() {
             let prefix = prefix.trunc();
-            if request.longer { Which::Within(prefix) } else { Which::Exactly(prefix) }
+            if request.longer {
+                Which::Within(prefix)
+            } else {
+                Which::Exactly(prefix)
+            }
         } else if let Ok(address) = text.parse::<IpAddr>() {
             Which::Holding(address)
         } else {
@@ -163,7 +170,11 @@ impl Question {
                 "{said:?} is neither a prefix (10.0.0.0/8) nor an address (10.1.2.3)"
             )));
         };
-        let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
+        let limit = if request.limit == 0 {
+            usize::MAX
+        } else {
+            request.limit as usize
+        };
         Ok(Self { which, limit })
     }
 
@@ -175,7 +186,9 @@ impl Question {
         let limit = self.limit;
         match self.which {
             Which::Exactly(prefix) => {
-                let found = read(&reader.rib, move |rib| rib.route(&prefix)).await.ok_or(Gone)?;
+                let found = read(&reader.rib, move |rib| rib.route(&prefix))
+                    .await
+                    .ok_or(Gone)?;
                 send(reader, answers, found.into_iter().collect()).await
             }
             Which::Holding(address) => {
@@ -190,7 +203,9 @@ impl Question {
                 Ok(())
             }
             Which::Within(prefix) => {
-                walk(reader, answers, Family::of(&prefix), Some(prefix), limit).await.map(drop)
+                walk(reader, answers, Family::of(&prefix), Some(prefix), limit)
+                    .await
+                    .map(drop)
             }
         }
     }
@@ -207,7 +222,9 @@ async fn walk(
 ) -> Result<usize, Gone> {
     let mut after = None;
     while left > 0 {
-        let page = read(&reader.rib, move |rib| rib.routes(family, after, READ)).await.ok_or(Gone)?;
+        let page = read(&reader.rib, move |rib| rib.routes(family, after, READ))
+            .await
+            .ok_or(Gone)?;
         let Some(last) = page.last() else { break };
         after = Some(last.prefix);
         let inside = |route: &RouteView| cover.is_none_or(|cover| cover.contains(&route.prefix));
@@ -227,8 +244,15 @@ async fn send(
 ) -> Result<(), Gone> {
     let prefixes = routes.iter().map(|route| route.prefix).collect();
     let (answer, answered) = oneshot::channel();
-    reader.fib.send(FibMessage::Read(prefixes, answer)).await.map_err(|_| Gone)?;
+    reader
+        .fib
+        .send(FibMessage::Read(prefixes, answer))
+        .await
+        .map_err(|_| Gone)?;
     let kernel = answered.await.map_err(|_| Gone)?;
     let routes = render::routes(reader, &routes, &kernel);
-    answers.send(Ok(ListRoutesResponse { routes })).await.map_err(|_| Gone)
+    answers
+        .send(Ok(ListRoutesResponse { routes }))
+        .await
+        .map_err(|_| Gone)
 }
