@@ -8,6 +8,7 @@
     unused_qualifications,
     elided_lifetimes_in_paths,
     unnameable_types,
+    clippy::allow_attributes_without_reason,
     clippy::use_self,
     clippy::wildcard_enum_match_arm,
     reason = "generated code"

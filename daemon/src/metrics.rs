@@ -29,6 +29,8 @@ use crate::snapshot::{Reader, Snapshot};
 const RTT: [f64; 12] = [
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
 ];
+/// Below this every whole `f64` is exactly an `i64`.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
 /// Upper bounds in seconds, from the finding to the kernel's acknowledgement.
 const FAILOVER: [f64; 10] = [
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0,
@@ -213,7 +215,13 @@ impl Table<'_, '_> {
             .0
             .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in series {
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            let encoder = family.encode_family(&labels)?;
+            // Whole numbers without a fraction: flags and counts read better so.
+            if value.fract() == 0.0 && value.abs() < WHOLE {
+                ConstGauge::new(value as i64).encode(encoder)?;
+            } else {
+                ConstGauge::new(value).encode(encoder)?;
+            }
         }
         Ok(())
     }

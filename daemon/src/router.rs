@@ -163,17 +163,15 @@ impl Places {
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     sockets::listen(address).map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another BGP daemon has it: stop it, or set [router] listen to another address"
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need CAP_NET_BIND_SERVICE: run as root, or from the packaged unit"
-            }
-            std::io::ErrorKind::AddrNotAvailable => {
-                "no interface has that address: correct [router] listen"
-            }
-            _ => "set [router] listen to another address",
+        let kind = error.kind();
+        let remedy = if kind == std::io::ErrorKind::AddrInUse {
+            "another BGP daemon has it: stop it, or set [router] listen to another address"
+        } else if kind == std::io::ErrorKind::PermissionDenied {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: run as root, or from the packaged unit"
+        } else if kind == std::io::ErrorKind::AddrNotAvailable {
+            "no interface has that address: correct [router] listen"
+        } else {
+            "set [router] listen to another address"
         };
         anyhow::anyhow!("cannot accept BGP connections on {address}: {error}; {remedy}")
     })

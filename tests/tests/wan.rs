@@ -1,5 +1,9 @@
 //! The WAN does to real packets what it says. Needs root: makes network namespaces and TUN devices,
 //! and fails where it cannot.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test that cannot go on fails the test"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;

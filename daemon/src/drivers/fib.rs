@@ -29,12 +29,13 @@ pub(crate) enum FibMessage {
     Peers(BTreeMap<PeerId, String>),
     /// All routes of an earlier run that are still wanted have been asked for.
     Sweep,
-    /// How these prefixes stand in the kernel: as wanted, and the way they take.
-    Read(
-        Vec<Prefix>,
-        oneshot::Sender<Vec<Option<(bool, Option<Way>)>>>,
-    ),
+    /// How these prefixes stand in the kernel.
+    Read(Vec<Prefix>, oneshot::Sender<Vec<Carried>>),
 }
+
+/// How a prefix stands in the kernel: whether as wanted, and the way it takes; `None` when nobody
+/// wants it and it is not there.
+pub(crate) type Carried = Option<(bool, Option<Way>)>;
 
 /// Whether routes are given to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -327,10 +327,10 @@ fn place(body: &[u8]) -> Option<(Prefix, u32, u32)> {
     if message.header.protocol != RouteProtocol::Other(PROTOCOL) {
         return None;
     }
-    let mut address = match message.header.address_family {
-        AddressFamily::Inet => IpAddr::from([0u8; 4]),
-        AddressFamily::Inet6 => IpAddr::from([0u8; 16]),
-        _ => return None,
+    let mut address = if message.header.address_family == AddressFamily::Inet {
+        IpAddr::from([0u8; 4])
+    } else {
+        IpAddr::from([0u8; 16])
     };
     let (mut table, mut metric) = (u32::from(message.header.table), 0);
     for attribute in message.attributes {
@@ -338,7 +338,7 @@ fn place(body: &[u8]) -> Option<(Prefix, u32, u32)> {
             address = match destination {
                 RouteAddress::Inet(address) => address.into(),
                 RouteAddress::Inet6(address) => address.into(),
-                _ => return None,
+                RouteAddress::Mpls(_) | RouteAddress::Other(_) | _ => return None,
             };
         } else if let RouteAttribute::Table(number) = attribute {
             table = number;

@@ -10,6 +10,7 @@ use bgp::session::State;
 use tunnels::spec::Kind;
 
 use crate::board::{Board, GroupRow, at};
+use crate::drivers::fib::Carried;
 use crate::fib::Way;
 use crate::snapshot::{LinkView, PeerView, Reader, Snapshot};
 
@@ -298,12 +299,8 @@ pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
     snapshot.tunnels.iter().map(tunnel).collect()
 }
 
-/// - `kernel`: for each route, whether the kernel has it as wanted, and the way it takes there
-pub(super) fn routes(
-    reader: &Reader,
-    routes: &[RouteView],
-    kernel: &[Option<(bool, Option<Way>)>],
-) -> Vec<v1::Route> {
+/// - `kernel`: how each of them stands there
+pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) -> Vec<v1::Route> {
     let applied = reader.applied();
     let rows = reader.board.rows();
     let name = |peer: bgp::PeerId| applied.peers.get(&peer).cloned().unwrap_or_default();
@@ -337,8 +334,13 @@ pub(super) fn routes(
             active,
         })
     };
-    let route = |(route, kernel): (&RouteView, &Option<(bool, Option<Way>)>)| {
-        let (installed, way) = kernel.unwrap_or((false, None));
+    let route = |(route, kernel): (&RouteView, &Carried)| {
+        // A prefix that nothing leads to is as wanted when the kernel does not have it.
+        let wanted = route
+            .paths
+            .iter()
+            .any(|path| path.best && path.peer.is_some());
+        let (installed, way) = kernel.unwrap_or((!wanted, None));
         let mut hops: Vec<_> = route
             .paths
             .iter()
