@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::*;
 use crate::attrs::{AsPath, Community, Origin};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
-use crate::types::{Asn, Delta, RouteEvent};
+use crate::types::{Asn, Delta, Hop, RouteEvent};
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;
@@ -238,7 +238,7 @@ impl Model {
         };
         let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
             Standing::Ranked { group, .. } => Some(group),
-            _ => None,
+            Standing::Unranked | Standing::Unusable => None,
         };
         let order = self.order(prefix, self.eligible(prefix), Ranks::Asked);
         if order.first().is_some_and(|best| best.peer.is_none()) {
