@@ -1,204 +1,28 @@
-//! Every metric in one table, and the HTTP endpoint that serves them.
-//!
-//! Labels are names of configured things and words from fixed lists; never a prefix, an AS path or
-//! an error text. A configured thing that is down still has its series.
+//! What is read at scrape time: one function an area, one call a metric.
 
 use std::fmt::Error;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 
-use crate::snapshot::{Reader, Snapshot};
+use crate::snapshot::{LinkView, Snapshot};
 
-/// Upper bounds in seconds: half a millisecond to two seconds, the range of links between clouds.
-const RTT: [f64; 12] = [
-    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
-];
 /// Below this every whole `f64` is exactly an `i64`.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
-/// Upper bounds in seconds, from the finding to the kernel's acknowledgement.
-const FAILOVER: [f64; 10] = [
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0,
-];
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct StepLabels {
-    step: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct LinkLabels {
-    link: String,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct MoveLabels {
-    group: String,
-    reason: String,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct TransitionLabels {
-    peer: String,
-    to: &'static str,
-}
-
-/// What is counted as it happens; everything else is read from the [`Snapshot`] at scrape time.
-#[derive(Clone)]
-pub(crate) struct Counters {
-    fib_steps: Family<StepLabels, Counter>,
-    failover: Histogram,
-    rtt: Family<LinkLabels, Histogram, fn() -> Histogram>,
-    moves: Family<MoveLabels, Counter>,
-    transitions: Family<TransitionLabels, Counter>,
-    restarts: Counter,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            fib_steps: Family::default(),
-            failover: Histogram::new(FAILOVER),
-            rtt: Family::new_with_constructor(|| Histogram::new(RTT)),
-            moves: Family::default(),
-            transitions: Family::default(),
-            restarts: Counter::default(),
-        }
-    }
-}
-
-impl Counters {
-    pub(crate) fn fib_step(&self, step: &'static str, done: bool) {
-        let result = if done { "ok" } else { "error" };
-        self.fib_steps
-            .get_or_create(&StepLabels { step, result })
-            .inc();
-    }
-
-    pub(crate) fn failover(&self, took: Duration) {
-        self.failover.observe(took.as_secs_f64());
-    }
-
-    pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
-        self.rtt
-            .get_or_create(&LinkLabels {
-                link: link.to_owned(),
-            })
-            .observe(rtt.as_secs_f64());
-    }
-
-    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
-        let labels = MoveLabels {
-            group: group.to_owned(),
-            reason: reason.to_owned(),
-        };
-        self.moves.get_or_create(&labels).inc();
-    }
-
-    pub(crate) fn transition(&self, peer: &str, to: &'static str) {
-        self.transitions
-            .get_or_create(&TransitionLabels {
-                peer: peer.to_owned(),
-                to,
-            })
-            .inc();
-    }
-
-    pub(crate) fn restart(&self) {
-        self.restarts.inc();
-    }
-
-    /// Series of a link or peer that is no longer configured do not linger.
-    pub(crate) fn forget_link(&self, link: &str) {
-        self.rtt.remove(&LinkLabels {
-            link: link.to_owned(),
-        });
-    }
-
-    /// As [`Counters::forget_link`].
-    pub(crate) fn forget_peer(&self, peer: &str) {
-        for to in ["established", "down"] {
-            self.transitions.remove(&TransitionLabels {
-                peer: peer.to_owned(),
-                to,
-            });
-        }
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "fib_steps",
-            "Changes of the kernel's routing tables; errors are retried",
-            self.fib_steps.clone(),
-        );
-        registry.register(
-            "failover_seconds",
-            "From finding a link changed to the kernel's acknowledgement of the moved groups",
-            self.failover.clone(),
-        );
-        registry.register(
-            "link_rtt_seconds",
-            "Round-trip times of probes",
-            self.rtt.clone(),
-        );
-        registry.register(
-            "group_failovers",
-            "Moves of a group's traffic from one link to another",
-            self.moves.clone(),
-        );
-        registry.register(
-            "bgp_session_transitions",
-            "How often a session came up or went down; rising fast means that it flaps",
-            self.transitions.clone(),
-        );
-        registry.register(
-            "task_restarts",
-            "Peer tasks started again after a fault of the program; each deserves a report",
-            self.restarts.clone(),
-        );
-    }
-}
-
-/// What is read at scrape time. The handler fills it, the registry's collector encodes it.
-#[derive(Default, Debug)]
-struct Latest(Mutex<Option<Arc<Snapshot>>>);
-
-#[derive(Debug)]
-struct Gauges(Arc<Latest>);
-
-impl Collector for Gauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let snapshot = self
-            .0
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(snapshot) = snapshot else {
-            return Ok(());
-        };
-        let mut table = Table(&mut encoder);
-        links(&snapshot, &mut table)?;
-        peers(&snapshot, &mut table)?;
-        tunnels(&snapshot, &mut table)?;
-        process(&snapshot, &mut table)
-    }
+/// Writes every metric of a snapshot.
+pub(super) fn encode(
+    snapshot: &Snapshot,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), Error> {
+    let mut table = Table(encoder);
+    links(snapshot, &mut table)?;
+    peers(snapshot, &mut table)?;
+    tunnels(snapshot, &mut table)?;
+    process(snapshot, &mut table)
 }
 
 /// Writes families whose series are all known.
@@ -248,13 +72,13 @@ fn flag(is: bool) -> f64 {
 
 fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let links = &snapshot.links;
-    let named = |link: &crate::snapshot::LinkView| {
+    let named = |link: &LinkView| {
         [
             ("link", link.name.clone()),
             ("group", link.group.clone().unwrap_or_default()),
         ]
     };
-    let only = |link: &crate::snapshot::LinkView| [("link", link.name.clone())];
+    let only = |link: &LinkView| [("link", link.name.clone())];
     table.gauge(
         "link_up",
         "1 while the link can carry traffic",
@@ -452,42 +276,4 @@ fn process(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> 
         ),
     ];
     table.gauge("build_info", "1; the labels say what runs", [(build, 1.0)])
-}
-
-/// Listens for scrapes.
-///
-/// # Errors
-///
-/// The address is taken or not ours.
-pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
-
-/// Serves `/metrics` until it is aborted.
-pub(crate) async fn serve(listener: TcpListener, reader: Reader) {
-    let latest = Arc::new(Latest::default());
-    let mut registry = Registry::with_prefix("skybridge");
-    reader.board.counters.register(&mut registry);
-    registry.register_collector(Box::new(Gauges(Arc::clone(&latest))));
-    let registry = Arc::new(registry);
-    let scrape = move || {
-        let (reader, latest, registry) =
-            (reader.clone(), Arc::clone(&latest), Arc::clone(&registry));
-        async move {
-            let snapshot = reader.snapshot().await;
-            *latest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
-            let mut text = String::new();
-            match encode(&mut text, &registry) {
-                Ok(()) => {
-                    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                    ([(header::CONTENT_TYPE, TYPE)], text).into_response()
-                }
-                Err(Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            }
-        }
-    };
-    let app = Router::new().route("/metrics", get(scrape));
-    if let Err(error) = axum::serve(listener, app).await {
-        tracing::error!(%error, "the metrics endpoint ended");
-    }
 }

@@ -1,0 +1,157 @@
+//! What is counted as it happens.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds in seconds: half a millisecond to two seconds, the range of links between clouds.
+const RTT: [f64; 12] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
+];
+/// Upper bounds in seconds, from the finding to the kernel's acknowledgement.
+const FAILOVER: [f64; 10] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0,
+];
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct StepLabels {
+    step: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct LinkLabels {
+    link: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct MoveLabels {
+    group: String,
+    reason: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct TransitionLabels {
+    peer: String,
+    to: &'static str,
+}
+
+/// See the [module](self); everything else is read from a snapshot at scrape time.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    fib_steps: Family<StepLabels, Counter>,
+    failover: Histogram,
+    rtt: Family<LinkLabels, Histogram, fn() -> Histogram>,
+    moves: Family<MoveLabels, Counter>,
+    transitions: Family<TransitionLabels, Counter>,
+    restarts: Counter,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            fib_steps: Family::default(),
+            failover: Histogram::new(FAILOVER),
+            rtt: Family::new_with_constructor(|| Histogram::new(RTT)),
+            moves: Family::default(),
+            transitions: Family::default(),
+            restarts: Counter::default(),
+        }
+    }
+}
+
+impl Counters {
+    pub(crate) fn fib_step(&self, step: &'static str, done: bool) {
+        let result = if done { "ok" } else { "error" };
+        self.fib_steps
+            .get_or_create(&StepLabels { step, result })
+            .inc();
+    }
+
+    pub(crate) fn failover(&self, took: Duration) {
+        self.failover.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
+        self.rtt
+            .get_or_create(&LinkLabels {
+                link: link.to_owned(),
+            })
+            .observe(rtt.as_secs_f64());
+    }
+
+    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
+        let labels = MoveLabels {
+            group: group.to_owned(),
+            reason: reason.to_owned(),
+        };
+        self.moves.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn transition(&self, peer: &str, to: &'static str) {
+        self.transitions
+            .get_or_create(&TransitionLabels {
+                peer: peer.to_owned(),
+                to,
+            })
+            .inc();
+    }
+
+    pub(crate) fn restart(&self) {
+        self.restarts.inc();
+    }
+
+    /// Series of a link or peer that is no longer configured do not linger.
+    pub(crate) fn forget_link(&self, link: &str) {
+        self.rtt.remove(&LinkLabels {
+            link: link.to_owned(),
+        });
+    }
+
+    /// As [`Counters::forget_link`].
+    pub(crate) fn forget_peer(&self, peer: &str) {
+        for to in ["established", "down"] {
+            self.transitions.remove(&TransitionLabels {
+                peer: peer.to_owned(),
+                to,
+            });
+        }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "fib_steps",
+            "Changes of the kernel's routing tables; errors are retried",
+            self.fib_steps.clone(),
+        );
+        registry.register(
+            "failover_seconds",
+            "From finding a link changed to the kernel's acknowledgement of the moved groups",
+            self.failover.clone(),
+        );
+        registry.register(
+            "link_rtt_seconds",
+            "Round-trip times of probes",
+            self.rtt.clone(),
+        );
+        registry.register(
+            "group_failovers",
+            "Moves of a group's traffic from one link to another",
+            self.moves.clone(),
+        );
+        registry.register(
+            "bgp_session_transitions",
+            "How often a session came up or went down; rising fast means that it flaps",
+            self.transitions.clone(),
+        );
+        registry.register(
+            "task_restarts",
+            "Peer tasks started again after a fault of the program; each deserves a report",
+            self.restarts.clone(),
+        );
+    }
+}
