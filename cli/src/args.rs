@@ -10,8 +10,10 @@ use clap_complete::Shell;
 #[command(
     name = "skybridge",
     version,
-    about = "Asks and tells a Skybridge router; checks its files",
-    after_help = "Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done."
+    about = "Shows and reloads a Skybridge router; checks its files",
+    after_help = "Words may be shortened: skybridge sh bgp nei. Scripts had better spell them out.\n\
+                  Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done.",
+    infer_subcommands = true
 )]
 pub(crate) struct Args {
     /// Print JSON: one object, or one a line for events and routes
@@ -29,10 +31,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// One screen: groups, links, peers, routes, alarms
     Status,
-    /// One kind of thing, all of them
+    /// Links, groups, peers, routes or tunnels, in full
     #[command(subcommand)]
     Show(Show),
-    /// What is wrong with a configuration file; needs no daemon
+    /// Say what is wrong with a configuration file; needs no daemon
     Check {
         /// The file; - is the standard input
         file: PathBuf,
@@ -59,6 +61,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Subcommand, Debug)]
+#[command(infer_subcommands = true)]
 pub(crate) enum Show {
     /// Links: state and quality
     Links,
@@ -79,17 +82,18 @@ pub(crate) enum Show {
     },
     /// Tunnels: backend, handshake, traffic
     Tunnels,
-    /// What fingers know from other routers
+    /// The same by the names that other routers use
     #[command(subcommand)]
     Bgp(Bgp),
 }
 
 #[derive(Subcommand, Debug)]
+#[command(infer_subcommands = true)]
 pub(crate) enum Bgp {
     /// The same as `show peers`
     Summary,
     /// One peer in detail, or all
-    #[command(alias = "neighbor", alias = "neighbours")]
+    #[command(alias = "neighbours")]
     Neighbors {
         /// Its name or address
         name: Option<String>,

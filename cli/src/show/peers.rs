@@ -8,7 +8,7 @@ use api::v1::peers_client::PeersClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::{age, local, seconds};
+use crate::units::{age, count, local, seconds};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Table, cell, toned};
@@ -131,7 +131,7 @@ fn detail(peer: &v1::Peer, screen: &Screen) -> String {
         ("link", clean(or_dash(&peer.link))),
         ("router id", clean(or_dash(&peer.router_id))),
         ("hold time", hold),
-        ("established", format!("{} times", peer.established_count)),
+        ("established", count(peer.established_count, "time")),
         (
             "messages",
             format!(
