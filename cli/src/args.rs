@@ -99,3 +99,45 @@ pub(crate) enum Bgp {
         name: Option<String>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const README: &str = include_str!("../../README.md");
+
+    /// Indented lines that begin with our name, up to the explanation beside them.
+    fn commands() -> impl Iterator<Item = &'static str> {
+        README
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| line.starts_with("skybridge "))
+            .map(|line| line.split("  ").next().unwrap_or(line))
+    }
+
+    #[test]
+    fn every_command_in_the_readme_can_be_typed() {
+        assert!(commands().count() >= 8, "README.md shows the first steps");
+        for command in commands() {
+            if let Err(error) = Args::try_parse_from(command.split_whitespace()) {
+                panic!("{command}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_may_be_shortened_as_on_other_routers() {
+        for (short, expected) in [
+            ("skybridge sh bgp sum", "Show(Bgp(Summary))"),
+            (
+                "skybridge show bgp nei wg-a",
+                "Show(Bgp(Neighbors { name: Some(\"wg-a\") }))",
+            ),
+            ("skybridge sh link", "Show(Links)"),
+        ] {
+            let args = Args::try_parse_from(short.split_whitespace());
+            let command = args.map(|args| format!("{:?}", args.command));
+            assert_eq!(command.ok().as_deref(), Some(expected), "{short}");
+        }
+    }
+}
