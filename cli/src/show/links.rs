@@ -64,17 +64,26 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     }
     text.push('\n');
     text.push_str(&table.render(screen));
-    for link in links
+    let lines: String = links
         .iter()
-        .filter(|link| link.state() != v1::LinkState::Up && !link.reason.is_empty())
-    {
-        let (name, state) = (clean(&link.name), words::link(link.state()));
-        let why = format!("{name} is {state}: {}", clean(&link.reason));
+        .filter_map(|link| trouble(link, screen))
+        .collect();
+    if !lines.is_empty() {
         text.push('\n');
-        text.push_str(&screen.paint(words::link_tone(link.state()), &why));
-        text.push('\n');
+        text.push_str(&lines);
     }
     text
+}
+
+/// One line about a link that is not up.
+fn trouble(link: &v1::Link, screen: &Screen) -> Option<String> {
+    if link.state() == v1::LinkState::Up || link.reason.is_empty() {
+        return None;
+    }
+    let (name, state) = (clean(&link.name), words::link(link.state()));
+    let why = format!("{name} is {state}: {}", clean(&link.reason));
+    let painted = screen.paint(words::link_tone(link.state()), &why);
+    Some(format!("{painted}\n"))
 }
 
 /// One line a link, as `status` shows it. `*` marks the active link of a group.

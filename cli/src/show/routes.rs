@@ -149,10 +149,10 @@ fn way(path: &v1::Path, hop: Option<&v1::Hop>) -> String {
 }
 
 fn of_hop(nexthop: &str, hop: &v1::Hop) -> String {
-    let mut way = format!("via {nexthop} dev {}", hop.interface);
-    if !hop.link.is_empty() {
-        way.push_str(&format!("  link {}", hop.link));
-    }
+    let mut way = match hop.link.as_str() {
+        "" => format!("via {nexthop} dev {}", hop.interface),
+        link => format!("via {nexthop} link {link}"),
+    };
     if !hop.active {
         way.push_str(" (standby)");
     }
@@ -199,11 +199,11 @@ fn attributes(path: &v1::Path, hop: Option<&v1::Hop>) -> Vec<String> {
 fn verdict(path: &v1::Path) -> Option<String> {
     Some(match (path.best, path.step.as_str()) {
         (true, "originated") => return None,
-        (true, "only-path") => "best: no other is usable".to_owned(),
+        (true, "only-path") => "best: the only one".to_owned(),
         (true, step) => format!("best by {step}"),
         (false, "originated") => "loses to our own".to_owned(),
         (false, step) => match words::ineligible(step) {
-            Some(why) => format!("unusable: {why}"),
+            Some(why) => why.to_owned(),
             None => format!("loses by {step}"),
         },
     })
@@ -267,9 +267,8 @@ pub(crate) mod tests {
     #[test]
     fn a_route_shows_its_best_path_and_what_stands_by() {
         let expected = "\
-* 10.10.0.0/16       via 10.99.0.1 dev sb-wg-a  link wg-a  AS 65020 31898  local-pref 100
-                     best by link-rank
-                     via 10.99.0.3 dev sb-wg-b  link wg-b (standby)  AS 65020 31898  local-pref 100
+* 10.10.0.0/16       via 10.99.0.1 link wg-a  AS 65020 31898  local-pref 100  best by link-rank
+                     via 10.99.0.3 link wg-b (standby)  AS 65020 31898  local-pref 100
                      loses by link-rank
 ";
         assert_eq!(render(&route(), Installing::Yes, &screen()), expected);
@@ -319,7 +318,7 @@ pub(crate) mod tests {
             ..v1::Route::default()
         };
         let expected = "
-  10.1.7.0/25        via 172.31.0.5  AS 64512  from aws-gw  unusable: the import filter rejects it
+  10.1.7.0/25        via 172.31.0.5  AS 64512  from aws-gw  rejected by the import filter
                      no route: none of these paths can be used
 ";
         for installed in [true, false] {

@@ -157,7 +157,7 @@ LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
 nic   down   2h01m  -                     -        -       -      0 B    0 B
 
-PEER       AS  ADDRESS     STATE        SINCE  RECEIVED  ACCEPTED  SENT  LAST DOWN
+PEER       AS  ADDRESS     STATE        SINCE  RECEIVED  ACCEPTED  SENT  LAST FAILURE
 wg-a    65020  10.99.0.1   established  1h02m       221       200     4  hold timer expired
 aws-gw  64512  172.31.0.5  active          5s         0         0     0  -
 

@@ -38,7 +38,7 @@ pub(crate) fn group_move(reason: &str) -> &str {
 pub(crate) fn ineligible(step: &str) -> Option<&'static str> {
     match step {
         "as-loop" => Some("our own AS is in its path"),
-        "filtered" => Some("the import filter rejects it"),
+        "filtered" => Some("rejected by the import filter"),
         "link-unusable" => Some("its link is down"),
         "nexthop-unreachable" => Some("its nexthop is unreachable"),
         _ => None,
