@@ -10,8 +10,10 @@ use clap_complete::Shell;
 #[command(
     name = "skybridge",
     version,
-    about = "Asks and tells a Skybridge router; checks its files",
-    after_help = "Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done."
+    about = "Shows and reloads a Skybridge router; checks its files",
+    after_help = "Words may be shortened: skybridge sh bgp nei. Scripts had better spell them out.\n\
+                  Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done.",
+    infer_subcommands = true
 )]
 pub(crate) struct Args {
     /// Print JSON: one object, or one a line for events and routes
@@ -29,10 +31,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// One screen: groups, links, peers, routes, alarms
     Status,
-    /// One kind of thing, all of them
+    /// Links, groups, peers, routes or tunnels, in full
     #[command(subcommand)]
     Show(Show),
-    /// What is wrong with a configuration file; needs no daemon
+    /// Say what is wrong with a configuration file; needs no daemon
     Check {
         /// The file; - is the standard input
         file: PathBuf,
@@ -59,6 +61,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Subcommand, Debug)]
+#[command(infer_subcommands = true)]
 pub(crate) enum Show {
     /// Links: state and quality
     Links,
@@ -79,19 +82,62 @@ pub(crate) enum Show {
     },
     /// Tunnels: backend, handshake, traffic
     Tunnels,
-    /// What fingers know from other routers
+    /// The same by the names that other routers use
     #[command(subcommand)]
     Bgp(Bgp),
 }
 
 #[derive(Subcommand, Debug)]
+#[command(infer_subcommands = true)]
 pub(crate) enum Bgp {
     /// The same as `show peers`
     Summary,
     /// One peer in detail, or all
-    #[command(alias = "neighbor", alias = "neighbours")]
+    #[command(alias = "neighbours")]
     Neighbors {
         /// Its name or address
         name: Option<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const README: &str = include_str!("../../README.md");
+
+    /// Indented lines that begin with our name, up to the explanation beside them.
+    fn commands() -> impl Iterator<Item = &'static str> {
+        README
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| line.starts_with("skybridge "))
+            .map(|line| line.split("  ").next().unwrap_or(line))
+    }
+
+    #[test]
+    fn every_command_in_the_readme_can_be_typed() {
+        assert!(commands().count() >= 8, "README.md shows the first steps");
+        for command in commands() {
+            if let Err(error) = Args::try_parse_from(command.split_whitespace()) {
+                panic!("{command}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_may_be_shortened_as_on_other_routers() {
+        for (short, expected) in [
+            ("skybridge sh bgp sum", "Show(Bgp(Summary))"),
+            (
+                "skybridge show bgp nei wg-a",
+                "Show(Bgp(Neighbors { name: Some(\"wg-a\") }))",
+            ),
+            ("skybridge sh link", "Show(Links)"),
+        ] {
+            let args = Args::try_parse_from(short.split_whitespace());
+            let command = args.map(|args| format!("{:?}", args.command));
+            assert_eq!(command.ok().as_deref(), Some(expected), "{short}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::output::{Output, Printed};
 use crate::show::Colour;
+use crate::units::count;
 use crate::{Failure, Outcome};
 
 /// The answer for programs.
@@ -76,10 +77,7 @@ fn read(file: &Path) -> Result<(String, String), Failure> {
 }
 
 fn summary(name: &str, report: &Report) -> String {
-    let count = |number: usize, what: &str| match number {
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
-    };
+    let count = |number: usize, what| count(number as u64, what);
     match (report.errors(), report.warnings()) {
         (0, 0) => format!("{name}: good"),
         (0, warnings) => format!("{name}: good, with {}", count(warnings, "warning")),

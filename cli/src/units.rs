@@ -28,12 +28,26 @@ pub(crate) fn age(at: Option<&Timestamp>, now: SystemTime) -> String {
 
 /// `2026-11-21T10:35:01+01:00`; `-` for never.
 pub(crate) fn local(at: Option<&Timestamp>, zone: &TimeZone) -> String {
+    shown(at, zone, "%Y-%m-%dT%H:%M:%S%:z")
+}
+
+/// `2026-11-21T10:35:01.250+01:00`, for events that follow each other closely; `-` for never.
+pub(crate) fn local_to_the_millisecond(at: Option<&Timestamp>, zone: &TimeZone) -> String {
+    shown(at, zone, "%Y-%m-%dT%H:%M:%S%.3f%:z")
+}
+
+fn shown(at: Option<&Timestamp>, zone: &TimeZone, format: &str) -> String {
     match at.and_then(instant) {
-        Some(at) => at
-            .to_zoned(zone.clone())
-            .strftime("%Y-%m-%dT%H:%M:%S%:z")
-            .to_string(),
+        Some(at) => at.to_zoned(zone.clone()).strftime(format).to_string(),
         None => "-".to_owned(),
+    }
+}
+
+/// `1 route`, `2 routes`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
     }
 }
 
@@ -121,6 +135,10 @@ mod tests {
         };
         let east = TimeZone::fixed(jiff::tz::offset(1));
         assert_eq!(local(Some(&at), &east), "2026-11-21T11:35:01+01:00");
+        assert_eq!(
+            local_to_the_millisecond(Some(&at), &east),
+            "2026-11-21T11:35:01.000+01:00"
+        );
         assert_eq!(rfc3339(Some(&at)).as_deref(), Some("2026-11-21T10:35:01Z"));
     }
 }

@@ -200,16 +200,16 @@ fn every_command_prints_what_the_daemon_answers() {
         ),
         (
             &["show", "bgp", "neighbors", "gw"],
-            "router id    192.0.2.9",
+            "router id     192.0.2.9",
         ),
         (
             &["show", "bgp", "neighbors", "192.0.2.1"],
-            "router id    192.0.2.9",
+            "router id     192.0.2.9",
         ),
         (&["show", "tunnels"], "wg-a    up     kernel"),
         (
             &["show", "routes"],
-            "* 10.20.0.0/16       via 10.99.0.1 dev sb-wg-a  link wg-a  AS 65020",
+            "* 10.20.0.0/16       via 10.99.0.1 link wg-a  AS 65020",
         ),
         (
             &["watch", "--history", "--no-follow"],

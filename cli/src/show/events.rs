@@ -6,7 +6,7 @@ use api::v1::events_client::EventsClient;
 use tonic::transport::Channel;
 
 use crate::output::{Output, Printed};
-use crate::units::local;
+use crate::units::local_to_the_millisecond;
 use crate::{Failure, Outcome, client, json, output};
 
 use super::{Screen, clean, words};
@@ -67,7 +67,7 @@ fn render(event: &v1::Event, screen: &Screen) -> String {
     let severity = event.severity();
     format!(
         "{}  {}  {:<14}  {:<12}  {}\n",
-        local(event.at.as_ref(), &screen.zone),
+        local_to_the_millisecond(event.at.as_ref(), &screen.zone),
         screen.paint(
             words::event_tone(severity),
             &format!("{:<8}", words::event(severity))
@@ -93,7 +93,8 @@ mod tests {
             subject: "wg-a".to_owned(),
             text: "down: 3 probes\nlost".to_owned(),
         };
-        let expected = "2026-11-21T10:35:01+00:00  warning   link-state      wg-a          down: 3 probes lost\n";
+        let expected = "2026-11-21T10:35:01.000+00:00  warning   link-state      wg-a          \
+                        down: 3 probes lost\n";
         assert_eq!(render(&event, &screen()), expected);
     }
 

@@ -9,7 +9,7 @@ use crate::units::age;
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Table, cell, toned};
-use super::{Screen, Tone};
+use super::{Screen, Tone, words};
 
 pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
     let response = LinksClient::new(channel)
@@ -55,7 +55,7 @@ pub(crate) fn render(groups: &[v1::Group], screen: &Screen) -> String {
             cell(group.links.join(" ")),
             cell(group.failovers.to_string()),
             cell(moved),
-            cell(&group.last_move_reason),
+            cell(words::group_move(&group.last_move_reason)),
         ]);
     }
     table.render(screen)

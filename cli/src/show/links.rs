@@ -9,7 +9,7 @@ use crate::units::{age, bytes, millis, percent};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Cell, Table, cell, toned};
-use super::{Screen, Tone, or_dash, words};
+use super::{Screen, Tone, clean, or_dash, words};
 
 pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
     let response = LinksClient::new(channel)
@@ -26,7 +26,7 @@ pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome
     )
 }
 
-/// Quality first, then where each link is and why it is in its state.
+/// Quality first, then whereabouts, then why links are not up.
 fn render(links: &[v1::Link], screen: &Screen) -> String {
     let mut text = summary(links, screen);
     if links.is_empty() {
@@ -37,30 +37,53 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         "INTERFACE",
         "KIND",
         ">MTU",
+        ">RANK",
+        "PROBE",
+        ">P95 RTT",
         "LOCAL",
         "REMOTE",
-        "PROBE",
-        "WHY",
     ]);
     for link in links {
-        let method = link
-            .quality
-            .as_ref()
-            .map_or("", |quality| quality.method.as_str());
+        let quality = link.quality.as_ref();
+        let method = quality.map_or("", |quality| quality.method.as_str());
+        let rank = match link.rank {
+            0 => "-".to_owned(),
+            rank => rank.to_string(),
+        };
         table.row([
             cell(&link.name),
-            cell(&link.interface),
-            cell(&link.kind),
+            cell(or_dash(&link.interface)),
+            cell(or_dash(&link.kind)),
             cell(link.mtu.to_string()),
+            cell(rank),
+            cell(or_dash(method)),
+            cell(millis(quality.and_then(|quality| quality.rtt_p95.as_ref()))),
             cell(&link.local),
             cell(&link.remote),
-            cell(or_dash(method)),
-            cell(&link.reason),
         ]);
     }
     text.push('\n');
     text.push_str(&table.render(screen));
+    let lines: String = links
+        .iter()
+        .filter_map(|link| trouble(link, screen))
+        .collect();
+    if !lines.is_empty() {
+        text.push('\n');
+        text.push_str(&lines);
+    }
     text
+}
+
+/// One line about a link that is not up.
+fn trouble(link: &v1::Link, screen: &Screen) -> Option<String> {
+    if link.state() == v1::LinkState::Up || link.reason.is_empty() {
+        return None;
+    }
+    let (name, state) = (clean(&link.name), words::link(link.state()));
+    let why = format!("{name} is {state}: {}", clean(&link.reason));
+    let painted = screen.paint(words::link_tone(link.state()), &why);
+    Some(format!("{painted}\n"))
 }
 
 /// One line a link, as `status` shows it. `*` marks the active link of a group.
@@ -126,7 +149,7 @@ pub(crate) mod tests {
             reason: "5 answers in a row".to_owned(),
             active: true,
             rank: 1,
-            local: "10.99.0.0".to_owned(),
+            local: "10.99.0.0/31".to_owned(),
             remote: "10.99.0.1".to_owned(),
             kind: "wireguard".to_owned(),
             quality: Some(v1::LinkQuality {
@@ -156,7 +179,7 @@ pub(crate) mod tests {
             reason: "eth1 has no carrier".to_owned(),
             active: false,
             rank: 0,
-            local: "10.98.0.1".to_owned(),
+            local: "10.98.0.1/30".to_owned(),
             remote: "10.98.0.2".to_owned(),
             kind: "interface".to_owned(),
             quality: None,
@@ -167,15 +190,17 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn links_show_quality_and_then_whereabouts() {
+    fn links_show_quality_then_whereabouts_then_what_is_wrong() {
         let expected = "\
 LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
 nic   down   2h01m  -                     -        -       -      0 B    0 B
 
-LINK  INTERFACE  KIND        MTU  LOCAL      REMOTE     PROBE  WHY
-wg-a  sb-wg-a    wireguard  1420  10.99.0.0  10.99.0.1  stamp  5 answers in a row
-nic   eth1       interface  9000  10.98.0.1  10.98.0.2  -      eth1 has no carrier
+LINK  INTERFACE  KIND        MTU  RANK  PROBE   P95 RTT  LOCAL         REMOTE
+wg-a  sb-wg-a    wireguard  1420     1  stamp  15.00 ms  10.99.0.0/31  10.99.0.1
+nic   eth1       interface  9000     -  -             -  10.98.0.1/30  10.98.0.2
+
+nic is down: eth1 has no carrier
 ";
         assert_eq!(render(&links(), &screen()), expected);
         assert_eq!(render(&[], &screen()), "no links\n");

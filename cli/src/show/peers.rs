@@ -8,7 +8,7 @@ use api::v1::peers_client::PeersClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::{age, local, seconds};
+use crate::units::{age, count, local, seconds};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Table, cell, toned};
@@ -85,7 +85,7 @@ pub(crate) fn summary(peers: &[v1::Peer], screen: &Screen) -> String {
         ">RECEIVED",
         ">ACCEPTED",
         ">SENT",
-        "LAST DOWN",
+        "LAST FAILURE",
     ]);
     for peer in peers {
         table.row([
@@ -97,17 +97,28 @@ pub(crate) fn summary(peers: &[v1::Peer], screen: &Screen) -> String {
             cell(total(peer, |family| family.received)),
             cell(total(peer, |family| family.accepted)),
             cell(total(peer, |family| family.advertised)),
-            cell(or_dash(&peer.last_down)),
+            cell(or_dash(last_failure(peer))),
         ]);
     }
     table.render(screen)
+}
+
+/// Why the session or an attempt last ended. What happened before the first session came up at once,
+/// a collision usually, is of no interest.
+fn last_failure(peer: &v1::Peer) -> &str {
+    if peer.state() == v1::peer::State::Established && peer.established_count <= 1 {
+        ""
+    } else {
+        &peer.last_down
+    }
 }
 
 fn detail(peer: &v1::Peer, screen: &Screen) -> String {
     let state = screen.paint(words::peer_tone(peer.state()), words::peer(peer.state()));
     let hold = match seconds(peer.hold_time.as_ref()) {
         Some(hold) => format!("{hold} s"),
-        None => "none".to_owned(),
+        None if peer.state() == v1::peer::State::Established => "none".to_owned(),
+        None => "-".to_owned(),
     };
     let filter = |name: &str| match name {
         "" => "none: nothing passes (RFC 8212)".to_owned(),
@@ -127,11 +138,11 @@ fn detail(peer: &v1::Peer, screen: &Screen) -> String {
     );
     for (name, value) in [
         ("state", format!("{state} for {since}")),
-        ("last down", clean(or_dash(&peer.last_down))),
+        ("last failure", clean(or_dash(&peer.last_down))),
         ("link", clean(or_dash(&peer.link))),
         ("router id", clean(or_dash(&peer.router_id))),
         ("hold time", hold),
-        ("established", format!("{} times", peer.established_count)),
+        ("established", count(peer.established_count, "time")),
         (
             "messages",
             format!(
@@ -142,7 +153,7 @@ fn detail(peer: &v1::Peer, screen: &Screen) -> String {
         ("import", filter(&peer.import_filter)),
         ("export", filter(&peer.export_filter)),
     ] {
-        text.push_str(&format!("  {name:<12} {value}\n"));
+        text.push_str(&format!("  {name:<13} {value}\n"));
     }
     for family in &peer.families {
         let v1::PeerFamily {
@@ -153,7 +164,7 @@ fn detail(peer: &v1::Peer, screen: &Screen) -> String {
             advertised,
         } = family;
         text.push_str(&format!(
-            "  {:<12} {received} received, {accepted} accepted, {best} best, {advertised} sent\n",
+            "  {:<13} {received} received, {accepted} accepted, {best} best, {advertised} sent\n",
             clean(family)
         ));
     }
@@ -207,7 +218,7 @@ pub(crate) mod tests {
     #[test]
     fn a_summary_counts_prefixes_of_all_families() {
         let expected = "\
-PEER       AS  ADDRESS     STATE        SINCE  RECEIVED  ACCEPTED  SENT  LAST DOWN
+PEER       AS  ADDRESS     STATE        SINCE  RECEIVED  ACCEPTED  SENT  LAST FAILURE
 wg-a    65020  10.99.0.1   established  1h02m       221       200     4  hold timer expired
 aws-gw  64512  172.31.0.5  active          5s         0         0     0  -
 ";
@@ -215,20 +226,30 @@ aws-gw  64512  172.31.0.5  active          5s         0         0     0  -
     }
 
     #[test]
+    fn a_session_that_never_went_down_has_no_last_failure() {
+        let mut peer = peers().remove(0);
+        assert_eq!(last_failure(&peer), "hold timer expired");
+        peer.established_count = 1;
+        assert_eq!(last_failure(&peer), "");
+        peer.state = v1::peer::State::Active.into();
+        assert_eq!(last_failure(&peer), "hold timer expired");
+    }
+
+    #[test]
     fn a_peer_in_detail_says_that_a_missing_filter_lets_nothing_pass() {
         let expected = "\
 wg-a  10.99.0.1  AS 65020
-  state        established for 1h02m (2026-11-21T09:32:56+00:00)
-  last down    hold timer expired
-  link         wg-a
-  router id    10.20.0.4
-  hold time    90 s
-  established  2 times
-  messages     70 received, 71 sent
-  import       from-azure
-  export       none: nothing passes (RFC 8212)
-  ipv4         120 received, 100 accepted, 90 best, 2 sent
-  ipv6         101 received, 100 accepted, 90 best, 2 sent
+  state         established for 1h02m (2026-11-21T09:32:56+00:00)
+  last failure  hold timer expired
+  link          wg-a
+  router id     10.20.0.4
+  hold time     90 s
+  established   2 times
+  messages      70 received, 71 sent
+  import        from-azure
+  export        none: nothing passes (RFC 8212)
+  ipv4          120 received, 100 accepted, 90 best, 2 sent
+  ipv6          101 received, 100 accepted, 90 best, 2 sent
 ";
         let peers = peers();
         assert_eq!(

@@ -1,5 +1,6 @@
 //! `skybridge reload`.
 
+use anyhow::anyhow;
 use api::v1;
 use api::v1::system_client::SystemClient;
 use tonic::transport::Channel;
@@ -23,13 +24,17 @@ pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome
             )
         }
         Err(status) if client::is_negative(&status) => {
-            output::complain(
-                &client::refused(&status).context("the file was refused, nothing changed"),
-            );
+            output::complain(&refusal(status.message()));
             Ok(Outcome::Negative)
         }
         Err(status) => Err(client::refused(&status)),
     }
+}
+
+/// What is wrong may be several findings of several lines, each with its own beginning.
+fn refusal(findings: &str) -> Failure {
+    let gap = if findings.contains('\n') { '\n' } else { ' ' };
+    anyhow!("the file was refused, nothing changed:{gap}{findings}")
 }
 
 fn render(response: &v1::ReloadResponse) -> String {

@@ -2,12 +2,20 @@
 
 use api::v1;
 use api::v1::routes_client::RoutesClient;
+use api::v1::system_client::SystemClient;
 use tonic::transport::Channel;
 
 use crate::output::{Output, Printed};
 use crate::{Failure, Outcome, client, json};
 
-use super::{Screen, Tone, WIDTH, clean};
+use super::{Screen, Tone, WIDTH, clean, words};
+
+/// Whether the daemon gives routes to the kernel at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Installing {
+    No,
+    Yes,
+}
 
 pub(crate) async fn run(
     channel: Channel,
@@ -17,6 +25,7 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let asked = prefix.clone();
+    let installing = installing(channel.clone()).await?;
     let request = v1::ListRoutesRequest {
         prefix: prefix.unwrap_or_default(),
         longer,
@@ -37,13 +46,26 @@ pub(crate) async fn run(
             match output.printed() {
                 Printed::Json => output.json_line(&json::Route::from(route))?,
                 Printed::Text => {
-                    let text = render(route, &output.screen());
+                    let text = render(route, installing, &output.screen());
                     output.text(&text)?;
                 }
             }
         }
     }
     none_found(found, asked, output)
+}
+
+async fn installing(channel: Channel) -> Result<Installing, Failure> {
+    let response = SystemClient::new(channel)
+        .status(v1::StatusRequest {})
+        .await;
+    let status = response
+        .map_err(|status| client::refused(&status))?
+        .into_inner();
+    Ok(match status.fib {
+        Some(fib) if !fib.installing => Installing::No,
+        _ => Installing::Yes,
+    })
 }
 
 /// An empty RIB is an answer; a prefix that is not there is the answer no.
@@ -69,7 +91,7 @@ fn none_found(
 }
 
 /// The best path beside its prefix, the others below it, and hops that belong to none of them.
-fn render(route: &v1::Route, screen: &Screen) -> String {
+fn render(route: &v1::Route, installing: Installing, screen: &Screen) -> String {
     let prefix = clean(&route.prefix);
     let mut text = String::new();
     for (i, path) in route.paths.iter().enumerate() {
@@ -82,7 +104,7 @@ fn render(route: &v1::Route, screen: &Screen) -> String {
         let tone = if path.best { Tone::Plain } else { Tone::Quiet };
         let line = wrap(
             &format!("{mark} {prefix:<18} {}", way(path, hop)),
-            &attributes(path),
+            &attributes(path, hop),
         );
         text.push_str(&screen.paint(tone, &line));
         text.push('\n');
@@ -98,16 +120,24 @@ fn render(route: &v1::Route, screen: &Screen) -> String {
             clean(&of_hop(&hop.nexthop, hop))
         ));
     }
-    let is_own = route
-        .paths
-        .iter()
-        .any(|path| path.best && path.nexthop.is_empty());
-    if !route.installed && !is_own {
-        let note = format!("{:<21}not in the kernel as wanted", "");
-        text.push_str(&screen.paint(Tone::Odd, &note));
+    if let Some((tone, note)) = note(route, installing) {
+        text.push_str(&screen.paint(tone, &format!("{:<21}{note}", "")));
         text.push('\n');
     }
     text
+}
+
+/// What else is to be said about where the route is.
+fn note(route: &v1::Route, installing: Installing) -> Option<(Tone, &'static str)> {
+    let Some(best) = route.paths.iter().find(|path| path.best) else {
+        return Some((Tone::Quiet, "no route: none of these paths can be used"));
+    };
+    let is_own = best.nexthop.is_empty();
+    let is_missing = installing == Installing::Yes && !is_own && !route.installed;
+    is_missing.then_some((
+        Tone::Bad,
+        "the kernel does not have this route as wanted: see `skybridge status`",
+    ))
 }
 
 fn way(path: &v1::Path, hop: Option<&v1::Hop>) -> String {
@@ -119,17 +149,18 @@ fn way(path: &v1::Path, hop: Option<&v1::Hop>) -> String {
 }
 
 fn of_hop(nexthop: &str, hop: &v1::Hop) -> String {
-    let mut way = format!("via {nexthop} dev {}", hop.interface);
-    if !hop.link.is_empty() {
-        way.push_str(&format!("  link {}", hop.link));
-    }
+    let mut way = match hop.link.as_str() {
+        "" => format!("via {nexthop} dev {}", hop.interface),
+        link => format!("via {nexthop} link {link}"),
+    };
     if !hop.active {
         way.push_str(" (standby)");
     }
     way
 }
 
-fn attributes(path: &v1::Path) -> Vec<String> {
+/// Everything else about a path. The name of a peer that is that of its link is not said twice.
+fn attributes(path: &v1::Path, hop: Option<&v1::Hop>) -> Vec<String> {
     let mut parts = Vec::new();
     let mut add = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -157,9 +188,25 @@ fn attributes(path: &v1::Path) -> Vec<String> {
     );
     add("communities", &path.communities.join(" "));
     add("large", &path.large_communities.join(" "));
-    add("from", &path.peer);
-    add("reason:", &path.step);
+    if hop.is_none_or(|hop| hop.link != path.peer) {
+        add("from", &path.peer);
+    }
+    parts.extend(verdict(path).map(|verdict| clean(&verdict)));
     parts
+}
+
+/// Where the decision left the path; `None` for our own, which needs no reason.
+fn verdict(path: &v1::Path) -> Option<String> {
+    Some(match (path.best, path.step.as_str()) {
+        (true, "originated") => return None,
+        (true, "only-path") => "best: the only one".to_owned(),
+        (true, step) => format!("best by {step}"),
+        (false, "originated") => "loses to our own".to_owned(),
+        (false, step) => match words::ineligible(step) {
+            Some(why) => why.to_owned(),
+            None => format!("loses by {step}"),
+        },
+    })
 }
 
 /// Parts go below each other, indented, where they do not fit.
@@ -220,12 +267,11 @@ pub(crate) mod tests {
     #[test]
     fn a_route_shows_its_best_path_and_what_stands_by() {
         let expected = "\
-* 10.10.0.0/16       via 10.99.0.1 dev sb-wg-a  link wg-a  AS 65020 31898  local-pref 100  from wg-a
-                     reason: link-rank
-                     via 10.99.0.3 dev sb-wg-b  link wg-b (standby)  AS 65020 31898  local-pref 100
-                     from wg-b  reason: link-rank
+* 10.10.0.0/16       via 10.99.0.1 link wg-a  AS 65020 31898  local-pref 100  best by link-rank
+                     via 10.99.0.3 link wg-b (standby)  AS 65020 31898  local-pref 100
+                     loses by link-rank
 ";
-        assert_eq!(render(&route(), &screen()), expected);
+        assert_eq!(render(&route(), Installing::Yes, &screen()), expected);
     }
 
     #[test]
@@ -234,24 +280,51 @@ pub(crate) mod tests {
             prefix: "10.10.0.0/16".to_owned(),
             paths: vec![v1::Path {
                 best: true,
-                step: "only".to_owned(),
+                step: "originated".to_owned(),
                 ..v1::Path::default()
             }],
             ..v1::Route::default()
         };
         assert_eq!(
-            render(&own, &screen()),
-            "* 10.10.0.0/16       our own  reason: only\n"
+            render(&own, Installing::Yes, &screen()),
+            "* 10.10.0.0/16       our own\n"
         );
     }
 
     #[test]
-    fn a_route_that_is_not_installed_says_so() {
+    fn a_route_that_is_not_installed_says_so_unless_none_is() {
         let route = v1::Route {
             installed: false,
             ..route()
         };
-        assert!(render(&route, &screen()).ends_with("not in the kernel as wanted\n"));
+        let said = "the kernel does not have this route as wanted";
+        assert!(render(&route, Installing::Yes, &screen()).contains(said));
+        assert!(!render(&route, Installing::No, &screen()).contains(said));
+    }
+
+    #[test]
+    fn a_prefix_without_a_usable_path_says_why_and_misses_nothing_in_the_kernel() {
+        let refused = v1::Path {
+            peer: "aws-gw".to_owned(),
+            step: "filtered".to_owned(),
+            nexthop: "172.31.0.5".to_owned(),
+            as_path: "64512".to_owned(),
+            ..v1::Path::default()
+        };
+        let route = |installed| v1::Route {
+            prefix: "10.1.7.0/25".to_owned(),
+            paths: vec![refused.clone()],
+            installed,
+            ..v1::Route::default()
+        };
+        let expected = "
+  10.1.7.0/25        via 172.31.0.5  AS 64512  from aws-gw  rejected by the import filter
+                     no route: none of these paths can be used
+";
+        for installed in [true, false] {
+            let text = render(&route(installed), Installing::Yes, &screen());
+            assert_eq!(format!("\n{text}"), expected);
+        }
     }
 
     #[test]
@@ -261,7 +334,7 @@ pub(crate) mod tests {
             path.communities = vec!["65020:100".to_owned(); 4];
             path.med = Some(4_294_967_295);
         }
-        let text = render(&route, &screen());
+        let text = render(&route, Installing::Yes, &screen());
         assert!(
             text.lines().all(|line| line.chars().count() <= WIDTH),
             "{text}"

@@ -7,7 +7,7 @@ use api::v1::system_client::SystemClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::age;
+use crate::units::{age, count};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::{Screen, Tone, clean, groups, links, peers, words};
@@ -74,9 +74,9 @@ fn kernel(fib: &v1::FibStatus, screen: &Screen) -> String {
         Tone::Odd
     };
     let mut text = format!(
-        "; {} in the kernel through {} nexthop groups, {}",
+        "; {} in the kernel through {}, {}",
         fib.routes,
-        fib.nexthop_groups,
+        count(fib.nexthop_groups, "nexthop group"),
         screen.paint(pending, &format!("{} pending", fib.pending)),
     );
     if !fib.last_error.is_empty() {
@@ -125,7 +125,7 @@ mod tests {
                 active: "wg-a".to_owned(),
                 failovers: 2,
                 last_move: ago(192),
-                last_move_reason: "wg-b is down".to_owned(),
+                last_move_reason: "down".to_owned(),
             }],
             links: links::tests::links(),
             peers: peers::tests::peers(),
@@ -151,17 +151,17 @@ mod tests {
 nva-oci-1  AS 65010  id 10.10.0.4  version 0.1.0  up 1d01h  revision 3
 
 GROUP  POLICY    ACTIVE  LINKS, BEST FIRST  MOVES      MOVED  WHY
-azure  priority  wg-a    wg-a wg-b              2  3m12s ago  wg-b is down
+azure  priority  wg-a    wg-a wg-b              2  3m12s ago  the active link went down
 
 LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
 nic   down   2h01m  -                     -        -       -      0 B    0 B
 
-PEER       AS  ADDRESS     STATE        SINCE  RECEIVED  ACCEPTED  SENT  LAST DOWN
+PEER       AS  ADDRESS     STATE        SINCE  RECEIVED  ACCEPTED  SENT  LAST FAILURE
 wg-a    65020  10.99.0.1   established  1h02m       221       200     4  hold timer expired
 aws-gw  64512  172.31.0.5  active          5s         0         0     0  -
 
-routes  201 ipv4, 1 ipv6 in the RIB; 200 in the kernel through 1 nexthop groups, 2 pending
+routes  201 ipv4, 1 ipv6 in the RIB; 200 in the kernel through 1 nexthop group, 2 pending
         last failure: route 10.1.0.0/16: no such device
 
 alarm   critical  link nic: down for 2h01m

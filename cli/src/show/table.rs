@@ -1,6 +1,10 @@
-//! Aligned columns, at most [`WIDTH`] wide.
+//! Aligned columns, at most [`WIDTH`] wide where names and addresses allow.
 
 use super::{Screen, Tone, WIDTH, clean};
+
+/// The last column keeps so much, even if the line gets too wide: a rest that says nothing helps no
+/// one.
+const LEAST: usize = 24;
 
 /// Which side of its column a cell keeps to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +84,7 @@ impl Table {
         }
         if let Some((last, others)) = widths.split_last_mut() {
             let used: usize = others.iter().map(|width| width + 2).sum();
-            *last = (*last).min(WIDTH.saturating_sub(used)).max(1);
+            *last = (*last).min(WIDTH.saturating_sub(used).max(LEAST));
         }
         widths
     }
@@ -147,6 +151,17 @@ longer  12345678  x
         let widest = rendered.lines().map(|line| line.chars().count()).max();
         assert_eq!(widest, Some(WIDTH));
         assert!(rendered.ends_with("ä…\n"));
+    }
+
+    #[test]
+    fn long_names_do_not_squeeze_out_the_last_column() {
+        let mut table = Table::new(&["ADDRESS", "WHY"]);
+        table.row([cell("a".repeat(WIDTH)), cell("hold timer expired")]);
+        let rendered = table.render(&screen());
+        assert!(
+            rendered.ends_with("aaa  hold timer expired\n"),
+            "{rendered}"
+        );
     }
 
     #[test]

@@ -22,6 +22,29 @@ pub(crate) fn link_tone(state: v1::LinkState) -> Tone {
     }
 }
 
+/// Why traffic moved; a word that this command line does not know is shown as it is.
+pub(crate) fn group_move(reason: &str) -> &str {
+    match reason {
+        "first_usable" => "first usable link",
+        "down" => "the active link went down",
+        "degraded" => "the active link degraded",
+        "better" => "another link is better",
+        "removed" => "the active link was removed",
+        other => other,
+    }
+}
+
+/// Why a path is not even a candidate; `None` for a path that is.
+pub(crate) fn ineligible(step: &str) -> Option<&'static str> {
+    match step {
+        "as-loop" => Some("our own AS is in its path"),
+        "filtered" => Some("rejected by the import filter"),
+        "link-unusable" => Some("its link is down"),
+        "nexthop-unreachable" => Some("its nexthop is unreachable"),
+        _ => None,
+    }
+}
+
 pub(crate) fn peer(state: v1::peer::State) -> &'static str {
     match state {
         v1::peer::State::Unspecified => "unknown",
