@@ -5,11 +5,9 @@
 //! their order: jitter delays, it never reorders.
 
 mod control;
-mod internet;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,7 +18,13 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 pub use control::{Command, answer};
-pub use internet::{Internet, LEFT_TUN, Namespace, RIGHT_TUN, Side, ip, join};
+
+use crate::lab::netns::Namespace;
+
+/// The TUN device on the left, inside the WAN's namespace.
+pub const LEFT_TUN: &str = "l0";
+/// The TUN device on the right, inside the WAN's namespace.
+pub const RIGHT_TUN: &str = "r0";
 
 /// Octets that may be under way in one direction; more are dropped.
 const QUEUE_BYTES: usize = 16 << 20;
@@ -98,12 +102,12 @@ pub struct Wan {
 }
 
 impl Wan {
-    /// Attaches to the TUN devices `left` and `right` in `/run/netns/NETNS`, or makes them, brings them
-    /// up and starts. The same seed loses the same packets.
-    pub fn new(netns: &str, left: &str, right: &str, seed: u64) -> Result<Self> {
-        let (left_tun, right_tun) = open_both(netns, left, right)?;
-        for name in [left, right] {
-            ip(&["-n", netns, "link", "set", name, "up"])?;
+    /// Attaches to [`LEFT_TUN`] and [`RIGHT_TUN`] of a namespace, or makes them, brings them up and
+    /// starts. The same seed loses the same packets.
+    pub fn new(namespace: &Namespace, seed: u64) -> Result<Self> {
+        let (left_tun, right_tun) = open_both(namespace)?;
+        for tun in [LEFT_TUN, RIGHT_TUN] {
+            namespace.ip(&format!("link set {tun} up"))?;
         }
         let (left_to_right, right_to_left) = (Arc::<Lane>::default(), Arc::<Lane>::default());
         let mut wan = Self {
@@ -117,8 +121,7 @@ impl Wan {
         ];
         for (lane, from, to, seed) in lanes {
             let pump = Pump::new(lane, from, to, seed);
-            let thread = std::thread::Builder::new().name(format!("wan-{netns}"));
-            wan.threads.push(thread.spawn(|| pump.run())?);
+            wan.threads.push(std::thread::spawn(|| pump.run()));
         }
         Ok(wan)
     }
@@ -168,19 +171,18 @@ impl Drop for Wan {
 
 /// Opens both TUN devices inside the namespace, in a thread of its own: a thread that has entered a
 /// namespace does not come back.
-fn open_both(netns: &str, left: &str, right: &str) -> Result<(Arc<OwnedFd>, Arc<OwnedFd>)> {
-    let path = format!("/run/netns/{netns}");
-    let namespace = File::open(&path).with_context(|| path.clone())?;
-    let (left, right) = (left.to_owned(), right.to_owned());
+fn open_both(namespace: &Namespace) -> Result<(Arc<OwnedFd>, Arc<OwnedFd>)> {
+    let namespace = namespace.clone();
     let opener = std::thread::spawn(move || -> Result<_> {
-        let kind = rustix::thread::LinkNameSpaceType::Network;
-        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))
-            .with_context(|| format!("enter {path}"))?;
-        Ok((Arc::new(open_tun(&left)?), Arc::new(open_tun(&right)?)))
+        namespace.enter()?;
+        Ok((
+            Arc::new(open_tun(LEFT_TUN)?),
+            Arc::new(open_tun(RIGHT_TUN)?),
+        ))
     });
     opener
         .join()
-        .map_err(|_| anyhow!("the thread that opens TUN devices panicked"))?
+        .map_err(|_panic| anyhow!("the thread that opens TUN devices panicked"))?
 }
 
 /// Attaches to the TUN device of that name in the namespace of this thread, or makes it.

@@ -1,10 +1,8 @@
 //! Peers that speak nonsense, against the real daemon, while a good one looks on.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +13,7 @@ use tests::lab::gateway::{Bird, Role};
 use tests::lab::netns::{End, Namespace, cable};
 use tests::lab::nva::{Binaries, Nva};
 use tests::lab::process::wait_for;
+use tests::lab::scratch::Scratch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// All bad peers share one namespace; each has an address of its own.
@@ -142,62 +141,41 @@ fn notification(content: &[u8]) -> Vec<u8> {
     message(3, content)
 }
 
-/// Removes its namespaces and files at the end, whatever happened.
+/// The router between a bad neighbourhood and a good peer.
 struct Bench {
     router: Namespace,
     bad: Namespace,
     good: Namespace,
-    directory: PathBuf,
+    scratch: Scratch,
 }
 
 impl Bench {
     fn build() -> Result<Self> {
-        let name = |role: &str| Namespace::named(&format!("sb{}{role}", std::process::id()));
-        let directory = std::env::temp_dir().join(format!("sb{}-bad-peer", std::process::id()));
-        let bench = Self {
-            router: name("router"),
-            bad: name("bad"),
-            good: name("good"),
-            directory,
+        let mut scratch = Scratch::new("bp")?;
+        let (router, bad, good) = (
+            scratch.namespace("router")?,
+            scratch.namespace("bad")?,
+            scratch.namespace("good")?,
+        );
+        let end = |namespace, interface, address| End {
+            namespace,
+            interface,
+            address,
         };
-        for namespace in [&bench.router, &bench.bad, &bench.good] {
-            Namespace::create(namespace.name())?;
-        }
-        fs::create_dir(&bench.directory)?;
         cable(
-            End {
-                namespace: &bench.router,
-                interface: "bad",
-                address: "192.168.9.1/24",
-            },
-            End {
-                namespace: &bench.bad,
-                interface: "router",
-                address: "192.168.9.2/24",
-            },
+            end(&router, "bad", "192.168.9.1/24"),
+            end(&bad, "router", "192.168.9.2/24"),
         )?;
         cable(
-            End {
-                namespace: &bench.router,
-                interface: "good",
-                address: "169.254.1.2/30",
-            },
-            End {
-                namespace: &bench.good,
-                interface: "router",
-                address: "169.254.1.1/30",
-            },
+            end(&router, "good", "169.254.1.2/30"),
+            end(&good, "router", "169.254.1.1/30"),
         )?;
-        Ok(bench)
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        for namespace in [&self.router, &self.bad, &self.good] {
-            namespace.remove().expect("the namespace can be removed");
-        }
-        fs::remove_dir_all(&self.directory).expect("the directory is ours");
+        Ok(Self {
+            router,
+            bad,
+            good,
+            scratch,
+        })
     }
 }
 
@@ -237,8 +215,8 @@ fn each_violation_gets_its_notification_and_the_good_session_stays() -> Result<(
         local: AWS.gateway_address,
         peer: AWS.router_address,
     };
-    let bird = Bird::start(&bench.good, &bench.directory.join("bird"), role)?;
-    let mut nva = Nva::new(&bench.router, &bench.directory, &Binaries::find()?)?;
+    let bird = Bird::start(&bench.good, &bench.scratch.directory().join("bird"), role)?;
+    let mut nva = Nva::new(&bench.router, bench.scratch.directory(), &Binaries::find()?)?;
     nva.configure(&config(&cases))?;
     nva.start()?;
     wait_for("the good session", PATIENCE, || {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -11,66 +10,32 @@ use tests::lab::flow::Flow;
 use tests::lab::gateway::{Bird, Frr, Role};
 use tests::lab::internet::Internet;
 use tests::lab::kernel::{self, Monitor};
-use tests::lab::netns::{End, Namespace, cable};
+use tests::lab::netns::{End, cable};
 use tests::lab::process::{Process, wait_for};
+use tests::lab::scratch::Scratch;
 use tests::lab::{AWS, OCI, Site};
-
-/// Namespaces and files that end with the test.
-struct Scratch {
-    name: String,
-    namespaces: Vec<Namespace>,
-    directory: PathBuf,
-}
-
-impl Scratch {
-    fn new(test: &str) -> Result<Self> {
-        let name = format!("sb{}{test}", std::process::id());
-        let directory = std::env::temp_dir().join(&name);
-        std::fs::create_dir(&directory)?;
-        Ok(Self {
-            name,
-            namespaces: Vec::new(),
-            directory,
-        })
-    }
-
-    fn namespace(&mut self, node: &str) -> Result<Namespace> {
-        let namespace = Namespace::create(&format!("{}-{node}", self.name))?;
-        self.namespaces.push(namespace.clone());
-        Ok(namespace)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        for namespace in &self.namespaces {
-            namespace.remove().expect("the namespace can be removed");
-        }
-        std::fs::remove_dir_all(&self.directory).expect("the directory is ours");
-    }
-}
 
 #[test]
 fn cut_internet_stops_traffic_until_it_is_restored() -> Result<()> {
     let mut scratch = Scratch::new("cut")?;
     let (left, right) = (scratch.namespace("left")?, scratch.namespace("right")?);
-    let name = format!("{}-internet", scratch.name);
-    scratch.namespaces.push(Namespace::named(&name));
-    let internet = Internet::create(&name)?;
-    for (node, own, router) in [
-        (&left, "198.51.100.2/30", "198.51.100.1"),
-        (&right, "198.51.100.6/30", "198.51.100.5"),
-    ] {
-        internet.attach(
-            End {
-                namespace: node,
-                interface: "eth0",
-                address: own,
-            },
-            &format!("{router}/30"),
-        )?;
-        node.ip(&format!("route add default via {router}"))?;
-    }
+    let between = scratch.namespace("internet")?;
+    let end = |namespace, address| End {
+        namespace,
+        interface: "eth0",
+        address,
+    };
+    let internet = Internet::start(
+        &between,
+        scratch.directory(),
+        end(&left, "198.51.100.2/30"),
+        end(&right, "198.51.100.6/30"),
+    )?;
+    ensure!(
+        internet.tell("explode").is_err(),
+        "nonsense was taken for a change"
+    );
+    internet.tell("delay 20ms")?;
     let flow = Flow::start(&left, &right, Ipv4Addr::new(198, 51, 100, 6), 1_000)?;
     thread::sleep(Duration::from_millis(300));
     internet.cut()?;
@@ -88,6 +53,11 @@ fn cut_internet_stops_traffic_until_it_is_restored() -> Result<()> {
         "the cut was seen as {:?}",
         report.longest_gap()
     );
+    let rtt = report.median_rtt().context("nothing came back")?;
+    ensure!(
+        rtt >= Duration::from_millis(40),
+        "median rtt {rtt:?} with 20 ms each way"
+    );
     ensure!(
         report.lost() > 200 && report.lost() < report.sent() - 200,
         "{} of {}",
@@ -101,7 +71,7 @@ fn cut_internet_stops_traffic_until_it_is_restored() -> Result<()> {
 fn route_over_a_nexthop_group_is_seen_with_its_interface() -> Result<()> {
     let mut scratch = Scratch::new("nh")?;
     let (node, other) = (scratch.namespace("node")?, scratch.namespace("other")?);
-    let monitor = Monitor::start(&node, &scratch.directory.join("monitor"))?;
+    let monitor = Monitor::start(&node, &scratch.directory().join("monitor"))?;
     cable(
         End {
             namespace: &node,
@@ -151,7 +121,7 @@ fn removing_a_namespace_ends_what_runs_in_it() -> Result<()> {
     let mut scratch = Scratch::new("rm")?;
     let namespace = scratch.namespace("node")?;
     let mut command = namespace.command("sleep");
-    let mut process = Process::spawn("sleep", command.arg("60"), &scratch.directory.join("log"))?;
+    let mut process = Process::spawn("sleep", command.arg("60"), &scratch.directory().join("log"))?;
     wait_for("sleep inside", Duration::from_secs(3), || {
         (namespace.pids()?.len() == 1)
             .then_some(())
@@ -194,7 +164,7 @@ fn frr_and_bird_agree_with_the_kernel_about_each_other() -> Result<()> {
     };
     let frr = Frr::start(
         &left,
-        &scratch.directory.join("frr"),
+        &scratch.directory().join("frr"),
         Role {
             site: &aws,
             local: here,
@@ -203,7 +173,7 @@ fn frr_and_bird_agree_with_the_kernel_about_each_other() -> Result<()> {
     )?;
     let bird = Bird::start(
         &right,
-        &scratch.directory.join("bird"),
+        &scratch.directory().join("bird"),
         Role {
             site: &oci,
             local: there,

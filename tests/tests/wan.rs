@@ -6,11 +6,13 @@
 )]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tests::wan::{Direction, Internet, Namespace, Shape, Side};
+use tests::lab::internet::join;
+use tests::lab::netns::{End, Namespace};
+use tests::lab::scratch::Scratch;
+use tests::wan::{Direction, Shape, Wan};
 
 /// Times are measured, so the tests of this file take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -18,39 +20,44 @@ static TURN: Mutex<()> = Mutex::new(());
 const LEFT: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 2);
 const RIGHT: Ipv4Addr = Ipv4Addr::new(198, 18, 2, 2);
 
-/// Two hosts and an internet between them, named after this process and the test.
+/// Two hosts and a WAN between them, named after this process and the test.
 struct Lab {
-    internet: Internet,
+    wan: Wan,
     left: UdpSocket,
     right: UdpSocket,
-    _hosts: [Namespace; 2],
+    _scratch: Scratch,
 }
 
 impl Lab {
     fn new(test: &str) -> Self {
-        let name = |part: &str| format!("sbwan{}-{test}-{part}", std::process::id());
-        let hosts = ["l", "r"].map(|part| {
-            Namespace::new(&name(part)).expect("this test needs root and network namespaces")
+        let mut scratch = Scratch::new(test).unwrap();
+        let [left, between, right] = ["l", "i", "r"].map(|node| {
+            let made = scratch.namespace(node);
+            made.expect("this test needs root and network namespaces")
         });
-        let side = |host: usize, address: Ipv4Addr| Side {
-            netns: hosts[host].name(),
-            ifname: "wan0",
-            address: ipnet::Ipv4Net::new(address, 24).unwrap(),
+        let end = |namespace, address| End {
+            namespace,
+            interface: "wan0",
+            address,
         };
-        let internet = Internet::new(&name("i"), side(0, LEFT), side(1, RIGHT), 42);
-        let internet = internet.expect("this test needs root and /dev/net/tun");
-        let left = socket_in(hosts[0].name(), LEFT);
-        let right = socket_in(hosts[1].name(), RIGHT);
+        let (left_address, right_address) = (format!("{LEFT}/24"), format!("{RIGHT}/24"));
+        join(
+            &between,
+            end(&left, &left_address),
+            end(&right, &right_address),
+        )
+        .unwrap();
+        let wan = Wan::new(&between, 42).expect("this test needs /dev/net/tun");
         Self {
-            internet,
-            left,
-            right,
-            _hosts: hosts,
+            wan,
+            left: socket_in(&left, LEFT),
+            right: socket_in(&right, RIGHT),
+            _scratch: scratch,
         }
     }
 
     fn shape(&self, shape: Shape) {
-        self.internet.shape(Direction::Both, shape);
+        self.wan.shape(Direction::Both, shape);
     }
 
     /// Sends one datagram left to right; how long it took, or that it did not arrive within 300 ms.
@@ -73,11 +80,10 @@ impl Lab {
 const PORT: u16 = 9000;
 
 /// A socket that lives in another namespace: sockets stay where they were made.
-fn socket_in(netns: &str, address: Ipv4Addr) -> UdpSocket {
-    let namespace = std::fs::File::open(format!("/run/netns/{netns}")).unwrap();
+fn socket_in(namespace: &Namespace, address: Ipv4Addr) -> UdpSocket {
+    let namespace = namespace.clone();
     let maker = std::thread::spawn(move || {
-        let kind = rustix::thread::LinkNameSpaceType::Network;
-        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind)).unwrap();
+        namespace.enter().unwrap();
         UdpSocket::bind(SocketAddr::new(IpAddr::V4(address), PORT)).unwrap()
     });
     let socket = maker.join().unwrap();
@@ -141,7 +147,7 @@ fn loss_of_20_percent_loses_about_that_and_counts_it() {
     let _turn = TURN.lock();
     let lab = Lab::new("loss");
     lab.round_trip().expect("the way is open");
-    let (before, _) = lab.internet.wan().counters();
+    let (before, _) = lab.wan.counters();
     lab.shape(Shape {
         loss: 0.2,
         ..Shape::default()
@@ -161,7 +167,7 @@ fn loss_of_20_percent_loses_about_that_and_counts_it() {
         (1490..=1710).contains(&arrived),
         "{arrived} of 2000 arrived"
     );
-    let (after, _) = lab.internet.wan().counters();
+    let (after, _) = lab.wan.counters();
     assert_eq!(after.forwarded - before.forwarded, u64::from(arrived));
     assert_eq!(after.dropped - before.dropped, u64::from(2000 - arrived));
 }
@@ -175,12 +181,12 @@ fn cut_stops_everything_and_restore_resumes_with_the_same_shape() {
         ..Shape::default()
     });
     assert!(lab.round_trip().is_some());
-    lab.internet.cut();
+    lab.wan.cut(Direction::Both);
     assert_eq!((0..3).filter_map(|_| lab.one_way()).count(), 0);
-    lab.internet.restore();
+    lab.wan.restore(Direction::Both);
     let again = lab.one_way().expect("restored");
     assert!(again >= ms(10), "{again:?}");
-    lab.internet.wan().cut(Direction::RightToLeft);
+    lab.wan.cut(Direction::RightToLeft);
     assert!(lab.one_way().is_some(), "the other direction is open");
     assert_eq!(lab.round_trip(), None);
 }
@@ -216,43 +222,4 @@ fn bandwidth_limit_holds_within_15_percent() {
     let rate = counter.join().unwrap();
     assert!((rate / 8e6 - 1.0).abs() < 0.15, "{rate:.0} bit/s");
     println!("{rate:.0} bit/s of 8000000");
-}
-
-#[test]
-fn program_takes_changes_on_its_socket() {
-    use std::io::{BufRead, BufReader, Write};
-    use std::os::unix::net::UnixStream;
-    let _turn = TURN.lock();
-    let namespace = Namespace::new(&format!("sbwan{}-bin", std::process::id()))
-        .expect("this test needs root and network namespaces");
-    let socket = std::env::temp_dir().join(format!("{}.sock", namespace.name()));
-    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_wan"))
-        .args(["--netns", namespace.name(), "--control"])
-        .arg(&socket)
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let stream = loop {
-        match UnixStream::connect(&socket) {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(ms(20)),
-            stream => break stream,
-        }
-    };
-    let answers = stream.and_then(|mut stream| {
-        stream.write_all(b"delay 20ms\nloss 2% left-to-right\nexplode\nstats\n")?;
-        stream.shutdown(std::net::Shutdown::Write)?;
-        BufReader::new(stream)
-            .lines()
-            .collect::<Result<Vec<_>, _>>()
-    });
-    program.kill().unwrap();
-    program.wait().unwrap();
-    let _ = std::fs::remove_file(&socket);
-    let answers = answers.unwrap();
-    assert_eq!(answers[..2], ["ok", "ok"]);
-    assert!(answers[2].starts_with("error: `explode`"), "{answers:?}");
-    assert!(
-        answers[3].starts_with("left-to-right forwarded "),
-        "{answers:?}"
-    );
 }

@@ -12,14 +12,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
-use clap::Parser;
+use anyhow::{Result, anyhow, bail, ensure};
+use clap::{Parser, ValueEnum as _};
 use tests::lab::flow::Report;
 use tests::lab::{self, AWS, Lab, OCI, Way, WireGuard};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Prefix of the demo's namespaces.
 const NAME: &str = "sb";
+/// What the two internets are like: the preferred one is the shorter one.
+const INTERNETS: [(Way, &str); 4] = [
+    (Way::A, "delay 8ms"),
+    (Way::A, "jitter 500us"),
+    (Way::B, "delay 14ms"),
+    (Way::B, "jitter 500us"),
+];
 /// Packets a second while an internet is cut and restored.
 const RATE: u32 = 1_000;
 /// More than this and the demo says what is wrong instead of waiting.
@@ -31,7 +38,9 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 const PICTURE: &str = "
    AWS                                                                             OCI
    host ─ gateway ─── skybridged ═══ WireGuard over internet A ═══ skybridged ─── gateway ─ host
-          FRR 64512   65010      ╚══ WireGuard over internet B ══╝      65020   BIRD 31898
+          FRR 64512   65010      ║        8 ms each way        ║        65020   BIRD 31898
+                                 ╚══ WireGuard over internet B ══╝
+                                         14 ms each way
 ";
 
 /// Two clouds, two routers and two internets, in network namespaces of this machine.
@@ -43,6 +52,10 @@ struct Arguments {
     /// Remove what `--keep` left, then stop.
     #[arg(long, conflicts_with = "keep")]
     down: bool,
+    /// Change an internet of a kept demo: `cut`, `restore`, `delay 80ms`, `jitter 5ms`, `loss 2%`,
+    /// `rate 10mbit`, `stats`; then, if not both ways, `left-to-right` or `right-to-left`.
+    #[arg(long, num_args = 2.., value_names = ["a|b", "WORDS"], exclusive = true)]
+    internet: Vec<String>,
     /// Use the kernel's WireGuard instead of our own.
     #[arg(long)]
     kernel_wireguard: bool,
@@ -50,10 +63,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = if arguments.down {
-        take_down()
-    } else {
-        show(&arguments)
+    let done = match arguments.internet.split_first() {
+        Some((way, words)) => change_internet(way, words),
+        None if arguments.down => take_down(),
+        None => show(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +92,17 @@ fn take_down() -> Result<()> {
     Ok(())
 }
 
+fn change_internet(way: &str, words: &[String]) -> Result<()> {
+    let way =
+        Way::from_str(way, true).map_err(|_unknown| anyhow!("no internet `{way}`: a or b"))?;
+    ensure!(
+        lab::stands(NAME),
+        "no demo stands; `./dev demo --keep` leaves one running"
+    );
+    println!("{}", lab::tell_internet(NAME, way, &words.join(" "))?);
+    Ok(())
+}
+
 fn show(arguments: &Arguments) -> Result<()> {
     if lab::stands(NAME) {
         bail!("a demo stands already; `./dev demo --down` removes it");
@@ -93,6 +117,9 @@ fn show(arguments: &Arguments) -> Result<()> {
     let mut lab = timed("8 network namespaces and the cables between them", || {
         Lab::build(NAME, backend)
     })?;
+    for (way, line) in INTERNETS {
+        lab.internet(way).tell(line)?;
+    }
     bring_up(&mut lab)?;
     show_routes(&lab)?;
     show_links(&lab)?;
@@ -102,7 +129,10 @@ fn show(arguments: &Arguments) -> Result<()> {
     print_questions(&lab);
     if arguments.keep {
         lab.keep()?;
-        println!("\n  it is left running; `./dev demo --down` removes it");
+        println!("\n  {}", paint("1", "it is left running"));
+        println!("    ./dev internet a cut            then: restore");
+        println!("    ./dev internet a delay 80ms     or jitter 20ms, loss 2%, rate 10mbit, stats");
+        println!("    ./dev demo --down               removes it");
         return Ok(());
     }
     drop(lab);

@@ -8,23 +8,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use tests::wan::{LEFT_TUN, RIGHT_TUN, Wan, answer};
+use tests::lab::netns::Namespace;
+use tests::wan::{Wan, answer};
 
 /// The most that one connection may say, octets.
 const MAX_INPUT: u64 = 64 << 10;
 
-/// A WAN between two TUN devices: delay, jitter, loss, bandwidth, cut.
+/// A WAN between the two TUN devices of a namespace: delay, jitter, loss, bandwidth, cut.
 #[derive(Parser)]
 struct Arguments {
     /// Namespace, a name in /run/netns.
     #[arg(long)]
     netns: String,
-    /// TUN device on the left; made if it does not exist.
-    #[arg(long, default_value = LEFT_TUN)]
-    left: String,
-    /// TUN device on the right; made if it does not exist.
-    #[arg(long, default_value = RIGHT_TUN)]
-    right: String,
     /// Unix socket for lines such as `delay 20ms`, `loss 2% left-to-right`, `cut`, `restore`, `stats`.
     #[arg(long)]
     control: PathBuf,
@@ -37,12 +32,10 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let Arguments {
         netns,
-        left,
-        right,
         control,
         seed,
     } = &arguments;
-    let wan = Wan::new(netns, left, right, *seed)?;
+    let wan = Wan::new(&Namespace::named(netns), *seed)?;
     if let Err(error) = std::fs::remove_file(control) {
         let absent = error.kind() == std::io::ErrorKind::NotFound;
         anyhow::ensure!(absent, "{}: {error}", control.display());

@@ -28,6 +28,7 @@ connect-retry = "1s"
 
 [group.{far}]
 policy = "priority"
+slo = {{ rtt = "100ms" }}
 hold-down = "2s"
 
 [[filter.from-{name}]]

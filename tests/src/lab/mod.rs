@@ -8,6 +8,7 @@
 //!
 //! Every node is a network namespace. The demo shows this, the namespace tests assert on it.
 
+mod cleanup;
 pub mod flow;
 pub mod gateway;
 mod intent;
@@ -17,16 +18,18 @@ pub mod netns;
 mod network;
 pub mod nva;
 pub mod process;
+pub mod scratch;
 mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use api::v1::peer::State;
+use cleanup::{Cleanup, remove_orphans};
+pub use cleanup::{ensure_gone, remains, remove};
 use flow::Flow;
 use gateway::{Bird, Frr, Role};
 use intent::Keys;
@@ -108,7 +111,7 @@ impl Lab {
             armed: true,
         };
         fs::write(directory.join("maker"), std::process::id().to_string())?;
-        let internets = network::build(name)?;
+        let internets = network::build(name, &directory)?;
         let nva = |site: &Site| {
             let node = format!("nva-{}", site.name);
             Nva::new(&namespace(name, &node), &directory.join(node), &binaries)
@@ -341,6 +344,9 @@ impl Lab {
         for nva in [&mut self.aws, &mut self.oci] {
             nva.process()?.release();
         }
+        for internet in &mut self.internets {
+            internet.program().release();
+        }
         for process in self.frr.iter_mut().flat_map(Frr::processes) {
             process.release();
         }
@@ -367,108 +373,21 @@ impl Lab {
     }
 }
 
-/// Removes a lab by name, whoever made it: its processes, namespaces and files.
-///
-/// # Errors
-///
-/// When a process does not die or the kernel refuses; the rest is removed nevertheless.
-pub fn remove(name: &str) -> Result<()> {
-    // A signal and a destructor may both want it; the second finds nothing left to do.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut first = Ok(());
-    for node in NODES {
-        first = first.and(namespace(name, node).remove());
-    }
-    let directory = Path::new(RUN).join(name);
-    if directory.exists() {
-        first = first.and(fs::remove_dir_all(directory).context("removing the lab's files"));
-    }
-    // Fails while another lab stands, which is right.
-    let _ = fs::remove_dir(RUN);
-    first
-}
-
 /// True while a lab of that name stands.
 pub fn stands(name: &str) -> bool {
     Path::new(RUN).join(name).exists()
 }
 
-/// Every namespace and process that a lab of that name still has, for people to read.
+/// Says a line to an internet of a lab that stands, whoever made it; see [`Internet::tell`].
 ///
 /// # Errors
 ///
-/// When a namespace cannot be asked.
-pub fn remains(name: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for node in NODES {
-        let namespace = namespace(name, node);
-        if namespace.exists() {
-            found.push(format!(
-                "{}: processes {:?}",
-                namespace.name(),
-                namespace.pids()?
-            ));
-        }
-    }
-    if stands(name) {
-        found.push(format!("{RUN}/{name}"));
-    }
-    found.extend(processes_with(&format!("{RUN}/{name}/")));
-    Ok(found)
-}
-
-/// Processes that have a word on their command line, such as one that left its namespace.
-fn processes_with(word: &str) -> Vec<String> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let lines = entries.filter_map(|entry| {
-        let line = fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        Some(format!("process {}: {line}", entry.file_name().display()))
-    });
-    lines.filter(|line| line.contains(word)).collect()
-}
-
-/// Ends the lab when the last owner is gone, also when building it failed half way.
-#[derive(Debug)]
-struct Cleanup {
-    name: String,
-    armed: bool,
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        if self.armed
-            && let Err(error) = remove(&self.name)
-        {
-            report_leftover(&self.name, &error);
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "a destructor has no other way to be heard"
-)]
-fn report_leftover(name: &str, error: &anyhow::Error) {
-    eprintln!("lab {name} is not fully removed: {error:#}");
-}
-
-/// A lab whose maker was killed could not remove itself; one that is kept has no maker to ask.
-fn remove_orphans() -> Result<()> {
-    let Ok(labs) = fs::read_dir(RUN) else {
-        return Ok(());
-    };
-    for lab in labs {
-        let lab = lab?;
-        let maker = fs::read_to_string(lab.path().join("maker")).unwrap_or_default();
-        let alive = !maker.is_empty() && Path::new("/proc").join(&maker).exists();
-        if !alive && !lab.path().join("kept").exists() {
-            let name = lab.file_name();
-            remove(name.to_str().context("a lab's name is ASCII")?)?;
-        }
-    }
-    Ok(())
+/// When no such lab stands, or the line is not understood.
+pub fn tell_internet(name: &str, way: Way, line: &str) -> Result<String> {
+    internet::tell(
+        &internet::control(&Path::new(RUN).join(name).join(way.internet())),
+        line,
+    )
 }
 
 fn namespace(lab: &str, node: &str) -> Namespace {
@@ -492,17 +411,4 @@ fn site_keys(directory: &Path, site: &Site) -> Result<[KeyPair; 2]> {
         )
     };
     Ok([key(Way::A)?, key(Way::B)?])
-}
-
-/// Fails unless a lab of that name left nothing behind.
-///
-/// # Errors
-///
-/// What is left.
-pub fn ensure_gone(name: &str) -> Result<()> {
-    let left = remains(name)?;
-    if !left.is_empty() {
-        bail!("left behind: {left:?}");
-    }
-    Ok(())
 }

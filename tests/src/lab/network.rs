@@ -1,6 +1,6 @@
 //! Namespaces and cables of a lab: a kernel's view, without any daemon.
 
-use std::net::Ipv4Addr;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -10,16 +10,29 @@ use super::netns::{End, Namespace, cable};
 use super::site::{AWS, OCI, Site, Way};
 
 /// Makes every node and connects them as the picture in [`super`] shows.
-pub(super) fn build(lab: &str) -> Result<[Internet; 2]> {
-    let internet = |way: Way| Internet::create(namespace(lab, way.internet()).name());
-    let internets = [internet(Way::A)?, internet(Way::B)?];
-    for site in [&AWS, &OCI] {
-        build_site(lab, site, &internets)?;
-    }
-    Ok(internets)
+pub(super) fn build(lab: &str, directory: &Path) -> Result<[Internet; 2]> {
+    let aws = build_site(lab, &AWS)?;
+    let oci = build_site(lab, &OCI)?;
+    let internet = |way: Way| {
+        let between = Namespace::create(namespace(lab, way.internet()).name())?;
+        let outside = |site: &Site| format!("{}/30", site.outside[way.index()]);
+        let end = |namespace, address| End {
+            namespace,
+            interface: way.internet(),
+            address,
+        };
+        Internet::start(
+            &between,
+            &directory.join(way.internet()),
+            end(&aws, &outside(&AWS)),
+            end(&oci, &outside(&OCI)),
+        )
+    };
+    Ok([internet(Way::A)?, internet(Way::B)?])
 }
 
-fn build_site(lab: &str, site: &Site, internets: &[Internet; 2]) -> Result<()> {
+/// Returns the site's router.
+fn build_site(lab: &str, site: &Site) -> Result<Namespace> {
     let node =
         |role: &str| Namespace::create(namespace(lab, &format!("{role}-{}", site.name)).name());
     let (host, gateway, router) = (node("host")?, node("gw")?, node("nva")?);
@@ -61,26 +74,5 @@ fn build_site(lab: &str, site: &Site, internets: &[Internet; 2]) -> Result<()> {
         // Otherwise a nexthop that moves costs one message for each route on it.
         forwarding.sysctl("net.ipv4.nexthop_compat_mode", "0")?;
     }
-    for (way, internet) in Way::ALL.into_iter().zip(internets) {
-        attach(&router, site, way, internet)?;
-    }
-    Ok(())
-}
-
-/// Each router has the first usable pair of its network of four: internet, then router.
-fn attach(router: &Namespace, site: &Site, way: Way, internet: &Internet) -> Result<()> {
-    let own = site.outside[way.index()];
-    let far = site.other().outside[way.index()];
-    let [a, b, c, last] = own.octets();
-    let gateway = Ipv4Addr::new(a, b, c, last - 1);
-    let interface = way.internet();
-    let end = End {
-        namespace: router,
-        interface,
-        address: &format!("{own}/30"),
-    };
-    internet.attach(end, &format!("{gateway}/30"))?;
-    router
-        .ip(&format!("route add {far}/32 via {gateway}"))
-        .map(drop)
+    Ok(router)
 }

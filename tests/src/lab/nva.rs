@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use api::v1::links_client::LinksClient;
 use api::v1::peers_client::PeersClient;
 use api::v1::system_client::SystemClient;
@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::netns::Namespace;
-use super::process::Process;
+use super::process::{Process, beside};
 
 /// A question that takes longer has failed.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -228,20 +228,15 @@ impl Binaries {
     ///
     /// When there are none: how to build them.
     pub fn find() -> Result<Self> {
-        let own = std::env::current_exe()?;
         let given = std::env::var_os("SKYBRIDGE_BIN").map(PathBuf::from);
-        // A test runs from target/PROFILE/deps, the demo from target/PROFILE.
-        let near = own.ancestors().skip(1).take(2).map(Path::to_owned);
-        for directory in given.into_iter().chain(near) {
-            let (daemon, cli) = (directory.join("skybridged"), directory.join("skybridge"));
-            if daemon.exists() && cli.exists() {
-                return Ok(Self { daemon, cli });
-            }
-        }
-        bail!(
-            "no skybridged and skybridge near {}: cargo build --workspace --bins",
-            own.display()
-        )
+        let program = |name: &str| match &given {
+            Some(directory) => Ok(directory.join(name)),
+            None => beside(name),
+        };
+        Ok(Self {
+            daemon: program("skybridged")?,
+            cli: program("skybridge")?,
+        })
     }
 }
 

@@ -132,6 +132,25 @@ impl Drop for Process {
     }
 }
 
+/// A program of the same build as the one that runs.
+///
+/// # Errors
+///
+/// When it is not there: how to build it.
+pub fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // A test runs from target/PROFILE/deps, the demo from target/PROFILE.
+    let near = own.ancestors().skip(1).take(2).map(|near| near.join(name));
+    near.into_iter()
+        .find(|path| path.exists())
+        .with_context(|| {
+            format!(
+                "no {name} near {}: cargo build --workspace --bins",
+                own.display()
+            )
+        })
+}
+
 /// The last lines of a log, indented, under its name.
 pub fn tail(log: &Path, lines: usize) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();

@@ -81,7 +81,7 @@ impl Site {
 }
 
 /// Both internets and the link over each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Way {
     /// `internet-a`, link `wg-a`, preferred.
     A,
