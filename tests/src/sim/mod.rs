@@ -64,6 +64,8 @@ pub struct Network {
     topology: Topology,
     /// `None` while it is stopped.
     routers: Vec<Option<Router>>,
+    /// When each router wants to go on.
+    deadlines: Vec<Option<Instant>>,
     cables: Vec<Cable>,
     random: Random,
     epoch: Instant,
@@ -167,6 +169,7 @@ impl Network {
         });
         Self {
             routers: topology.routers.iter().map(|_| None).collect(),
+            deadlines: topology.routers.iter().map(|_| None).collect(),
             cables: cables.collect(),
             topology,
             random: Random::new(seed),
@@ -219,6 +222,7 @@ impl Network {
     /// Stops a router: all its state is lost.
     pub fn stop(&mut self, router: usize, stop: Stop) {
         self.routers[router] = None;
+        self.deadlines[router] = None;
         for cable in 0..self.cables.len() {
             for end in 0..2 {
                 if self.cables[cable].ends[end].0 == router {
@@ -371,11 +375,7 @@ impl Network {
 impl Network {
     fn next_deadline(&self) -> Option<Instant> {
         let event = self.events.peek().map(|Reverse(scheduled)| scheduled.at);
-        let routers = self.routers.iter().flatten();
-        routers
-            .filter_map(Router::poll_timeout)
-            .chain(event)
-            .min()
+        self.deadlines.iter().copied().flatten().chain(event).min()
     }
 
     fn step(&mut self) {
@@ -387,7 +387,7 @@ impl Network {
         }
         for router in 0..self.routers.len() {
             if let Some(running) = &mut self.routers[router]
-                && running.poll_timeout().is_some_and(|at| at <= self.now)
+                && self.deadlines[router].is_some_and(|at| at <= self.now)
             {
                 running.on_timeout(self.now);
                 self.settle(router);
@@ -458,6 +458,8 @@ impl Network {
             }
         }
         self.transmit(router);
+        let running = self.routers[router].as_ref();
+        self.deadlines[router] = running.and_then(Router::poll_timeout);
     }
 
     fn end_at(&self, router: usize, peer: PeerId) -> (usize, usize) {
