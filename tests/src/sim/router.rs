@@ -197,10 +197,11 @@ impl Router {
             if !peer.is_drained() || outlet.credits != CREDITS {
                 found.push(format!("{id:?} has something to send"));
             }
-            if self.rib.poll_export(id, EXPORT).is_some() {
+            found.append(&mut peer.complaints);
+            // Asking takes it away, so only where there must be nothing.
+            if found.is_empty() && self.rib.poll_export(id, EXPORT).is_some() {
                 found.push(format!("the RIB has something for {id:?} and nobody asks"));
             }
-            found.append(&mut peer.complaints);
         }
         found
     }
