@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::*;
 use crate::attrs::{AsPath, Community, Origin};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
-use crate::types::{Asn, Delta, RouteEvent};
+use crate::types::{Asn, Delta, Hop, RouteEvent};
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;
