@@ -1,4 +1,5 @@
 //! What no single crate can test: harness, simulation, namespaces, fuzzing, the demo.
 
 pub mod lab;
+pub mod sim;
 pub mod wan;

@@ -1,0 +1,324 @@
+//! One router: the machines of the daemon, and what its tasks do between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bgp::rib::{Input, Output, Rib, RibConfig, RibPeer};
+use bgp::session::Cease;
+use bgp::{Attrs, PeerId, Prefix};
+use links::{LinkId, State};
+
+use super::channel::Channel;
+use super::fib::Fib;
+use super::groups::Groups;
+use super::link::{Datagram, Link};
+use super::peer::{Peer, ToPeer, Wish};
+use super::random::Random;
+use super::topology::{PeerSpec, Policy, RouterSpec, Timing};
+
+/// Prefixes handed to a peer at once: few, so that every simulation needs several batches.
+const EXPORT: usize = 3;
+/// Batches a peer may hold before it gives credit back.
+const CREDITS: usize = 2;
+/// How late a message between two tasks is: usually, and when the reader is busy.
+const LATE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(40));
+
+/// What the RIB task is told.
+#[derive(Debug)]
+pub(super) enum RibMessage {
+    Input(Input),
+    Credit(PeerId, usize),
+}
+
+/// What a router wants of the network, and for which of its peers.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Wish(PeerId, Wish),
+    Datagram(PeerId, Datagram),
+}
+
+/// What the RIB knows about the way to a peer.
+#[derive(Debug, Default)]
+struct Outlet {
+    credits: usize,
+    is_ready: bool,
+    /// What the RIB has handed over in this life of the session.
+    adj_rib_out: BTreeMap<Prefix, Arc<Attrs>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Router {
+    pub(super) rib: Rib,
+    pub(super) peers: Vec<Peer>,
+    pub(super) fib: Fib,
+    pub(super) groups: Groups,
+    links: BTreeMap<PeerId, Link>,
+    inbox: Channel<RibMessage>,
+    outlets: Vec<Outlet>,
+    random: Random,
+    effects: Vec<Effect>,
+}
+
+impl Router {
+    /// A router whose daemon has just started.
+    pub(super) fn start(
+        spec: &RouterSpec,
+        timing: &Timing,
+        mut random: Random,
+        epoch: Instant,
+        now: Instant,
+    ) -> Self {
+        let rib = Rib::new(RibConfig {
+            local_asn: spec.asn,
+            router_id: spec.router_id,
+            seed: random.seed(),
+        });
+        let peers = (0..).zip(&spec.peers);
+        let peer = |(number, peer): (u32, &PeerSpec)| {
+            Peer::new(PeerId(number), spec, peer, timing, random.seed(), now)
+        };
+        let mut router = Self {
+            rib,
+            peers: peers.clone().map(peer).collect(),
+            fib: Fib::default(),
+            groups: Groups::new(spec, timing, now),
+            links: BTreeMap::new(),
+            inbox: Channel::default(),
+            outlets: Vec::new(),
+            random,
+            effects: Vec::new(),
+        };
+        for (number, peer) in peers {
+            let id = PeerId(number);
+            router.configure(id, peer, now);
+            router.outlets.push(Outlet {
+                credits: CREDITS,
+                is_ready: true,
+                ..Outlet::default()
+            });
+            if peer.link.is_some() {
+                let seed = router.random.seed();
+                let link = Link::new(LinkId(number), timing, seed, epoch, now);
+                router.links.insert(id, link);
+            } else {
+                // A peer on a link waits for the link.
+                router.tell(id, ToPeer::Start, now);
+            }
+        }
+        router.originate(spec.originate.clone(), now);
+        router.settle(now);
+        router
+    }
+
+    pub(super) fn configure(&mut self, id: PeerId, spec: &PeerSpec, now: Instant) {
+        let filter = |policy: Policy| Arc::new(policy.filter());
+        let peer = RibPeer {
+            id,
+            asn: spec.asn,
+            address: spec.remote,
+            import: filter(spec.import),
+            export: filter(spec.export),
+        };
+        self.tell_rib(RibMessage::Input(Input::Configure(peer)), now);
+    }
+
+    pub(super) fn originate(&mut self, prefixes: Vec<Prefix>, now: Instant) {
+        self.tell_rib(RibMessage::Input(Input::Originate(prefixes)), now);
+    }
+
+    pub(super) fn tell(&mut self, peer: PeerId, message: ToPeer, now: Instant) {
+        let arrives = now + self.lateness();
+        self.peer(peer).inbox.send(message, arrives);
+    }
+
+    pub(super) fn peer(&mut self, id: PeerId) -> &mut Peer {
+        &mut self.peers[id.0 as usize]
+    }
+
+    pub(super) fn on_datagram(&mut self, peer: PeerId, datagram: Datagram, now: Instant) {
+        let link = self.links.get_mut(&peer);
+        let answer = link.and_then(|link| link.receive(datagram, now));
+        self.effects
+            .extend(answer.map(|answer| Effect::Datagram(peer, answer)));
+    }
+
+    /// When to call [`on_timeout`](Self::on_timeout).
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let peers = self.peers.iter().filter_map(Peer::poll_timeout);
+        let links = self.links.values().filter_map(Link::poll_timeout);
+        let tasks = [
+            self.inbox.poll_timeout(),
+            self.rib.poll_timeout(),
+            self.groups.poll_timeout(),
+        ];
+        peers.chain(links).chain(tasks.into_iter().flatten()).min()
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        for peer in &mut self.peers {
+            peer.on_timeout(now);
+        }
+        for link in self.links.values_mut() {
+            link.on_timeout(now);
+        }
+        if self.rib.poll_timeout().is_some_and(|at| at <= now) {
+            self.rib.handle(Input::Timeout, now);
+        }
+        if self.groups.on_timeout(now) {
+            self.tell_standings(now);
+        }
+    }
+
+    /// Does all that can be done at this instant, and tells what the network is to do.
+    pub(super) fn settle(&mut self, now: Instant) -> Vec<Effect> {
+        self.settle_links(now);
+        self.settle_rib(now);
+        self.settle_peers(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What the RIB has handed over for this peer, as long as its session lives.
+    pub(super) fn adj_rib_out(&self, peer: PeerId) -> &BTreeMap<Prefix, Arc<Attrs>> {
+        &self.outlets[peer.0 as usize].adj_rib_out
+    }
+
+    /// What stands in the way of calling this router quiet.
+    pub(super) fn unfinished(&mut self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        if self.rib.poll_output().is_some() || self.rib.poll_timeout().is_some() {
+            found.push("its RIB is not done".to_owned());
+        }
+        if self.inbox.poll_timeout().is_some() {
+            found.push("its RIB has messages to read".to_owned());
+        }
+        for (peer, outlet) in self.peers.iter_mut().zip(&self.outlets) {
+            let id = peer.id;
+            if !peer.is_drained() || outlet.credits != CREDITS {
+                found.push(format!("{id:?} has something to send"));
+            }
+            found.append(&mut peer.complaints);
+            // Asking takes it away, so only where there must be nothing.
+            if found.is_empty() && self.rib.poll_export(id, EXPORT).is_some() {
+                found.push(format!("the RIB has something for {id:?} and nobody asks"));
+            }
+        }
+        found
+    }
+
+    fn settle_links(&mut self, now: Instant) {
+        let mut changes = Vec::new();
+        for (id, link) in &mut self.links {
+            while let Some(datagram) = link.poll_transmit(now) {
+                self.effects.push(Effect::Datagram(*id, datagram));
+            }
+            while let Some(change) = link.poll_output(now) {
+                changes.push((*id, change.state));
+            }
+        }
+        for (id, state) in changes {
+            self.groups.on_link(id, state, now);
+            self.tell_standings(now);
+            let message = match state {
+                State::Up | State::Degraded => ToPeer::Start,
+                State::Down => ToPeer::Stop(Cease::BfdDown),
+            };
+            self.tell(id, message, now);
+        }
+    }
+
+    /// Traffic moves first.
+    fn tell_standings(&mut self, now: Instant) {
+        self.fib.set_links(self.groups.links());
+        for standing in self.groups.standings() {
+            self.tell_rib(RibMessage::Input(standing), now);
+        }
+    }
+
+    fn settle_rib(&mut self, now: Instant) {
+        while let Some(message) = self.inbox.receive(now) {
+            match message {
+                RibMessage::Input(input) => {
+                    if let Input::Up { peer, .. } | Input::Down(peer) = &input {
+                        self.outlets[peer.0 as usize].adj_rib_out.clear();
+                    }
+                    self.rib.handle(input, now);
+                }
+                RibMessage::Credit(peer, credits) => {
+                    let outlet = &mut self.outlets[peer.0 as usize];
+                    outlet.credits = (outlet.credits + credits).min(CREDITS);
+                }
+            }
+        }
+        loop {
+            self.drain_rib();
+            if !self.export(now) {
+                return;
+            }
+        }
+    }
+
+    fn drain_rib(&mut self) {
+        while let Some(output) = self.rib.poll_output() {
+            match output {
+                Output::Routes(changes) => self.fib.apply(changes),
+                Output::ExportReady(peer) => self.outlets[peer.0 as usize].is_ready = true,
+            }
+        }
+    }
+
+    fn export(&mut self, now: Instant) -> bool {
+        let mut exported = false;
+        for number in 0..self.outlets.len() {
+            let id = self.peers[number].id;
+            while self.outlets[number].is_ready && self.outlets[number].credits > 0 {
+                let outlet = &mut self.outlets[number];
+                let Some(batch) = self.rib.poll_export(id, EXPORT) else {
+                    outlet.is_ready = false;
+                    break;
+                };
+                exported = true;
+                if batch.deltas.is_empty() && batch.end_of_rib.is_empty() {
+                    continue;
+                }
+                outlet.credits -= 1;
+                for delta in &batch.deltas {
+                    match &delta.attrs {
+                        Some(attrs) => outlet.adj_rib_out.insert(delta.prefix, Arc::clone(attrs)),
+                        None => outlet.adj_rib_out.remove(&delta.prefix),
+                    };
+                }
+                self.tell(id, ToPeer::Advertise(batch), now);
+            }
+        }
+        exported
+    }
+
+    fn settle_peers(&mut self, now: Instant) {
+        let (mut wishes, mut to_rib) = (Vec::new(), Vec::new());
+        for peer in &mut self.peers {
+            peer.drain(&mut wishes, &mut to_rib);
+            while let Some(message) = peer.inbox.receive(now) {
+                peer.obey(message, now);
+                peer.drain(&mut wishes, &mut to_rib);
+            }
+            let id = peer.id;
+            self.effects
+                .extend(wishes.drain(..).map(|wish| Effect::Wish(id, wish)));
+        }
+        for message in to_rib {
+            self.tell_rib(message, now);
+        }
+    }
+
+    fn tell_rib(&mut self, message: RibMessage, now: Instant) {
+        let arrives = now + self.lateness();
+        self.inbox.send(message, arrives);
+    }
+
+    fn lateness(&mut self) -> Duration {
+        let (usual, busy) = LATE;
+        let limit = if self.random.happens(20) { busy } else { usual };
+        self.random.wait(limit)
+    }
+}
