@@ -105,7 +105,10 @@ fn a_link_that_keeps_failing_does_not_take_traffic_back_and_forth() -> Result<()
             network.mend(at::PRIMARY);
             let shorter = network.random().wait(2 * SECOND);
             let moved = network.run_until(shorter, |network| !both_use(network, at::BACKUP));
-            ensure!(moved.is_none(), "traffic moved {moved:?} after a short life");
+            ensure!(
+                moved.is_none(),
+                "traffic moved {moved:?} after a short life"
+            );
             network.cut(at::PRIMARY);
             let moved = network.run_until(SECOND, |network| !both_use(network, at::BACKUP));
             ensure!(moved.is_none(), "traffic moved {moved:?} after a cut");

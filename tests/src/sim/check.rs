@@ -50,7 +50,10 @@ impl Network {
                 break;
             }
             if self.elapsed() - begin > PATIENCE {
-                bail!("not as it should be after {PATIENCE:?}:\n{}", found.join("\n"));
+                bail!(
+                    "not as it should be after {PATIENCE:?}:\n{}",
+                    found.join("\n")
+                );
             }
             self.run(LOOK);
         }
@@ -58,7 +61,10 @@ impl Network {
         self.run(CALM);
         let found = self.violations();
         if !found.is_empty() {
-            bail!("wrong again {CALM:?} after it was right:\n{}", found.join("\n"));
+            bail!(
+                "wrong again {CALM:?} after it was right:\n{}",
+                found.join("\n")
+            );
         }
         Ok(took)
     }
@@ -94,12 +100,16 @@ impl Network {
                 if (status.state == State::Established) != alive {
                     let says = if alive { "alive" } else { "dead" };
                     let state = status.state;
-                    found.push(format!("{name}: cable {cable} is {says}, session {state:?}"));
+                    found.push(format!(
+                        "{name}: cable {cable} is {says}, session {state:?}"
+                    ));
                 }
                 let link = running.groups.state(peer.id);
                 let link_works = link.is_some_and(|state| state != links::State::Down);
                 if peer_spec.link.is_some() && link_works != alive {
-                    found.push(format!("{name}: cable {cable} alive {alive}, link {link:?}"));
+                    found.push(format!(
+                        "{name}: cable {cable} alive {alive}, link {link:?}"
+                    ));
                 }
                 let stopped = peer_spec.link.is_some() && !link_works;
                 let waits = peer.session.poll_timeout().is_some() || peer.awaits_network();

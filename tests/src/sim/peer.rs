@@ -31,9 +31,14 @@ pub(super) enum ToPeer {
 pub(super) enum Wish {
     Dial,
     /// Deliver this, then close.
-    HangUp { stream: u64, last: BytesMut },
+    HangUp {
+        stream: u64,
+        last: BytesMut,
+    },
     /// Close at once.
-    Close { stream: u64 },
+    Close {
+        stream: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -239,7 +244,9 @@ impl Peer {
 
     fn judge(&mut self, reason: &DownReason) {
         match reason {
-            DownReason::Sent(sent) | DownReason::Received(sent) if matches!(sent.code, 1 | 2 | 3 | 5) => {
+            DownReason::Sent(sent) | DownReason::Received(sent)
+                if matches!(sent.code, 1 | 2 | 3 | 5) =>
+            {
                 self.complaints.push(format!("{:?}: {reason}", self.id));
             }
             DownReason::Sent(_)

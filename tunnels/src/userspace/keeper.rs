@@ -10,7 +10,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -97,6 +97,7 @@ impl Keeper {
     /// The binary cannot be started.
     pub(crate) fn start(&self, interface: &str, queue: OwnedFd) -> io::Result<Child> {
         Command::new(&self.program)
+            .arg0("skybridged")
             .args([ARGUMENT, interface])
             .env_clear()
             .stdin(Stdio::from(queue))
