@@ -16,7 +16,7 @@ const LONGEST: u64 = 4096;
 /// Why a secret cannot be had. Never holds any of it.
 #[derive(thiserror::Error, Debug)]
 pub(crate) enum SecretError {
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}; the daemon's user must be able to read it")]
     File { path: PathBuf, source: io::Error },
     #[error("{path} can be read by everyone: chmod 600 {path}")]
     Exposed { path: PathBuf },

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use api::v1::{Link, LinkState};
 use rustix::process::Signal;
 use tests::lab::kernel::{self, Monitor};
 use tests::lab::nva::{Binaries, Nva};
@@ -18,6 +19,8 @@ use tests::lab::{self, AWS, Lab, OCI, Way, WireGuard};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Three lost probes at 100 ms, plus what a loaded machine adds.
 const FAILOVER: Duration = Duration::from_millis(1500);
+/// Tunnel, session and routes from nothing, plus what a loaded machine adds.
+const RESUMPTION: Duration = Duration::from_secs(5);
 const RATE: u32 = 1_000;
 
 /// What the internets are like: enough to tell them apart, little enough not to slow the tests.
@@ -129,6 +132,46 @@ fn death_of_the_idle_link_disturbs_nobody() -> Result<()> {
 }
 
 #[test]
+fn slow_internet_is_left_until_it_has_recovered() -> Result<()> {
+    let (name, mut lab) = running("s")?;
+    let flow = lab.flow(RATE)?;
+    let slowed = Instant::now();
+    lab.internet(Way::A).tell("delay 75ms")?;
+    lab.wait_for_active(Way::B, PATIENCE)?;
+    let left = slowed.elapsed();
+    for nva in [&lab.aws, &lab.oci] {
+        let links = nva.links()?;
+        let state = |way: Way| {
+            let link = links.iter().find(|link| link.name == way.link());
+            link.map(Link::state)
+        };
+        ensure!(
+            (state(Way::A), state(Way::B)) == (Some(LinkState::Degraded), Some(LinkState::Up)),
+            "{links:?}"
+        );
+    }
+
+    let recovered = Instant::now();
+    lab.internet(Way::A).tell("delay 1ms")?;
+    lab.wait_for_active(Way::A, PATIENCE)?;
+    let report = flow.finish()?;
+    println!(
+        "left {left:?} after it became slow, back {:?} after it recovered, lost {} of {}",
+        recovered.elapsed(),
+        report.lost(),
+        report.sent()
+    );
+    ensure!(
+        report.lost() == 0,
+        "{} of {} lost",
+        report.lost(),
+        report.sent()
+    );
+    lab.wait_for_routes(Way::A, PATIENCE)?;
+    finish(&name, lab)
+}
+
+#[test]
 fn killed_daemon_leaves_the_kernel_alone_and_takes_over() -> Result<()> {
     let (name, mut lab) = running("k")?;
     let namespace = lab.aws.namespace().clone();
@@ -141,6 +184,7 @@ fn killed_daemon_leaves_the_kernel_alone_and_takes_over() -> Result<()> {
     thread::sleep(Duration::from_millis(300));
 
     lab.aws.process()?.kill()?;
+    let killed = Instant::now();
     thread::sleep(Duration::from_millis(500));
     let after = (
         kernel::routes(&namespace, kernel::SKYBRIDGE)?,
@@ -161,15 +205,21 @@ fn killed_daemon_leaves_the_kernel_alone_and_takes_over() -> Result<()> {
     lab.wait_for_sessions(PATIENCE)?;
     lab.wait_for_active(Way::A, PATIENCE)?;
     lab.wait_for_routes(Way::A, PATIENCE)?;
-    println!("all as before {:?} after the restart", restarted.elapsed());
+    let settled = restarted.elapsed();
     wait_for("ping across", PATIENCE, || lab.ping(&AWS))?;
     let report = flow.finish()?;
+    let resumed = report
+        .first_answer_after(restarted)
+        .context("traffic did not come back")?;
     println!(
-        "still for {:?}, lost {} of {}",
+        "dead for {:?}; first packet across {resumed:?} after the start, all as before {settled:?} \
+         after it; still for {:?} in all, lost {} of {}",
+        restarted.duration_since(killed),
         report.longest_gap(),
         report.lost(),
         report.sent()
     );
+    ensure!(resumed < RESUMPTION, "resumed only after {resumed:?}");
     let messages = monitor.route_messages();
     let deleted: Vec<_> = messages
         .iter()

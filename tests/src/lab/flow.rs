@@ -122,6 +122,14 @@ impl Report {
         longest
     }
 
+    /// How long after `start` the first answer came, `None` if none did.
+    pub fn first_answer_after(&self, start: Instant) -> Option<Duration> {
+        let arrivals = self.received.iter().map(|(_, at)| *at);
+        arrivals
+            .filter_map(|at| at.checked_duration_since(start))
+            .min()
+    }
+
     /// Median round-trip time, `None` if nothing came back.
     pub fn median_rtt(&self) -> Option<Duration> {
         let mut times: Vec<Duration> = self
@@ -235,6 +243,16 @@ mod tests {
     fn silence_at_the_end_is_a_gap_too() {
         let report = report(&[0, 10, 20, 500], &[(0, 1), (1, 11)]);
         assert_eq!(report.longest_gap(), Duration::from_millis(489));
+    }
+
+    #[test]
+    fn first_answer_is_counted_from_the_start_that_is_asked_for() {
+        let report = report(&[0, 10, 20], &[(0, 1), (2, 25)]);
+        let zero = report.sent[0];
+        let after = |ms: u64| report.first_answer_after(zero + Duration::from_millis(ms));
+        assert_eq!(after(0), Some(Duration::from_millis(1)));
+        assert_eq!(after(10), Some(Duration::from_millis(15)));
+        assert_eq!(after(26), None);
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Lab {
         waited.map_err(|error| self.diagnose(error))
     }
 
-    /// Waits until traffic of both routers goes over `way` and every link of it is up.
+    /// Waits until traffic of both routers goes over `way`.
     ///
     /// # Errors
     ///

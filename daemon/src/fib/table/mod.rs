@@ -5,7 +5,7 @@
 //! - A link dies: one `SetGroup` for each group that it carries.
 //! - Its session dies with it, and every route over it is asked for anew without that link. Such a
 //!   route *parks*: it stays on the group that carries it, because that group leads to the same
-//!   place already. No kernel message.
+//!   place already, and can lead to all others that the route may want. No kernel message.
 //! - The link returns, its routes are learned again, and each asks for the list of ways that its
 //!   group stands for: it unparks. No kernel message. When the last one has, or after [`SETTLE`],
 //!   the group moves back: one `SetGroup`. Traffic returns only to a link whose routes are
@@ -358,7 +358,9 @@ impl Table {
             (Wanted::Group(wanted), Carrier::Group(carrier)) => {
                 let target = self.target(wanted);
                 let carrier = self.groups.get(&carrier.0).filter(|group| !group.closing);
-                parked = target.is_some() && target == carrier.and_then(|group| group.carries);
+                parked = target.is_some()
+                    && target == carrier.and_then(|group| group.carries)
+                    && self.covers(carrier, wanted);
                 dirty = !parked;
             }
             (Wanted::Group(_), Carrier::None | Carrier::Other) => dirty = true,
@@ -378,6 +380,16 @@ impl Table {
                 self.dirty_groups.insert(carrier.0);
             }
         }
+    }
+
+    /// Whether `carrier` can lead wherever the group `wanted` may: otherwise the death of a link
+    /// would cost one message for each route that stays on it.
+    fn covers(&self, carrier: Option<&Group>, wanted: GroupKey) -> bool {
+        let Some((carrier, wanted)) = carrier.zip(self.groups.get(&wanted.0)) else {
+            return false;
+        };
+        let mut members = wanted.members.iter();
+        members.all(|member| carrier.members.iter().any(|known| known.hop == member.hop))
     }
 
     /// The way of a hop: the interface of its peer's link, or the one whose network holds it.

@@ -154,6 +154,26 @@ fn table(now: Instant) -> Table {
 }
 
 #[test]
+fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(1000);
+    for learned in [&[1][..], &[1, 2]] {
+        for prefix in &prefixes {
+            table.set(*prefix, &hops(learned));
+        }
+        run(&mut table, &mut kernel, now);
+    }
+    table.sweep();
+    run(&mut table, &mut kernel, now);
+
+    table.set_links(standing([None, Some(0)]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    let moved = |prefix| kernel.interface_of(prefix) == Some(2);
+    assert!(prefixes.iter().all(moved));
+}
+
+#[test]
 fn a_dead_link_costs_one_message_and_so_does_its_return() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
