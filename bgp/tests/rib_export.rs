@@ -63,7 +63,7 @@ impl Router {
                     assert!(changes.len() <= 512);
                     for RouteChange { prefix, hops } in changes {
                         self.fib
-                            .insert(prefix, hops.iter().map(|hop| hop.peer).collect());
+                            .insert(prefix, hops.iter().map(|hop| hop.hop.peer).collect());
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),

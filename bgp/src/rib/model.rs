@@ -238,7 +238,7 @@ impl Model {
         };
         let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
             Standing::Ranked { group, .. } => Some(group),
-            _ => None,
+            Standing::Unranked | Standing::Unusable => None,
         };
         let order = self.order(prefix, self.eligible(prefix), Ranks::Asked);
         if order.first().is_some_and(|best| best.peer.is_none()) {
