@@ -17,7 +17,7 @@ use crate::wire::{self, Dialect, UpdateWriter};
 /// Withdrawals leave first, then groups of announcements and End-of-RIB markers in the order in
 /// which they came. A marker closes the groups before it, so it leaves after everything that was
 /// handed over earlier. Memory is bounded by the number of distinct prefixes pending.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     /// Where the latest change of a prefix waits. Places that do not match are stale.
     places: HashMap<Prefix, Place, FixedState>,
@@ -69,6 +69,24 @@ pub(super) struct Drained {
 const STALE_SLACK: usize = 1024;
 
 impl Outbox {
+    /// Nothing waits. Prefixes come from strangers: `seed` keeps them from choosing ones that collide.
+    pub(super) fn new(seed: u64) -> Self {
+        Self::with_hasher(FixedState::with_seed(seed))
+    }
+
+    fn with_hasher(hasher: FixedState) -> Self {
+        Self {
+            places: HashMap::with_hasher(hasher.clone()),
+            withdrawn: Default::default(),
+            queue: BTreeMap::new(),
+            open_groups: HashMap::with_hasher(hasher),
+            next_item: 0,
+            listed: 0,
+            writer: UpdateWriter::default(),
+            scratch: Vec::new(),
+        }
+    }
+
     /// Prefixes waiting.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -76,7 +94,7 @@ impl Outbox {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::with_hasher(self.places.hasher().clone());
     }
 
     pub(super) fn push(&mut self, delta: Delta) {
@@ -363,7 +381,7 @@ mod tests {
     #[test]
     fn the_latest_change_of_a_prefix_wins() {
         let (a, b) = (attrs(1), attrs(2));
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(7);
         for delta in [
             announce(1, &a),
             announce(1, &b),
@@ -398,7 +416,7 @@ mod tests {
     #[test]
     fn end_of_rib_leaves_after_all_that_came_before_it() {
         let a = attrs(1);
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(7);
         outbox.push(announce(1, &a));
         outbox.end_of_rib(Family::Ipv4Unicast);
         outbox.end_of_rib(Family::Ipv4Unicast);
@@ -417,7 +435,7 @@ mod tests {
     #[test]
     fn prefixes_with_the_same_attributes_share_messages() {
         let a = attrs(1);
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(7);
         for number in 0..10_000 {
             outbox.push(announce(number, &a));
         }
@@ -436,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_prefix_that_flaps_while_the_peer_is_slow_takes_bounded_memory() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(7);
         for round in 0..100_000 {
             outbox.push(announce(round % 3, &attrs(round)));
             outbox.push(withdraw(round % 3));
@@ -461,7 +479,7 @@ mod tests {
         let mut foreign = Attrs::clone(&attrs(1));
         foreign.nexthop = Some(IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, 1]));
         for attrs in [too_long, huge, foreign] {
-            let mut outbox = Outbox::default();
+            let mut outbox = Outbox::new(7);
             outbox.push(announce(1, &Arc::new(attrs)));
             let (events, drained) = drain(&mut outbox);
             assert_eq!(drained.unsendable, 1);

@@ -219,11 +219,12 @@ impl Peer {
         self.is_dialling
     }
 
-    /// Whether everything the session wanted has been taken.
+    /// Whether everything that was for the session has reached it, and what it wanted was taken.
     pub(super) fn is_drained(&mut self) -> bool {
         let written = self.transports.iter().flatten();
         let written = written.map(|transport| transport.out.len()).sum::<usize>();
-        self.session.poll_output().is_none() && written == 0 && self.session.pending() == 0
+        let is_told = self.inbox.poll_timeout().is_none();
+        is_told && self.session.poll_output().is_none() && written == 0 && self.session.pending() == 0
     }
 
     fn conn_of(&self, stream: u64) -> Option<Conn> {

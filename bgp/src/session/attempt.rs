@@ -1,0 +1,127 @@
+//! When to try, and when to try again: the intent of the operator, the end of an attempt, backoff.
+
+use std::time::Instant;
+
+use super::conn::Due;
+use super::{Cease, Conn, DownReason, Mode, Output, Phase, Session, SessionConfig};
+use super::{negotiate, timers};
+use crate::wire::Notification;
+
+impl Session {
+    pub(super) fn on_start(&mut self) {
+        match self.phase {
+            Phase::Stopped => self.failures = 0,
+            Phase::Waiting => {}
+            Phase::Trying => return,
+        }
+        self.refuse_until = None;
+        self.attempt();
+    }
+
+    pub(super) fn on_stop(&mut self, cease: Cease, now: Instant) {
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        self.end_attempt(cease, now);
+        self.phase = Phase::Stopped;
+        self.retry_at = None;
+        self.refuse_until = None;
+    }
+
+    pub(super) fn on_reconfigure(&mut self, config: SessionConfig, now: Instant) {
+        let old = std::mem::replace(&mut self.config, config);
+        let offer =
+            |config: &SessionConfig| (negotiate::offer(config), config.peer_asn, config.mode);
+        if self.phase == Phase::Stopped || offer(&old) == offer(&self.config) {
+            return;
+        }
+        self.end_attempt(Cease::OtherConfigurationChange, now);
+        self.failures = 0;
+        self.refuse_until = None;
+        let wait = self.jitter.scale(self.config.connect_retry, 0.0);
+        self.wait_until(now + wait);
+    }
+
+    /// Dials, or waits for the peer to.
+    pub(super) fn attempt(&mut self) {
+        self.phase = Phase::Trying;
+        self.retry_at = None;
+        if self.config.mode == Mode::Active && self.dial == Due::No {
+            self.dial = Due::Yes;
+            self.output(Output::Dial);
+        }
+    }
+
+    fn wait_until(&mut self, deadline: Instant) {
+        self.phase = Phase::Waiting;
+        self.retry_at = Some(deadline);
+    }
+
+    /// Sends a Cease on every connection and ends it, and the attempt if there is one.
+    fn end_attempt(&mut self, cease: Cease, now: Instant) {
+        for conn in [Conn::Inbound, Conn::Outbound] {
+            if self.connections[conn as usize].is_some() {
+                self.hang_up(conn, Some(&Notification::cease(cease)));
+            }
+        }
+        if self.phase == Phase::Trying {
+            self.down(DownReason::Stopped(cease), now);
+        }
+        self.established_at = None;
+    }
+
+    /// A connection or dial has ended. The attempt has too unless the other connection lives.
+    pub(super) fn attempt_ended(&mut self, reason: DownReason, now: Instant) {
+        if self.connections.iter().any(Option::is_some) {
+            return;
+        }
+        let broke_protocol =
+            matches!(&reason, DownReason::Sent(sent) if matches!(sent.code, 1 | 2 | 3 | 5));
+        self.down(reason, now);
+        let deadline = self.retry_later(now);
+        if broke_protocol {
+            self.refuse_until = Some(deadline);
+        }
+    }
+
+    /// A session that tries has a connection, a dial or a peer to wait for; one that only
+    /// accepts is content to wait.
+    pub(super) fn ensure_progress(&mut self, now: Instant) {
+        let is_idle = self.phase == Phase::Trying
+            && self.connections.iter().all(Option::is_none)
+            && self.dial == Due::No;
+        if is_idle && self.config.mode == Mode::Active {
+            self.retry_later(now);
+        }
+    }
+
+    fn down(&mut self, reason: DownReason, now: Instant) {
+        self.outbox.clear();
+        self.counters.last_down = Some(reason.clone());
+        if let Some(since) = self.established_at {
+            let stable = self.config.connect_retry_max;
+            if now.saturating_duration_since(since) >= stable {
+                self.failures = 0;
+            }
+        }
+        self.output(Output::Down(reason));
+    }
+
+    /// Waits before the next attempt, unless a dial is still under way, and tells until when.
+    fn retry_later(&mut self, now: Instant) -> Instant {
+        let was_established = self.established_at.take().is_some();
+        let wait = if was_established && self.failures == 0 {
+            self.jitter.scale(self.config.connect_retry, 0.0)
+        } else {
+            let failures = self.failures + u32::from(!was_established);
+            let most = self.config.connect_retry_max;
+            let wait = timers::backoff(failures, self.config.connect_retry, most);
+            self.jitter.scale(wait, 0.75)
+        };
+        self.failures = self.failures.saturating_add(1);
+        if self.dial == Due::No {
+            self.wait_until(now + wait);
+        }
+        now + wait
+    }
+}

@@ -1,0 +1,183 @@
+//! The messages of a connection, each judged by the state of that connection (RFC 4271 §8.2.2).
+
+use std::time::Instant;
+
+use super::collision::{self, End};
+use super::conn::{Agreement, Connection, Due, Stage};
+use super::{
+    Cease, Conn, DownReason, MessageCounts, Negotiated, Output, Session, State, negotiate,
+};
+use crate::types::Family;
+use crate::wire::{Frame, MessageKind, Notification, Open, RouteRefresh, Severity, decode_update};
+
+/// Events in one [`Output::Routes`], about; a message may add a few more.
+const ROUTES_LIMIT: usize = 512;
+
+impl Session {
+    pub(super) fn on_message(&mut self, conn: Conn, frame: Frame<'_>, now: Instant) {
+        count(&mut self.counters.messages.received, frame.kind);
+        let Some(connection) = &mut self.connections[conn as usize] else {
+            return;
+        };
+        let state = connection.state();
+        if state == State::Established {
+            connection.restart_hold(now);
+        }
+        match (state, frame.kind) {
+            (_, MessageKind::Notification) => self.on_notification(conn, frame.body, now),
+            (State::OpenSent, MessageKind::Open) => self.on_open(conn, frame.body, now),
+            (State::OpenConfirm, MessageKind::Keepalive) => self.on_established(conn, now),
+            (State::Established, MessageKind::Keepalive) => {}
+            (State::Established, MessageKind::Update) => self.on_update(conn, frame.body, now),
+            (State::Established, MessageKind::RouteRefresh) => self.on_route_refresh(frame.body),
+            (State::OpenSent, _) => self.unexpected(conn, 1, frame.kind, now),
+            (State::OpenConfirm, _) => self.unexpected(conn, 2, frame.kind, now),
+            (State::Established | State::Idle | State::Connect | State::Active, _) => {
+                self.unexpected(conn, 3, frame.kind, now);
+            }
+        }
+    }
+
+    /// RFC 6608: the subcode names the state, the data the type of the message.
+    fn unexpected(&mut self, conn: Conn, subcode: u8, kind: MessageKind, now: Instant) {
+        let notification = Notification::new(5, subcode, &[kind as u8]);
+        self.fail(conn, notification, now);
+    }
+
+    fn on_notification(&mut self, conn: Conn, body: &[u8], now: Instant) {
+        let Some(notification) = Notification::decode(body) else {
+            return;
+        };
+        self.hang_up(conn, None);
+        self.attempt_ended(DownReason::Received(notification), now);
+    }
+
+    fn on_open(&mut self, conn: Conn, body: &[u8], now: Instant) {
+        let negotiated =
+            Open::decode(body).and_then(|open| negotiate::negotiate(&self.config, &open, conn));
+        let negotiated = match negotiated {
+            Ok(negotiated) => negotiated,
+            Err(notification) => return self.fail(conn, notification, now),
+        };
+        if self.collides(conn, &negotiated) {
+            return;
+        }
+        let Some(connection) = &mut self.connections[conn as usize] else {
+            return;
+        };
+        connection.stage = Stage::OpenConfirm(Agreement {
+            dialect: negotiate::dialect(&self.config, &negotiated),
+            negotiated,
+        });
+        connection.restart_hold(now);
+        connection.restart_keepalive(now, &mut self.jitter);
+        self.outgoing[conn as usize].keepalive = Due::Yes;
+    }
+
+    /// Resolves a collision with the other connection; `true` when it was this one that had to go.
+    fn collides(&mut self, conn: Conn, negotiated: &Negotiated) -> bool {
+        let other = match conn {
+            Conn::Inbound => Conn::Outbound,
+            Conn::Outbound => Conn::Inbound,
+        };
+        let is_confirmed = self.connections[other as usize]
+            .as_ref()
+            .is_some_and(|connection| connection.state() == State::OpenConfirm);
+        if !is_confirmed {
+            return false;
+        }
+        let ours = End {
+            router_id: self.config.router_id,
+            asn: self.config.local_asn,
+        };
+        let theirs = End {
+            router_id: negotiated.router_id,
+            asn: self.config.peer_asn,
+        };
+        let loser = collision::loser(ours, theirs);
+        let cease = Notification::cease(Cease::ConnectionCollision);
+        self.hang_up(loser, Some(&cease));
+        loser == conn
+    }
+
+    fn on_established(&mut self, conn: Conn, now: Instant) {
+        let Some(connection) = &mut self.connections[conn as usize] else {
+            return;
+        };
+        let Stage::OpenConfirm(agreement) =
+            std::mem::replace(&mut connection.stage, Stage::OpenSent)
+        else {
+            return;
+        };
+        let negotiated = agreement.negotiated.clone();
+        connection.stage = Stage::Established(agreement);
+        connection.restart_hold(now);
+        let cease = Notification::cease(Cease::ConnectionCollision);
+        for other in [Conn::Inbound, Conn::Outbound] {
+            if other != conn && self.connections[other as usize].is_some() {
+                self.hang_up(other, Some(&cease));
+            }
+        }
+        self.established_at = Some(now);
+        self.refuse_until = None;
+        self.counters.established += 1;
+        self.output(Output::Up(negotiated));
+    }
+
+    fn on_update(&mut self, conn: Conn, body: &[u8], now: Instant) {
+        let Some(Connection {
+            stage: Stage::Established(agreement),
+            ..
+        }) = &self.connections[conn as usize]
+        else {
+            return;
+        };
+        self.faults.clear();
+        let decoded = decode_update(body, &agreement.dialect, &mut self.routes, &mut self.faults);
+        self.count_faults();
+        match decoded {
+            Ok(()) if self.routes.len() >= ROUTES_LIMIT => self.flush_routes(),
+            Ok(()) => {}
+            Err(notification) => self.fail(conn, notification, now),
+        }
+    }
+
+    /// An UPDATE counts once, by its worst fault.
+    fn count_faults(&mut self) {
+        let Some(worst) = self.faults.iter().max_by_key(|fault| fault.severity) else {
+            return;
+        };
+        let errors = &mut self.counters.update_errors;
+        match worst.severity {
+            Severity::AttributeDiscard => errors.attribute_discard += 1,
+            Severity::TreatAsWithdraw => errors.treat_as_withdraw += 1,
+            Severity::SessionReset => errors.session_reset += 1,
+        }
+        self.counters.last_fault = Some(*worst);
+    }
+
+    /// Unknown subtypes and families that were not agreed on are ignored (RFC 2918 §4,
+    /// RFC 7313 §5).
+    fn on_route_refresh(&mut self, body: &[u8]) {
+        let family = RouteRefresh::decode(body)
+            .filter(|refresh| refresh.subtype == 0)
+            .and_then(|refresh| Family::from_afi_safi(refresh.afi, refresh.safi))
+            .filter(|family| self.established_with(*family).is_some());
+        if let Some(family) = family
+            && self.outputs.back() != Some(&Output::Refresh(family))
+        {
+            self.output(Output::Refresh(family));
+        }
+    }
+}
+
+fn count(counts: &mut MessageCounts, kind: MessageKind) {
+    let count = match kind {
+        MessageKind::Open => &mut counts.open,
+        MessageKind::Update => &mut counts.update,
+        MessageKind::Notification => &mut counts.notification,
+        MessageKind::Keepalive => &mut counts.keepalive,
+        MessageKind::RouteRefresh => &mut counts.route_refresh,
+    };
+    *count += 1;
+}

@@ -1,0 +1,97 @@
+//! The connections as TCP gives and takes them, and how one is ended.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::conn::{Connection, Due};
+use super::{Cease, Conn, DownReason, Output, Phase, Session, negotiate};
+use crate::wire::Notification;
+
+impl Session {
+    pub(super) fn on_connected(&mut self, conn: Conn, local: IpAddr, now: Instant) {
+        if conn == Conn::Outbound {
+            self.dial = Due::No;
+        }
+        if self.connections[conn as usize].is_some() {
+            self.on_closed(conn, now);
+        }
+        self.outgoing[conn as usize].clear();
+        if let Some(cease) = self.refusal(conn, now) {
+            self.hang_up(conn, Some(&Notification::cease(cease)));
+            self.ensure_progress(now);
+            return;
+        }
+        self.phase = Phase::Trying;
+        self.retry_at = None;
+        self.connections[conn as usize] = Some(Connection::new(local, now));
+        let open = negotiate::offer(&self.config);
+        open.encode(&mut self.outgoing[conn as usize].bytes);
+        self.counters.messages.sent.open += 1;
+    }
+
+    /// Why a connection that just opened is not wanted.
+    fn refusal(&self, conn: Conn, now: Instant) -> Option<Cease> {
+        let is_refusing = self.refuse_until.is_some_and(|until| now < until);
+        if self.established().is_some() {
+            Some(Cease::ConnectionCollision)
+        } else if self.phase == Phase::Stopped || (conn == Conn::Inbound && is_refusing) {
+            Some(Cease::ConnectionRejected)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, now: Instant) {
+        if std::mem::take(&mut self.dial) == Due::Yes && self.phase == Phase::Trying {
+            self.attempt_ended(DownReason::DialFailed, now);
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, conn: Conn, now: Instant) {
+        self.outgoing[conn as usize].clear();
+        if self.connections[conn as usize].take().is_some() {
+            self.attempt_ended(DownReason::ConnectionLost, now);
+        }
+    }
+
+    pub(super) fn on_bytes(&mut self, conn: Conn, mut bytes: &[u8], now: Instant) {
+        let Some(connection) = &mut self.connections[conn as usize] else {
+            return;
+        };
+        let mut frames = std::mem::take(&mut connection.frames);
+        while let Some(frame) = frames.next(&mut bytes) {
+            match frame {
+                Ok(frame) => self.on_message(conn, frame, now),
+                Err(notification) => self.fail(conn, notification, now),
+            }
+            if self.connections[conn as usize].is_none() {
+                return;
+            }
+        }
+        if let Some(connection) = &mut self.connections[conn as usize] {
+            connection.frames = frames;
+        }
+    }
+
+    /// Sends `notification` and ends the connection.
+    pub(super) fn fail(&mut self, conn: Conn, notification: Notification, now: Instant) {
+        self.hang_up(conn, Some(&notification));
+        self.attempt_ended(DownReason::Sent(notification), now);
+    }
+
+    /// Ends the connection after a last message, if there is one.
+    pub(super) fn hang_up(&mut self, conn: Conn, last: Option<&Notification>) {
+        self.connections[conn as usize] = None;
+        let outgoing = &mut self.outgoing[conn as usize];
+        outgoing.keepalive = Due::No;
+        outgoing.refresh = Default::default();
+        match last {
+            Some(notification) => {
+                notification.encode(&mut outgoing.bytes);
+                self.counters.messages.sent.notification += 1;
+            }
+            None => outgoing.clear(),
+        }
+        self.output(Output::Hangup(conn));
+    }
+}
