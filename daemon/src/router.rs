@@ -346,6 +346,9 @@ impl Router {
         for link in self.links.values() {
             link.task.abort();
         }
+        // Sessions that end withdraw their routes: nobody may be left who would take them out of the
+        // kernel.
+        self.vital.shutdown().await;
         for peer in self.peers.values() {
             let _ = peer
                 .inbox
