@@ -118,8 +118,11 @@ impl Board {
         }
     }
 
+    /// Counts it, unless the peer is no longer configured: its task outlives it by its last words.
     pub(crate) fn peer_changed(&self, peer: &str, to: &'static str) {
-        self.counters.transition(peer, to);
+        if self.lock().peers.contains_key(peer) {
+            self.counters.transition(peer, to);
+        }
     }
 
     fn with_link(&self, link: &str, change: impl FnOnce(&mut LinkRow)) {

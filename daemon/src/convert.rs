@@ -17,6 +17,7 @@ use links::{
 };
 use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpec};
 
+use crate::drivers::link::LinkConfig;
 use crate::drivers::peer::Endpoint;
 use crate::drivers::tunnels::Wanted;
 use crate::secrets;
@@ -129,7 +130,17 @@ fn rule(rule: &model::Rule) -> Rule {
     }
 }
 
-pub(crate) fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
+pub(crate) fn link(config: &Config, link: &model::Link, id: LinkId) -> LinkConfig {
+    LinkConfig {
+        interface: link.interface.clone(),
+        local: link.inside.local.addr(),
+        remote: link.inside.remote,
+        probe: probe(link, id),
+        health: health(config, link),
+    }
+}
+
+fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
     let method = match link.probe.method {
         model::ProbeMethod::Auto => Method::Auto,
         model::ProbeMethod::Stamp => Method::Stamp,
@@ -150,7 +161,7 @@ pub(crate) fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
     })
 }
 
-pub(crate) fn health(config: &Config, link: &model::Link) -> HealthConfig {
+fn health(config: &Config, link: &model::Link) -> HealthConfig {
     let group = link
         .group
         .as_ref()

@@ -1,7 +1,7 @@
 //! The composition root: owns the intent, starts the drivers, carries changes of the intent to
 //! them, and ends them in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ use crate::board::Board;
 use crate::convert;
 use crate::drivers::fib::Installing;
 use crate::drivers::groups::{GroupsMessage, Place, Topology};
-use crate::drivers::link::Link;
+use crate::drivers::link::{Link, LinkConfig};
 use crate::drivers::listener::Doors;
 use crate::drivers::peer::{Peer, ToPeer};
 use crate::drivers::rib::RibMessage;
@@ -63,6 +63,7 @@ pub(crate) struct Reloaded {
 pub(crate) struct Intent {
     pub(crate) config: Config,
     tunnels: Vec<Wanted>,
+    warnings: config::Report,
 }
 
 impl Intent {
@@ -76,7 +77,18 @@ impl Intent {
             .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
         let loaded = config::load(&text, &file.display().to_string())
             .map_err(|report| report.to_string())?;
-        for finding in loaded.warnings.findings() {
+        let base = file.parent().unwrap_or(Path::new("."));
+        let tunnels = convert::tunnels(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
+        Ok(Self {
+            config: loaded.config,
+            tunnels,
+            warnings: loaded.warnings,
+        })
+    }
+
+    /// Says what is allowed and yet doubtful. The file has to be read before there is a log.
+    fn warn(&self) {
+        for finding in self.warnings.findings() {
             warn!(
                 rule = finding.rule,
                 line = finding.line,
@@ -84,12 +96,6 @@ impl Intent {
                 finding.message
             );
         }
-        let base = file.parent().unwrap_or(Path::new("."));
-        let tunnels = convert::tunnels(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
-        Ok(Self {
-            config: loaded.config,
-            tunnels,
-        })
     }
 }
 
@@ -101,6 +107,7 @@ struct RunningPeer {
 
 struct RunningLink {
     id: LinkId,
+    config: LinkConfig,
     task: JoinHandle<()>,
 }
 
@@ -114,11 +121,11 @@ pub(crate) struct Router {
     interfaces: watch::Receiver<Arc<Interfaces>>,
     doors: watch::Sender<Doors>,
     listeners: BTreeMap<SocketAddr, JoinHandle<()>>,
-    metrics: Option<JoinHandle<()>>,
+    metrics: Option<(SocketAddr, JoinHandle<()>)>,
     peers: BTreeMap<String, RunningPeer>,
     peer_tasks: JoinSet<()>,
     links: BTreeMap<String, RunningLink>,
-    /// RIB and FIB: their end is the end of the process.
+    /// RIB, FIB, groups and tunnels: their end is the end of the process.
     vital: JoinSet<&'static str>,
     /// The peers' names within the process. One that goes and returns is another.
     ids: BTreeMap<String, PeerId>,
@@ -129,7 +136,7 @@ pub(crate) struct Router {
 /// What is taken before anything is changed: if one of these fails, nothing has happened.
 struct Places {
     listeners: Vec<(SocketAddr, TcpListener)>,
-    metrics: Option<TcpListener>,
+    metrics: Option<(SocketAddr, TcpListener)>,
     api: tokio::net::UnixListener,
     kernel: Netlink,
     tunnels: Linux,
@@ -142,9 +149,7 @@ impl Places {
             listeners.push((*address, listen(*address)?));
         }
         let metrics = match config.metrics.listen {
-            Some(address) => Some(metrics::listen(address).await.with_context(|| {
-                format!("cannot serve metrics on {address}: set [metrics] listen to a free address, or to \"off\"")
-            })?),
+            Some(address) => Some((address, listen_for_scrapes(address).await?)),
             None => None,
         };
         let api = grpc::listen(&config.api.socket).await?;
@@ -177,6 +182,12 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+async fn listen_for_scrapes(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    metrics::listen(address).await.with_context(|| {
+        format!("cannot serve metrics on {address}: set [metrics] listen to a free address, or to \"off\"")
+    })
+}
+
 impl Router {
     /// Starts everything.
     ///
@@ -184,6 +195,7 @@ impl Router {
     ///
     /// Something that the intent needs cannot be had; nothing has been changed then.
     pub(crate) async fn start(file: PathBuf, intent: Intent) -> anyhow::Result<Self> {
+        intent.warn();
         let config = Arc::new(intent.config);
         let places = Places::take(&config).await?;
         if config.fib.install
@@ -237,17 +249,22 @@ impl Router {
             rib_task.await;
             "rib"
         });
-        tokio::spawn(groups::run(
+        let groups_task = groups::run(
             groups_inbox.1,
             fib_inbox.0.clone(),
             rib_inbox.0.clone(),
             Arc::clone(&board),
-        ));
-        tokio::spawn(drivers::tunnels::run(
-            places.tunnels,
-            tunnels_inbox.1,
-            Arc::clone(&board),
-        ));
+        );
+        vital.spawn(async move {
+            groups_task.await;
+            "groups"
+        });
+        let tunnels_task =
+            drivers::tunnels::run(places.tunnels, tunnels_inbox.1, Arc::clone(&board));
+        vital.spawn(async move {
+            tunnels_task.await;
+            "tunnels"
+        });
 
         let applied = Applied {
             config: Arc::clone(&config),
@@ -261,9 +278,10 @@ impl Router {
             revision: Arc::new(AtomicU64::new(0)),
         };
         tokio::spawn(grpc::serve(places.api, reader.clone(), commands));
-        let metrics = places
-            .metrics
-            .map(|listener| tokio::spawn(metrics::serve(listener, reader.clone())));
+        let metrics = places.metrics.map(|(address, listener)| {
+            let task = tokio::spawn(metrics::serve(listener, reader.clone()));
+            (address, task)
+        });
         let accept = |(address, listener)| {
             (
                 address,
@@ -344,6 +362,9 @@ impl Router {
         for link in self.links.values() {
             link.task.abort();
         }
+        // Sessions that end withdraw their routes: nobody may be left who would take them out of the
+        // kernel.
+        self.vital.shutdown().await;
         for peer in self.peers.values() {
             let _ = peer
                 .inbox
@@ -381,6 +402,7 @@ impl Router {
     }
 
     async fn apply(&mut self, intent: Intent) -> Result<Reloaded, String> {
+        intent.warn();
         let new = Arc::new(intent.config);
         let changes = config::diff(&self.config, &new);
         let refused: Vec<_> = changes
@@ -402,9 +424,10 @@ impl Router {
                 changes: lines,
             });
         }
+        self.take_places(&new).await?;
         let old = std::mem::replace(&mut self.config, Arc::clone(&new));
         self.reader.board.retain(&new);
-        self.carry_out(&changes, &old, intent.tunnels).await?;
+        self.carry_out(&changes, &old, intent.tunnels).await;
         for line in &lines {
             info!("{line}");
         }
@@ -415,43 +438,69 @@ impl Router {
         })
     }
 
-    async fn carry_out(
-        &mut self,
-        changes: &[Change],
-        old: &Config,
-        tunnels: Vec<Wanted>,
-    ) -> Result<(), String> {
-        let mut trouble = Vec::new();
+    /// Takes what may not be had, before anything else changes; gives back what was taken if
+    /// something cannot.
+    async fn take_places(&mut self, new: &Config) -> Result<(), String> {
+        let taken = self.try_places(new).await;
+        if taken.is_err() {
+            let old = Arc::clone(&self.config);
+            if let Err(error) = self.try_places(&old).await {
+                error!(error, "cannot go back to what was");
+            }
+        }
+        taken
+    }
+
+    async fn try_places(&mut self, config: &Config) -> Result<(), String> {
+        crate::log::change(&config.log).map_err(|error| error.to_string())?;
+        self.set_listeners(&config.router.listen).await?;
+        self.set_metrics(config.metrics.listen).await
+    }
+
+    async fn carry_out(&mut self, changes: &[Change], old: &Config, tunnels: Vec<Wanted>) {
+        // Whoever leaves says so while there is still a tunnel to say it through.
+        for change in changes {
+            if let Change::PeerRemoved(name) = change {
+                self.end_peer(name, Cease::PeerDeconfigured).await;
+            } else if let Change::LinkRemoved(name) = change {
+                self.end_link(name).await;
+                self.reader.board.counters.forget_link(name);
+            }
+        }
         self.set_tunnels(tunnels).await;
+        let mut changed = BTreeSet::new();
         for change in changes {
             match change {
                 Change::PeerAdded(name) => self.start_peer(name).await,
-                Change::PeerRemoved(name) => self.end_peer(name, Cease::PeerDeconfigured).await,
-                Change::PeerChanged { name, .. } => self.change_peer(name, old).await,
-                Change::LinkRemoved(name) => self.end_link(name),
-                Change::LinkChanged { name, .. } => {
-                    // Its task is made anew by `connect`; the peer may be reached differently.
-                    self.end_link(name);
-                    self.change_peer(name, old).await;
+                // A peer may be reached differently when its link has changed.
+                Change::PeerChanged { name, .. } | Change::LinkChanged { name, .. } => {
+                    changed.insert(name.as_str());
                 }
-                Change::ListenChanged(_) => trouble.extend(self.change_listeners()),
-                Change::MetricsChanged(_) => trouble.extend(self.change_metrics().await),
                 Change::OriginateChanged { .. } => {
                     let config = Arc::clone(&self.config);
                     self.originate(&config).await;
                 }
-                // Filters reach the RIB with the peers that use them, below.
-                Change::FilterAdded(_) | Change::FilterChanged(_) | Change::FilterRemoved(_) => {}
-                Change::LinkAdded(_)
+                // Filters reach the RIB with the peers that use them, links and groups all at once,
+                // below; the others have been seen to.
+                Change::FilterAdded(_)
+                | Change::FilterChanged(_)
+                | Change::FilterRemoved(_)
+                | Change::LinkAdded(_)
+                | Change::LinkRemoved(_)
+                | Change::PeerRemoved(_)
                 | Change::GroupAdded(_)
                 | Change::GroupChanged { .. }
-                | Change::GroupRemoved(_) => {}
-                Change::LogChanged(_) => {
-                    let log = &self.config.log;
-                    trouble.extend(crate::log::change(log).err().map(|error| error.to_string()));
-                }
-                Change::ApiChanged(_) | Change::FibChanged(_) | Change::RouterChanged { .. } => {}
+                | Change::GroupRemoved(_)
+                | Change::ListenChanged(_)
+                | Change::LogChanged(_)
+                | Change::MetricsChanged(_)
+                | Change::ApiChanged(_)
+                | Change::FibChanged(_)
+                | Change::RouterChanged { .. } => {}
             }
+        }
+        for name in changed {
+            self.change_peer(name, old).await;
         }
         // Cheap for the RIB where nothing changed.
         for (name, running) in &self.peers {
@@ -465,11 +514,6 @@ impl Router {
             }
         }
         self.connect().await;
-        if trouble.is_empty() {
-            Ok(())
-        } else {
-            Err(trouble.join("\n"))
-        }
     }
 
     /// Numbers the intent and makes it known.
@@ -611,35 +655,41 @@ impl Router {
         self.connect().await;
     }
 
-    fn end_link(&mut self, name: &str) {
+    /// Its sockets are free when this returns.
+    async fn end_link(&mut self, name: &str) {
         if let Some(running) = self.links.remove(name) {
             running.task.abort();
-            self.reader.board.counters.forget_link(name);
+            let _ = running.task.await;
         }
     }
 
-    /// Starts the links that are not running, and tells everyone who is connected to whom.
+    /// Starts the links that are not running as they should, and tells everyone who is connected
+    /// to whom. A link that is measured in another way keeps its identity, and with it its state
+    /// until it is known anew.
     async fn connect(&mut self) {
         let config = Arc::clone(&self.config);
-        let missing: Vec<_> = config
-            .links
-            .keys()
-            .filter(|name| !self.links.contains_key(*name))
-            .cloned()
-            .collect();
-        let fresh: Vec<_> = missing
-            .into_iter()
-            .map(|name| (name, LinkId(self.next_id())))
-            .collect();
-        let places = config.links.iter().filter_map(|(name, link)| {
+        let mut ids = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for (name, link) in &config.links {
             let running = self.links.get(name).map(|running| running.id);
-            let id =
-                running.or_else(|| fresh.iter().find(|(n, _)| n == name).map(|(_, id)| *id))?;
+            let id = running.unwrap_or_else(|| LinkId(self.next_id()));
+            ids.insert(name, id);
+            let wanted = convert::link(&config, link, id);
+            if self
+                .links
+                .get(name)
+                .is_none_or(|running| running.config != wanted)
+            {
+                self.end_link(name).await;
+                fresh.push((name.clone(), id, wanted));
+            }
+        }
+        let places = config.links.iter().filter_map(|(name, link)| {
             let on_link = |peer: &config::model::Peer| peer.link.as_ref() == Some(name);
             let peer = config.peers.get(name).filter(|peer| on_link(peer));
             let peer = peer.and_then(|_| self.peers.get(name));
             let place = Place {
-                id,
+                id: *ids.get(name)?,
                 interface: link.interface.clone(),
                 group: link.group.clone(),
                 priority: link.priority,
@@ -652,27 +702,17 @@ impl Router {
             groups: convert::groups(&config),
         };
         let _ = self.groups.send(GroupsMessage::Configure(topology)).await;
-        for (name, id) in fresh {
-            if let Some(link) = config.links.get(&name) {
-                let task = Link {
-                    name: name.clone(),
-                    interface: link.interface.clone(),
-                    local: link.inside.local.addr(),
-                    remote: link.inside.remote,
-                    probe: convert::probe(link, id),
-                    health: convert::health(&config, link),
-                    groups: self.groups.clone(),
-                    interfaces: self.interfaces.clone(),
-                    board: Arc::clone(&self.reader.board),
-                };
-                self.links.insert(
-                    name,
-                    RunningLink {
-                        id,
-                        task: tokio::spawn(link::run(task)),
-                    },
-                );
-            }
+        for (name, id, wanted) in fresh {
+            let link = Link {
+                name: name.clone(),
+                config: wanted.clone(),
+                groups: self.groups.clone(),
+                interfaces: self.interfaces.clone(),
+                board: Arc::clone(&self.reader.board),
+            };
+            let task = tokio::spawn(link::run(link));
+            let config = wanted;
+            self.links.insert(name, RunningLink { id, config, task });
         }
         let doors = self.peers.iter().filter_map(|(name, running)| {
             Some((config.peers.get(name)?.address, running.inbox.clone()))
@@ -681,45 +721,42 @@ impl Router {
         self.doors.send_replace(Arc::new(doors));
     }
 
-    fn change_listeners(&mut self) -> Vec<String> {
-        let wanted = &self.config.router.listen;
-        self.listeners.retain(|address, task| {
-            let stays = wanted.contains(address);
-            if !stays {
+    /// Listens on these, and on no others. An address is free only when the task that listened there
+    /// has ended.
+    async fn set_listeners(&mut self, wanted: &[SocketAddr]) -> Result<(), String> {
+        let known: Vec<_> = self.listeners.keys().copied().collect();
+        for address in known.iter().filter(|address| !wanted.contains(address)) {
+            if let Some(task) = self.listeners.remove(address) {
                 task.abort();
-            }
-            stays
-        });
-        let mut trouble = Vec::new();
-        for address in wanted {
-            if self.listeners.contains_key(address) {
-                continue;
-            }
-            match listen(*address) {
-                Ok(listener) => {
-                    let task = tokio::spawn(listener::run(listener, self.doors.subscribe()));
-                    self.listeners.insert(*address, task);
-                }
-                Err(error) => trouble.push(error.to_string()),
+                let _ = task.await;
             }
         }
-        trouble
+        for address in wanted {
+            if !self.listeners.contains_key(address) {
+                let listener = listen(*address).map_err(|error| error.to_string())?;
+                let task = tokio::spawn(listener::run(listener, self.doors.subscribe()));
+                self.listeners.insert(*address, task);
+            }
+        }
+        Ok(())
     }
 
-    async fn change_metrics(&mut self) -> Option<String> {
-        if let Some(task) = self.metrics.take() {
+    async fn set_metrics(&mut self, wanted: Option<SocketAddr>) -> Result<(), String> {
+        if self.metrics.as_ref().map(|(address, _)| *address) == wanted {
+            return Ok(());
+        }
+        if let Some((_, task)) = self.metrics.take() {
             task.abort();
-            // The address is free only when the task has ended.
             let _ = task.await;
         }
-        let address = self.config.metrics.listen?;
-        match metrics::listen(address).await {
-            Ok(listener) => {
-                self.metrics = Some(tokio::spawn(metrics::serve(listener, self.reader.clone())));
-                None
-            }
-            Err(error) => Some(format!("cannot serve metrics on {address}: {error}")),
+        if let Some(address) = wanted {
+            let listener = listen_for_scrapes(address)
+                .await
+                .map_err(|error| format!("{error:#}"))?;
+            let task = tokio::spawn(metrics::serve(listener, self.reader.clone()));
+            self.metrics = Some((address, task));
         }
+        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fs, io};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, fs, io, thread};
 
 use config::model::SecretSource;
 use tunnels::spec::Secret;
@@ -12,6 +14,8 @@ use zeroize::Zeroizing;
 
 /// A key is 44 characters; a file this long is something else.
 const LONGEST: u64 = 4096;
+/// How long a command may take to print a key.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a secret cannot be had. Never holds any of it.
 #[derive(thiserror::Error, Debug)]
@@ -55,11 +59,11 @@ pub(crate) fn key(source: &SecretSource, base: &Path) -> Result<Secret, SecretEr
             let absent = || SecretError::Credential { name: name.clone() };
             let directory = env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(absent)?;
             let path = Path::new(&directory).join(name);
-            (format!("credential {name}"), read(&path)?)
+            (format!("credential {name}"), credential(&path)?)
         }
         SecretSource::Command(command) => {
             let program = command.first().cloned().unwrap_or_default();
-            (format!("output of {program}"), output(command)?)
+            (format!("output of {program}"), output(command, PATIENCE)?)
         }
     };
     Secret::from_base64(text.trim()).map_err(|source| SecretError::Format { origin, source })
@@ -70,47 +74,182 @@ fn file(path: &Path) -> Result<Zeroizing<String>, SecretError> {
         path: path.to_owned(),
         source,
     };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    let file = fs::File::open(path).map_err(failed)?;
+    // Of the open file: the one at that path may be another by then.
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(SecretError::Exposed {
             path: path.to_owned(),
         });
     }
-    read(path)
+    text(file).map_err(failed)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<String>, SecretError> {
-    let failed = |source| SecretError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let mut text = Zeroizing::new(String::new());
-    let file = fs::File::open(path).map_err(failed)?;
-    file.take(LONGEST)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
+fn credential(path: &Path) -> Result<Zeroizing<String>, SecretError> {
+    fs::File::open(path)
+        .and_then(text)
+        .map_err(|source| SecretError::File {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn text(from: impl Read) -> io::Result<Zeroizing<String>> {
+    // With room for all of it, so that no copy of a part stays behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 64));
+    from.take(LONGEST).read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn output(command: &[String]) -> Result<Zeroizing<String>, SecretError> {
+/// What a program prints, which has to end in time: a router that waits for a vault hears no signal.
+fn output(command: &[String], patience: Duration) -> Result<Zeroizing<String>, SecretError> {
     let (program, arguments) = command.split_first().ok_or_else(|| SecretError::Command {
         program: String::new(),
         reason: "no program is named".to_owned(),
     })?;
-    let failed = |reason| SecretError::Command {
+    let failed = |reason: String| SecretError::Command {
         program: program.clone(),
         reason,
     };
-    let output = Command::new(program)
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
+    let printed = child.stdout.take();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // The one who waits may have given up.
+        let _ = sender.send(printed.map_or_else(|| Ok(Zeroizing::default()), text));
+    });
+    let printed = receiver.recv_timeout(patience);
+    if printed.is_err() {
+        // It may have ended by itself.
+        let _ = child.kill();
     }
-    let bytes = Zeroizing::new(output.stdout);
-    let text = str::from_utf8(&bytes).map_err(|_| failed("it did not print text".to_owned()))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    let status = child.wait().map_err(|error| failed(error.to_string()))?;
+    let printed = printed.map_err(|_| failed(format!("it took longer than {patience:?}")))?;
+    if !status.success() {
+        return Err(failed(status.to_string()));
+    }
+    printed.map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    const KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+
+    /// A directory that goes with the test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = env::temp_dir().join(format!("skybridge-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("a directory of our own");
+            Self(path)
+        }
+
+        fn write(&self, name: &str, mode: u32, text: &str) {
+            use std::io::Write;
+            let mut file = fs::OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(self.0.join(name))
+                .expect("a file of our own");
+            file.set_permissions(fs::Permissions::from_mode(mode))
+                .and_then(|()| file.write_all(text.as_bytes()))
+                .expect("a file of our own");
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn command(words: &[&str]) -> SecretSource {
+        SecretSource::Command(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    fn from_file(directory: &Directory, name: &str) -> Result<Secret, SecretError> {
+        key(&SecretSource::File(name.into()), &directory.0)
+    }
+
+    fn said(result: Result<Secret, SecretError>) -> String {
+        match result {
+            Ok(_) => panic!("a key was found"),
+            Err(error) => format!("{error} {error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_from_a_file_beside_the_configuration() {
+        let directory = Directory::new("key-file");
+        directory.write("key", 0o600, &format!("{KEY}\n"));
+        assert!(from_file(&directory, "key").is_ok());
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_and_the_remedy_named() {
+        let directory = Directory::new("key-exposed");
+        for mode in [0o604, 0o602, 0o601, 0o644] {
+            let name = format!("{mode:o}");
+            directory.write(&name, mode, KEY);
+            let said = said(from_file(&directory, &name));
+            assert!(said.contains("chmod 600"), "{mode:o}: {said}");
+        }
+        directory.write("group", 0o640, KEY);
+        assert!(from_file(&directory, "group").is_ok());
+    }
+
+    #[test]
+    fn no_error_holds_what_was_read() {
+        let directory = Directory::new("key-format");
+        let almost = &KEY[..40];
+        directory.write("short", 0o600, almost);
+        directory.write("exposed", 0o644, KEY);
+        directory.write("long", 0o600, &KEY.repeat(1000));
+        for name in ["short", "exposed", "long"] {
+            let said = said(from_file(&directory, name));
+            assert!(!said.contains(&KEY[..8]), "{name}: {said}");
+        }
+        let said = said(key(&command(&["echo", almost]), Path::new("/")));
+        assert!(!said.contains(&KEY[..8]), "{said}");
+    }
+
+    #[test]
+    fn a_key_is_what_a_command_prints() {
+        assert!(key(&command(&["echo", KEY]), Path::new("/")).is_ok());
+    }
+
+    #[test]
+    fn a_command_that_fails_gives_no_key_although_it_prints_one() {
+        let script = format!("echo {KEY}; exit 3");
+        let said = said(key(&command(&["sh", "-c", &script]), Path::new("/")));
+        assert!(said.contains('3') && !said.contains(&KEY[..8]), "{said}");
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_given_up() {
+        let started = Instant::now();
+        let words = ["sleep".to_owned(), "60".to_owned()];
+        let result = output(&words, Duration::from_millis(100));
+        assert!(matches!(result, Err(SecretError::Command { .. })));
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_command_that_prints_without_end_is_not_kept() {
+        let result = output(&["yes".to_owned()], Duration::from_secs(10));
+        assert!(matches!(result, Err(SecretError::Command { .. })));
+    }
 }

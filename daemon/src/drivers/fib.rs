@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bgp::rib::RouteChange;
 use bgp::{PeerId, Prefix};
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
@@ -85,11 +86,18 @@ impl<F: Fib> Driver<F> {
     async fn run(mut self) {
         let mut burst = Vec::with_capacity(BURST);
         loop {
-            while let Ok(message) = self.inbox.try_recv() {
+            // Not more: while a whole table comes in, traffic has to be moved all the same.
+            for _ in 0..BURST {
+                let Ok(message) = self.inbox.try_recv() else {
+                    break;
+                };
                 self.obey(message);
             }
             if let Some(work) = self.table.poll_work(Instant::now()) {
                 self.perform(work).await;
+                if let Some(change) = self.kernel.watch().now_or_never() {
+                    self.react(change).await;
+                }
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -126,8 +134,11 @@ impl<F: Fib> Driver<F> {
             }
             FibMessage::Peers(peers) => self.table.set_peers(peers),
             FibMessage::Sweep => {
-                info!("all peers have told what they have; removing leftovers");
-                self.table.sweep();
+                // Without installing, what is there is another's, or was left on purpose.
+                if self.row.installing {
+                    info!("all peers have told what they have; removing leftovers");
+                    self.table.sweep();
+                }
             }
             FibMessage::Read(prefixes, answer) => {
                 let read = prefixes
@@ -163,6 +174,8 @@ impl<F: Fib> Driver<F> {
             Work::Observe => match self.kernel.observe().await {
                 Ok(observed) => {
                     self.table.observe(observed, Instant::now());
+                    // What is still wrong fails again before anyone looks.
+                    self.row.last_error.clear();
                     self.share_interfaces();
                 }
                 Err(error) => self.complain("cannot read the routes", &error),

@@ -3,6 +3,7 @@
 //! The FIB comes first: traffic has moved before anyone else hears of it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -122,22 +123,19 @@ impl Driver {
                     priority: place.priority,
                 })
                 .collect();
-            match self.groups.get_mut(name) {
-                Some(group) => group.handle(GroupInput::Reconfigure(config.clone(), members), now),
-                None => {
-                    let mut group = Group::new(config.clone(), members, now);
-                    for (link, state) in &self.states {
-                        if let Some(place) = topology.links.get(link) {
-                            group.handle(
-                                GroupInput::Link {
-                                    link: place.id,
-                                    state: *state,
-                                },
-                                now,
-                            );
-                        }
-                    }
-                    self.groups.insert(name.clone(), group);
+            let group = match self.groups.entry(name.clone()) {
+                Entry::Occupied(known) => {
+                    let group = known.into_mut();
+                    group.handle(GroupInput::Reconfigure(config.clone(), members), now);
+                    group
+                }
+                Entry::Vacant(vacant) => vacant.insert(Group::new(config.clone(), members, now)),
+            };
+            // To a group that a link joins, the link is down until told.
+            for (link, state) in &self.states {
+                if let Some(Place { id: link, .. }) = topology.links.get(link) {
+                    let (link, state) = (*link, *state);
+                    group.handle(GroupInput::Link { link, state }, now);
                 }
             }
         }

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use links::stamp::{self, NtpTime};
 use links::{
     Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe, ProbeConfig, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
-use tracing::{Instrument, debug, info, warn};
+use tracing::{Instrument, debug, error, info, warn};
 
 use super::groups::GroupsMessage;
 use super::{earlier, until, wall};
@@ -22,41 +24,69 @@ use crate::sockets;
 
 /// Between two looks at the quality of the link, and refreshes of what the API shows.
 const PUBLISH: Duration = Duration::from_millis(250);
+/// Between two attempts to open a socket.
+const REOPEN: Duration = Duration::from_secs(1);
+/// After a fault of the program.
+const RESTART: Duration = Duration::from_secs(1);
 /// Longest datagram that is read; a longer one is no answer to us.
 const DATAGRAM: usize = 2048;
 
-/// What a link task is made from.
-#[derive(Clone)]
-pub(crate) struct Link {
-    pub(crate) name: String,
+/// What a link is by the intent. Another one needs another task.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct LinkConfig {
     pub(crate) interface: String,
     pub(crate) local: IpAddr,
     pub(crate) remote: IpAddr,
     /// `None`: not probed.
     pub(crate) probe: Option<ProbeConfig>,
     pub(crate) health: HealthConfig,
+}
+
+/// What a link task is made from.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) config: LinkConfig,
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
     pub(crate) board: Arc<Board>,
 }
 
-/// Runs until it is aborted.
+/// Runs until it is aborted. A fault of the program starts it again: a link that nobody measures would
+/// stay as it was last seen for ever.
 pub(crate) async fn run(link: Link) {
     let span = tracing::info_span!("link", link = %link.name);
+    while AssertUnwindSafe(drive(link.clone()).instrument(span.clone()))
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        error!(
+            link = link.name,
+            "a fault in the program ended the measurement; starting it again"
+        );
+        link.board.counters.restart();
+        tokio::time::sleep(RESTART).await;
+    }
+}
+
+async fn drive(link: Link) {
     let now = Instant::now();
     let driver = Driver {
         probe: link
+            .config
             .probe
             .clone()
             .map(|config| Probe::new(config, super::seed(), now)),
-        health: Health::new(link.health.clone(), now),
+        health: Health::new(link.config.health.clone(), now),
         sockets: Sockets::default(),
         attached: None,
+        incomplete: None,
         reflected: 0,
         published: now,
         link,
     };
-    driver.run().instrument(span).await;
+    driver.run().await;
 }
 
 struct Driver {
@@ -66,6 +96,8 @@ struct Driver {
     sockets: Sockets,
     /// Index of the interface that the sockets are bound to.
     attached: Option<u32>,
+    /// When to try again to open the sockets that could not be.
+    incomplete: Option<Instant>,
     /// Sequence number of our reflector (RFC 8762 §4.3.1).
     reflected: u32,
     published: Instant,
@@ -126,7 +158,7 @@ impl Driver {
         let probe = self.probe.as_ref().and_then(Probe::poll_timeout);
         let deadline = earlier(
             earlier(probe, self.health.poll_timeout()),
-            Some(self.published + PUBLISH),
+            earlier(self.incomplete, Some(self.published + PUBLISH)),
         );
         tokio::select! {
             biased;
@@ -165,6 +197,9 @@ impl Driver {
         let now = Instant::now();
         self.probe_input(Input::Timeout);
         self.health.handle(HealthInput::Timeout, now);
+        if self.incomplete.is_some_and(|at| at <= now) {
+            self.open_sockets(now);
+        }
         if now >= self.published + PUBLISH {
             self.published = now;
             if let Some(probe) = &self.probe {
@@ -244,7 +279,7 @@ impl Driver {
     /// Sockets are bound to an interface as it is; one that was made anew needs others.
     fn follow_interface(&mut self) {
         let interfaces = Arc::clone(&self.link.interfaces.borrow_and_update());
-        let interface = interfaces.named(&self.link.interface);
+        let interface = interfaces.named(&self.link.config.interface);
         self.link.board.set_interface(&self.link.name, interface);
         let index = interface
             .filter(|interface| self.is_ready(interface))
@@ -252,13 +287,15 @@ impl Driver {
         let now = Instant::now();
         match index {
             Some(index) if self.attached != Some(index) => {
-                self.open_sockets();
+                self.sockets = Sockets::default();
+                self.open_sockets(now);
                 self.attached = Some(index);
                 self.health.handle(HealthInput::InterfaceUp, now);
             }
             Some(_) => {}
             None => {
                 self.sockets = Sockets::default();
+                self.incomplete = None;
                 self.attached = None;
                 self.health.handle(HealthInput::InterfaceDown, now);
             }
@@ -270,48 +307,62 @@ impl Driver {
             && interface
                 .addresses
                 .iter()
-                .any(|net| net.addr() == self.link.local)
+                .any(|net| net.addr() == self.link.config.local)
     }
 
-    fn open_sockets(&mut self) {
-        let Link {
+    /// Opens those that are missing. One that cannot be opened is tried again: an IPv6 address is on
+    /// the interface before it can be bound to (RFC 4862 §5.4).
+    fn open_sockets(&mut self, now: Instant) {
+        let LinkConfig {
             interface,
             local,
             remote,
             probe,
             ..
-        } = &self.link;
-        let stamp_port = SocketAddr::new(*remote, stamp::PORT);
-        let said = |what: &str, socket: io::Result<UdpSocket>| match socket {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                warn!(%error, "cannot open the {what} socket");
-                None
-            }
-        };
+        } = &self.link.config;
+        let (local, remote) = (*local, *remote);
         let wants = |method| {
             probe
                 .as_ref()
                 .is_some_and(|probe| probe.method == links::Method::Auto || probe.method == method)
         };
-        self.sockets = Sockets {
-            stamp: wants(links::Method::Stamp)
-                .then(|| sockets::probe(interface, *local, stamp_port))
-                .and_then(|socket| said("STAMP", socket)),
-            icmp: wants(links::Method::Icmp)
-                .then(|| sockets::echo(interface, *local, *remote))
-                .and_then(|socket| said("ICMP", socket)),
-            reflector: said(
-                "reflector",
-                sockets::reflector(interface, *local, stamp::PORT),
-            ),
-        };
+        let again = self.incomplete.is_some();
+        let mut complete = true;
+        let mut fill =
+            |what: &str, slot: &mut Option<UdpSocket>, open: io::Result<UdpSocket>| match open {
+                Ok(socket) => *slot = Some(socket),
+                Err(error) => {
+                    complete = false;
+                    if again {
+                        debug!(%error, "cannot open the {what} socket");
+                    } else {
+                        warn!(%error, "cannot open the {what} socket, trying on");
+                    }
+                }
+            };
+        let Sockets {
+            stamp,
+            icmp,
+            reflector,
+        } = &mut self.sockets;
+        if stamp.is_none() && wants(links::Method::Stamp) {
+            let far = SocketAddr::new(remote, stamp::PORT);
+            fill("STAMP", stamp, sockets::probe(interface, local, far));
+        }
+        if icmp.is_none() && wants(links::Method::Icmp) {
+            fill("ICMP", icmp, sockets::echo(interface, local, remote));
+        }
+        if reflector.is_none() {
+            let socket = sockets::reflector(interface, local, stamp::PORT);
+            fill("reflector", reflector, socket);
+        }
+        self.incomplete = (!complete).then(|| now + REOPEN);
     }
 
     /// Answers the far end's probes, and nobody else's.
     fn reflect(&mut self, request: &[u8], from: SocketAddr, ttl: u8) {
         let received: NtpTime = wall();
-        if from.ip().to_canonical() != self.link.remote {
+        if from.ip().to_canonical() != self.link.config.remote {
             return;
         }
         let sequence = Some(self.reflected);

@@ -14,6 +14,10 @@ use super::peer::ToPeer;
 /// After a failed accept (out of descriptors): not at full speed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 
+/// Places in the inbox of a peer that connections leave to others: what the RIB sends against a credit
+/// must find room, and a stranger at the peer's address can dial as fast as it likes.
+const RESERVED: usize = 32;
+
 /// Peers by address.
 pub(crate) type Doors = Arc<BTreeMap<IpAddr, mpsc::Sender<ToPeer>>>;
 
@@ -40,7 +44,7 @@ fn admit(stream: TcpStream, from: SocketAddr, doors: &Doors) {
         debug!(%from, %error, "connection lost at once");
         return;
     }
-    if door.try_send(ToPeer::Inbound(stream)).is_err() {
+    if door.capacity() <= RESERVED || door.try_send(ToPeer::Inbound(stream)).is_err() {
         debug!(%from, "peer is busy, connection closed");
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, warn};
 
 use super::rib::RibMessage;
-use super::until;
+use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
 use crate::sockets;
@@ -83,6 +83,7 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
         is_up: false,
         is_ending: false,
         published: None,
+        publish_at: None,
         quiet: false,
     };
     driver.run().instrument(span).await;
@@ -100,6 +101,8 @@ struct Driver {
     is_up: bool,
     is_ending: bool,
     published: Option<Instant>,
+    /// When to show what changed since.
+    publish_at: Option<Instant>,
     /// The last attempt failed like the one before: said once, then only at debug.
     quiet: bool,
 }
@@ -134,7 +137,7 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Wake {
-        let deadline = self.session.poll_timeout();
+        let deadline = earlier(self.session.poll_timeout(), self.publish_at);
         let may_read = self.backlog.is_empty();
         tokio::select! {
             permit = self.peer.rib.reserve(), if !may_read => {
@@ -295,15 +298,17 @@ impl Driver {
         }
     }
 
+    /// At once when the state changes; what else changes, soon.
     fn publish(&mut self) {
         let now = Instant::now();
         let status = self.session.status();
-        let due = self
-            .published
-            .is_none_or(|at| now.duration_since(at) >= PUBLISH);
-        if due || self.peer.board.peer_state(&self.peer.name) != Some(status.state) {
+        let due = self.published.map_or(now, |at| at + PUBLISH);
+        if due <= now || self.peer.board.peer_state(&self.peer.name) != Some(status.state) {
             self.published = Some(now);
+            self.publish_at = None;
             self.peer.board.set_session(&self.peer.name, status);
+        } else {
+            self.publish_at = Some(due);
         }
     }
 }

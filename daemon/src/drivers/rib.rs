@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bgp::PeerId;
 use bgp::rib::{Input, NexthopState, Output, Rib};
-use bgp::{PeerId, RouteEvent};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::fib::FibMessage;
 use super::peer::ToPeer;
+use super::settle::{Decided, Settling};
 use super::{earlier, until};
 use crate::fib::Interfaces;
 
@@ -22,10 +23,6 @@ const CREDITS: usize = 2;
 const LOOK: Duration = Duration::from_millis(50);
 /// Messages taken from the inbox before outputs are looked at.
 const BURST: usize = 16;
-/// A peer that is up for so long has sent what it has, whether it says so (RFC 4724 §2) or not.
-const SETTLED: Duration = Duration::from_secs(10);
-/// After the start, leftovers of an earlier run are kept for so long at most.
-const LONGEST_START: Duration = Duration::from_secs(90);
 
 /// What the RIB is told.
 pub(crate) enum RibMessage {
@@ -71,8 +68,7 @@ pub(crate) async fn run(
     interfaces: watch::Receiver<Arc<Interfaces>>,
     awaited: BTreeSet<PeerId>,
 ) {
-    let sweep_at = Some(Instant::now() + LONGEST_START);
-    let awaited = awaited.into_iter().map(|peer| (peer, None)).collect();
+    let settling = Settling::new(awaited, Instant::now());
     let reach = Reach {
         interfaces,
         revision: 0,
@@ -84,8 +80,7 @@ pub(crate) async fn run(
         inbox,
         fib,
         outlets: BTreeMap::new(),
-        awaited,
-        sweep_at,
+        settling,
         reach,
     }
     .run()
@@ -97,9 +92,7 @@ struct Driver {
     inbox: mpsc::Receiver<RibMessage>,
     fib: mpsc::Sender<FibMessage>,
     outlets: BTreeMap<PeerId, Outlet>,
-    /// Peers that have not told all yet, and when they count as having done so.
-    awaited: BTreeMap<PeerId, Option<Instant>>,
-    sweep_at: Option<Instant>,
+    settling: Settling,
     reach: Reach,
 }
 
@@ -124,14 +117,13 @@ impl Driver {
                 }
             }
             self.sweep_when_settled().await;
-            let settles = self.awaited.values().flatten().min().copied();
-            let sweep = self
-                .sweep_at
-                .map(|at| settles.map_or(at, |settles| settles.min(at)));
             if self.reach.look_at.is_none() && self.reach.revision != self.rib.nexthops_revision() {
                 self.reach.look_at = Some(Instant::now() + LOOK);
             }
-            let deadline = earlier(self.rib.poll_timeout(), earlier(sweep, self.reach.look_at));
+            let deadline = earlier(
+                self.rib.poll_timeout(),
+                earlier(self.settling.poll_timeout(), self.reach.look_at),
+            );
             tokio::select! {
                 taken = self.inbox.recv_many(&mut burst, BURST) => {
                     if taken == 0 {
@@ -212,8 +204,12 @@ impl Driver {
     fn obey(&mut self, message: RibMessage) {
         match message {
             RibMessage::Input(input) => {
-                self.watch_for_end_of_rib(&input);
-                self.rib.handle(input, Instant::now());
+                let now = Instant::now();
+                self.settling.hear(&input, now);
+                if let Input::Remove(peer) = &input {
+                    self.outlets.remove(peer);
+                }
+                self.rib.handle(input, now);
             }
             RibMessage::Attach(peer, sender) => {
                 self.outlets.insert(
@@ -255,31 +251,12 @@ impl Driver {
         exported
     }
 
-    fn watch_for_end_of_rib(&mut self, input: &Input) {
-        if let Input::Up { peer, .. } = input {
-            if let Some(settled) = self.awaited.get_mut(peer) {
-                *settled = Some(Instant::now() + SETTLED);
-            }
-        } else if let Input::Routes(peer, events) = input {
-            if events
-                .iter()
-                .any(|event| matches!(event, RouteEvent::EndOfRib(_)))
-            {
-                self.awaited.remove(peer);
-            }
-        } else if let Input::Remove(peer) = input {
-            self.awaited.remove(peer);
-            self.outlets.remove(peer);
-        }
-    }
-
     async fn sweep_when_settled(&mut self) {
-        let now = Instant::now();
-        self.awaited
-            .retain(|_, settled| settled.is_none_or(|at| at > now));
-        let due = |at: Instant| at <= now || self.awaited.is_empty();
-        if self.sweep_at.is_some_and(due) {
-            self.sweep_at = None;
+        let decided = match self.rib.poll_timeout() {
+            Some(_) => Decided::NotYet,
+            None => Decided::All,
+        };
+        if self.settling.is_over(decided, Instant::now()) {
             let _ = self.fib.send(FibMessage::Sweep).await;
         }
     }

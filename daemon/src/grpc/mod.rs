@@ -9,7 +9,7 @@ mod services;
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -40,6 +40,13 @@ pub(crate) async fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     if UnixStream::connect(path).await.is_ok() {
         bail!(
             "another skybridged answers on {}: stop it, or set [api] socket to another path",
+            path.display()
+        );
+    }
+    let in_the_way = fs::symlink_metadata(path).map(|there| !there.file_type().is_socket());
+    if in_the_way.unwrap_or(false) {
+        bail!(
+            "{} is there and no socket: set [api] socket to a path of its own",
             path.display()
         );
     }
