@@ -31,7 +31,7 @@ use bgp::rib::RouteHop;
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
-use super::{FIRST_NEXTHOP_ID, Interfaces, Map, Observed, Step, Way};
+use super::{FIRST_NEXTHOP_ID, Interfaces, Map, Step, Way};
 
 /// How long a group waits for the routes of a link that came back.
 const SETTLE: Duration = Duration::from_secs(3);
