@@ -1,6 +1,6 @@
 //! The table against a model of the kernel.
 
-use super::super::Interface;
+use super::super::{Interface, Observed};
 use super::*;
 
 /// A kernel that does as it is told, refuses what a real one would, and counts.
