@@ -224,7 +224,10 @@ impl Peer {
         let written = self.transports.iter().flatten();
         let written = written.map(|transport| transport.out.len()).sum::<usize>();
         let is_told = self.inbox.poll_timeout().is_none();
-        is_told && self.session.poll_output().is_none() && written == 0 && self.session.pending() == 0
+        is_told
+            && self.session.poll_output().is_none()
+            && written == 0
+            && self.session.pending() == 0
     }
 
     fn conn_of(&self, stream: u64) -> Option<Conn> {

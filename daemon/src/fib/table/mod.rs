@@ -357,9 +357,8 @@ impl Table {
             (Wanted::Group(wanted), Carrier::Group(carrier)) if wanted == carrier => {}
             (Wanted::Group(wanted), Carrier::Group(carrier)) => {
                 let target = self.target(wanted);
-                let carrier = self.groups.get(&carrier.0).filter(|group| !group.closing);
                 parked = target.is_some()
-                    && target == carrier.and_then(|group| group.carries)
+                    && target == self.leads_to(carrier)
                     && self.covers(carrier, wanted);
                 dirty = !parked;
             }
@@ -382,14 +381,21 @@ impl Table {
         }
     }
 
+    /// Where a group leads once it has left a dead way, which it does before any route moves.
+    fn leads_to(&self, key: GroupKey) -> Option<Way> {
+        let group = self.groups.get(&key.0).filter(|group| !group.closing)?;
+        let live = group.carries.filter(|way| self.is_usable(way));
+        live.or_else(|| self.target(key))
+    }
+
     /// Whether `carrier` can lead wherever the group `wanted` may: otherwise the death of a link
     /// would cost one message for each route that stays on it.
-    fn covers(&self, carrier: Option<&Group>, wanted: GroupKey) -> bool {
-        let Some((carrier, wanted)) = carrier.zip(self.groups.get(&wanted.0)) else {
-            return false;
-        };
-        let mut members = wanted.members.iter();
-        members.all(|member| carrier.members.iter().any(|known| known.hop == member.hop))
+    fn covers(&self, carrier: GroupKey, wanted: GroupKey) -> bool {
+        let groups = self.groups.get(&carrier.0).zip(self.groups.get(&wanted.0));
+        groups.is_some_and(|(carrier, wanted)| {
+            let mut members = wanted.members.iter();
+            members.all(|member| carrier.members.iter().any(|known| known.hop == member.hop))
+        })
     }
 
     /// The way of a hop: the interface of its peer's link, or the one whose network holds it.

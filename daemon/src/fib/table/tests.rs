@@ -174,6 +174,26 @@ fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
 }
 
 #[test]
+fn routes_that_are_withdrawn_before_the_group_has_moved_park_on_it() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(100);
+    // The group of the second link alone is in the kernel too.
+    table.set(prefixes[0], &hops(&[2]));
+    for prefix in &prefixes[1..] {
+        table.set(*prefix, &hops(&[1, 2]));
+    }
+    run(&mut table, &mut kernel, now);
+    table.set_links(standing([None, Some(0)]));
+    for prefix in &prefixes[1..] {
+        table.set(*prefix, &hops(&[2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    let moved = |prefix| kernel.interface_of(prefix) == Some(2);
+    assert!(prefixes.iter().all(moved));
+}
+
+#[test]
 fn a_dead_link_costs_one_message_and_so_does_its_return() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
