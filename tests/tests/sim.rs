@@ -105,7 +105,10 @@ fn a_link_that_keeps_failing_does_not_take_traffic_back_and_forth() -> Result<()
             network.mend(at::PRIMARY);
             let shorter = network.random().wait(2 * SECOND);
             let moved = network.run_until(shorter, |network| !both_use(network, at::BACKUP));
-            ensure!(moved.is_none(), "traffic moved {moved:?} after a short life");
+            ensure!(
+                moved.is_none(),
+                "traffic moved {moved:?} after a short life"
+            );
             network.cut(at::PRIMARY);
             let moved = network.run_until(SECOND, |network| !both_use(network, at::BACKUP));
             ensure!(moved.is_none(), "traffic moved {moved:?} after a cut");
@@ -142,7 +145,7 @@ fn when_every_link_is_cut_the_gateways_are_told() -> Result<()> {
         network.cut(at::PRIMARY);
         network.cut(at::BACKUP);
         network
-            .run_until(SECOND, |network| {
+            .run_until(2 * SECOND, |network| {
                 network.way(at::GATEWAY_AWS, TO_OCI).is_none()
                     && network.way(at::GATEWAY_OCI, TO_AWS).is_none()
             })

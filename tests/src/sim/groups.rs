@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use bgp::PeerId;
 use bgp::rib;
-use links::{
-    Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, Policy, Rank, State,
-};
+use links::{Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, Policy, Rank, State};
 
 use super::fib;
 use super::topology::{LinkSpec, RouterSpec, Timing};

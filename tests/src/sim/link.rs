@@ -33,7 +33,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId, timing: &Timing, seed: u64, epoch: Instant, now: Instant) -> Self {
+    pub(super) fn new(
+        id: LinkId,
+        timing: &Timing,
+        seed: u64,
+        epoch: Instant,
+        now: Instant,
+    ) -> Self {
         let probe = ProbeConfig {
             method: Method::Auto,
             interval: timing.probe_interval,
@@ -94,7 +100,11 @@ impl Link {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let publish = Some(self.published + PUBLISH);
-        let machines = [self.probe.poll_timeout(), self.health.poll_timeout(), publish];
+        let machines = [
+            self.probe.poll_timeout(),
+            self.health.poll_timeout(),
+            publish,
+        ];
         machines.into_iter().flatten().min()
     }
 

@@ -293,7 +293,9 @@ impl Network {
 
     /// Makes a router originate exactly these.
     pub fn originate(&mut self, router: usize, prefixes: Vec<Prefix>) {
-        self.topology.routers[router].originate.clone_from(&prefixes);
+        self.topology.routers[router]
+            .originate
+            .clone_from(&prefixes);
         if let Some(running) = &mut self.routers[router] {
             running.originate(prefixes, self.now);
             self.settle(router);
@@ -343,7 +345,11 @@ impl Network {
         let until = self.now + time;
         let mut steps_at_once = 0;
         while let Some(next) = self.next_deadline().filter(|next| *next <= until) {
-            steps_at_once = if next > self.now { 0 } else { steps_at_once + 1 };
+            steps_at_once = if next > self.now {
+                0
+            } else {
+                steps_at_once + 1
+            };
             assert!(
                 steps_at_once < MOST_STEPS_AT_ONCE,
                 "the machines never stop at one instant"
@@ -572,7 +578,11 @@ impl Network {
 
     fn on_syn_arrival(&mut self, place: Place) {
         let Cable {
-            is_up, delay, cuts, ref ends, ..
+            is_up,
+            delay,
+            cuts,
+            ref ends,
+            ..
         } = self.cables[place.cable];
         let (router, _) = ends[1 - place.end];
         if !is_up {

@@ -31,9 +31,14 @@ pub(super) enum ToPeer {
 pub(super) enum Wish {
     Dial,
     /// Deliver this, then close.
-    HangUp { stream: u64, last: BytesMut },
+    HangUp {
+        stream: u64,
+        last: BytesMut,
+    },
     /// Close at once.
-    Close { stream: u64 },
+    Close {
+        stream: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -219,7 +224,10 @@ impl Peer {
         let written = self.transports.iter().flatten();
         let written = written.map(|transport| transport.out.len()).sum::<usize>();
         let is_told = self.inbox.poll_timeout().is_none();
-        is_told && self.session.poll_output().is_none() && written == 0 && self.session.pending() == 0
+        is_told
+            && self.session.poll_output().is_none()
+            && written == 0
+            && self.session.pending() == 0
     }
 
     fn conn_of(&self, stream: u64) -> Option<Conn> {
@@ -240,7 +248,9 @@ impl Peer {
 
     fn judge(&mut self, reason: &DownReason) {
         match reason {
-            DownReason::Sent(sent) | DownReason::Received(sent) if matches!(sent.code, 1 | 2 | 3 | 5) => {
+            DownReason::Sent(sent) | DownReason::Received(sent)
+                if matches!(sent.code, 1 | 2 | 3 | 5) =>
+            {
                 self.complaints.push(format!("{:?}: {reason}", self.id));
             }
             DownReason::Sent(_)
