@@ -213,8 +213,8 @@ impl Peer {
         filled
     }
 
-    /// Whether something will happen that no deadline announces: an answer to a dial, bytes that
-    /// wait for room.
+    /// Whether something will happen that no deadline announces: the answer to a
+    /// dial.
     pub(super) fn awaits_network(&self) -> bool {
         self.is_dialling
     }

@@ -22,7 +22,7 @@ const EXPORT: usize = 3;
 /// Batches a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
 /// How late a message between two tasks is: usually, and when the reader is busy.
-const LATE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(40));
+const LATE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(250));
 
 /// What the RIB task is told.
 #[derive(Debug)]
@@ -183,6 +183,12 @@ impl Router {
         &self.outlets[peer.0 as usize].adj_rib_out
     }
 
+    /// What a correct speaker never says to another was said.
+    pub(super) fn complaints(&mut self) -> Vec<String> {
+        let peers = self.peers.iter_mut();
+        peers.flat_map(|peer| peer.complaints.drain(..)).collect()
+    }
+
     /// What stands in the way of calling this router quiet.
     pub(super) fn unfinished(&mut self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
@@ -197,7 +203,6 @@ impl Router {
             if !peer.is_drained() || outlet.credits != CREDITS {
                 found.push(format!("{id:?} has something to send"));
             }
-            found.append(&mut peer.complaints);
             // Asking takes it away, so only where there must be nothing.
             if found.is_empty() && self.rib.poll_export(id, EXPORT).is_some() {
                 found.push(format!("the RIB has something for {id:?} and nobody asks"));
