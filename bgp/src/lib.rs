@@ -44,6 +44,7 @@
 pub mod attrs;
 pub mod filter;
 pub mod rib;
+pub mod route;
 pub mod session;
 pub mod types;
 pub mod wire;
@@ -51,4 +52,5 @@ pub mod wire;
 pub use attrs::{
     Aggregator, AsPath, Attrs, Community, LargeCommunity, Origin, RawAttr, Segment, SegmentKind,
 };
-pub use types::{Asn, Delta, Family, Hop, PeerId, Prefix, RouteEvent, RouterId};
+pub use route::{Delta, RouteEvent};
+pub use types::{Asn, Family, Hop, PeerId, Prefix, RouterId};

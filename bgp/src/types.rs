@@ -2,9 +2,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-
-use crate::attrs::Attrs;
 
 /// A destination. Host bits are always zero: every decoder truncates (RFC 4271 §4.3, "the value
 /// of trailing bits is irrelevant").
@@ -127,35 +124,6 @@ impl fmt::Display for Family {
 /// Names one configured peer for the life of the process. Given out by the owner of the intent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub u32);
-
-/// What one received UPDATE means, after RFC 7606 has been applied. Goes from a session to the RIB.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RouteEvent {
-    /// These prefixes are reachable with these attributes.
-    Announce {
-        /// Shared by all prefixes of the UPDATE. `nexthop` is always `Some` here.
-        attrs: Arc<Attrs>,
-        /// Never empty.
-        prefixes: Vec<Prefix>,
-    },
-    /// These prefixes are gone: withdrawn, or announced with a fault that RFC 7606 treats so.
-    Withdraw {
-        /// Never empty.
-        prefixes: Vec<Prefix>,
-    },
-    /// The peer has sent all it has for this family (RFC 4724 §2).
-    EndOfRib(Family),
-}
-
-/// One change for one prefix on its way to a peer. Goes from the RIB to a session.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Delta {
-    /// The destination.
-    pub prefix: Prefix,
-    /// What to announce, after export policy; `None` withdraws. A `nexthop` of `None` inside
-    /// means ourselves: the session writes the address of its own end.
-    pub attrs: Option<Arc<Attrs>>,
-}
 
 /// How a prefix is reached, as the FIB is told: through which peer, at which address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

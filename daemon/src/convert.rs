@@ -18,8 +18,8 @@ use links::{
 use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpec};
 
 use crate::drivers::link::LinkConfig;
+use crate::drivers::messages::Wanted;
 use crate::drivers::peer::Endpoint;
-use crate::drivers::tunnels::Wanted;
 use crate::secrets;
 
 /// The longest wait between two attempts at a session.

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
+use rustix::process::DumpableBehavior;
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
@@ -63,6 +65,13 @@ fn main() -> ExitCode {
 }
 
 fn run(file: PathBuf) -> ExitCode {
+    // Keys are in memory: no core dump, and no other process of our user may look.
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        complain(&format!("core dumps cannot be forbidden: {error}"));
+        return ExitCode::from(1);
+    }
+    // Whatever we make is ours alone until we say otherwise.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let intent = match Intent::read(&file) {
         Ok(intent) => intent,
         Err(errors) => {

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::board::{Board, FibRow, GroupRow, LinkRow};
-use crate::drivers::fib::FibMessage;
-use crate::drivers::rib::{self, RibMessage};
+use crate::drivers::messages::{FibMessage, RibMessage};
+use crate::drivers::rib;
 use crate::fib;
 
 /// The intent as last applied, and the names given to its peers.

@@ -29,7 +29,8 @@ use super::source::{Kind, index_of};
 use super::table::{Path, Slot};
 use crate::attrs::{Attrs, Community};
 use crate::filter::{Filter, RuleIndex};
-use crate::types::{Asn, Delta, Family, PeerId, Prefix};
+use crate::route::Delta;
+use crate::types::{Asn, Family, PeerId, Prefix};
 
 /// By place in the table, what a peer was last sent.
 pub(super) type Sent = Vec<Option<AttrsId>>;

@@ -8,7 +8,8 @@ use super::source::{SourceId, index_of};
 use super::table::{Path, Slot};
 use crate::attrs::Attrs;
 use crate::filter::{Filter, RuleIndex};
-use crate::types::{Family, PeerId, Prefix, RouteEvent};
+use crate::route::RouteEvent;
+use crate::types::{Family, PeerId, Prefix};
 
 /// What one UPDATE became under the rule that accepted its last prefix: prefixes of an UPDATE
 /// usually share the rule as well.

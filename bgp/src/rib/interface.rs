@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
 use crate::filter::Filter;
-use crate::types::{Asn, Delta, Family, Hop, PeerId, Prefix, RouteEvent, RouterId};
+use crate::route::{Delta, RouteEvent};
+use crate::types::{Asn, Family, Hop, PeerId, Prefix, RouterId};
 
 /// What the RIB is told once.
 #[derive(Clone, Debug)]

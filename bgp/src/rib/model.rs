@@ -11,7 +11,8 @@ use std::time::Instant;
 use super::*;
 use crate::attrs::{AsPath, Community, Origin};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
-use crate::types::{Asn, Delta, Hop, RouteEvent};
+use crate::route::{Delta, RouteEvent};
+use crate::types::{Asn, Hop};
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;

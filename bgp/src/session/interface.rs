@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::types::{Asn, Delta, Family, RouteEvent, RouterId};
+use crate::route::{Delta, RouteEvent};
+use crate::types::{Asn, Family, RouterId};
 use crate::wire::{Fault, Notification};
 
 /// What a session is told once, and again when the intent changes.

@@ -42,7 +42,8 @@ pub use interface::{
     SessionConfig, SessionStatus, State, UpdateErrors,
 };
 
-use crate::types::{Family, RouteEvent};
+use crate::route::RouteEvent;
+use crate::types::Family;
 use crate::wire::{Fault, Notification};
 use conn::{Agreement, Connection, Due, Outgoing, Stage};
 use outbox::Outbox;

@@ -10,7 +10,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::attrs::Attrs;
-use crate::types::{Delta, Family, Prefix};
+use crate::route::Delta;
+use crate::types::{Family, Prefix};
 use crate::wire::{self, Dialect, UpdateWriter};
 
 /// Pending changes: the latest per prefix wins, prefixes with the same attributes leave together.
@@ -325,7 +326,8 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Asn, RouteEvent};
+    use crate::route::RouteEvent;
+    use crate::types::Asn;
     use crate::wire::{Frames, decode_update};
     use crate::{AsPath, Community, RawAttr};
 

@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use super::conn::{Connection, Due, Stage};
 use super::outbox::Target;
 use super::{Conn, Session, SessionConfig};
-use crate::types::{Delta, Family};
+use crate::route::Delta;
+use crate::types::Family;
 
 /// [`Session::poll_transmit`] stops once the buffer holds this much.
 const TRANSMIT_LIMIT: usize = 64 * 1024;

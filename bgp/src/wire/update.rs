@@ -7,7 +7,8 @@ use super::as_path::{self, Width};
 use super::attribute::{self, Attribute};
 use super::{Fault, Notification, Severity, nlri, take, take_u8, take_u16};
 use crate::attrs::{Aggregator, AsPath, Attrs, Community, LargeCommunity, Origin, RawAttr};
-use crate::types::{Asn, Family, Prefix, RouteEvent};
+use crate::route::RouteEvent;
+use crate::types::{Asn, Family, Prefix};
 
 /// What UPDATEs of one session depend on: what OPEN agreed on, and who the ends are.
 #[derive(Clone, PartialEq, Eq, Debug)]

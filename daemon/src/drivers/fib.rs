@@ -1,42 +1,22 @@
 //! The [`Table`]: routes in from the RIB, steps out to the kernel, interfaces out to everyone.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::rib::RouteChange;
-use bgp::{PeerId, Prefix};
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
+use super::messages::{FibMessage, Steering};
 use super::until;
 use crate::board::{Board, FibRow};
-use crate::fib::{Change, Fib, Interfaces, LinkStanding, Step, Table, Way, Work};
+use crate::fib::{Change, Fib, Interfaces, Step, Table, Work};
 use crate::journal::Severity;
 
 /// Messages taken from the inbox before the kernel is turned to.
 const BURST: usize = 64;
-
-/// What the FIB is told.
-#[derive(Debug)]
-pub(crate) enum FibMessage {
-    /// From the RIB.
-    Routes(Vec<RouteChange>),
-    /// Where every link stands, by interface, and when that was found out.
-    Links(BTreeMap<String, LinkStanding>, Instant),
-    /// Interfaces of the peers that are reached through a link.
-    Peers(BTreeMap<PeerId, String>),
-    /// All routes of an earlier run that are still wanted have been asked for.
-    Sweep,
-    /// How these prefixes stand in the kernel.
-    Read(Vec<Prefix>, oneshot::Sender<Vec<Carried>>),
-}
-
-/// How a prefix stands in the kernel: whether as wanted, and the way it takes; `None` when nobody
-/// wants it and it is not there.
-pub(crate) type Carried = Option<(bool, Option<Way>)>;
 
 /// Whether routes are given to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +30,7 @@ pub(crate) enum Installing {
 pub(crate) async fn run(
     kernel: impl Fib,
     inbox: mpsc::Receiver<FibMessage>,
+    steering: mpsc::Receiver<Steering>,
     interfaces: watch::Sender<Arc<Interfaces>>,
     installing: Installing,
     board: Arc<Board>,
@@ -63,6 +44,7 @@ pub(crate) async fn run(
         kernel,
         table,
         inbox,
+        steering,
         interfaces,
         board,
         row,
@@ -75,6 +57,7 @@ struct Driver<F> {
     kernel: F,
     table: Table,
     inbox: mpsc::Receiver<FibMessage>,
+    steering: mpsc::Receiver<Steering>,
     interfaces: watch::Sender<Arc<Interfaces>>,
     board: Arc<Board>,
     row: FibRow,
@@ -88,6 +71,10 @@ impl<F: Fib> Driver<F> {
         loop {
             // Not more: while a whole table comes in, traffic has to be moved all the same.
             for _ in 0..BURST {
+                if let Ok(steering) = self.steering.try_recv() {
+                    self.steer(steering);
+                    break;
+                }
                 let Ok(message) = self.inbox.try_recv() else {
                     break;
                 };
@@ -105,6 +92,7 @@ impl<F: Fib> Driver<F> {
             self.publish();
             let deadline = self.table.poll_timeout();
             tokio::select! {
+                Some(steering) = self.steering.recv() => self.steer(steering),
                 taken = self.inbox.recv_many(&mut burst, BURST) => {
                     if taken == 0 {
                         return;
@@ -119,6 +107,16 @@ impl<F: Fib> Driver<F> {
         }
     }
 
+    fn steer(&mut self, steering: Steering) {
+        match steering {
+            Steering::Links(links, found_out) => {
+                self.found_out = Some(found_out);
+                self.table.set_links(links);
+            }
+            Steering::Peers(peers) => self.table.set_peers(peers),
+        }
+    }
+
     fn obey(&mut self, message: FibMessage) {
         match message {
             FibMessage::Routes(changes) => {
@@ -128,11 +126,6 @@ impl<F: Fib> Driver<F> {
                     }
                 }
             }
-            FibMessage::Links(links, found_out) => {
-                self.found_out = Some(found_out);
-                self.table.set_links(links);
-            }
-            FibMessage::Peers(peers) => self.table.set_peers(peers),
             FibMessage::Sweep => {
                 // Without installing, what is there is another's, or was left on purpose.
                 if self.row.installing {

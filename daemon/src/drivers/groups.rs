@@ -7,55 +7,22 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::PeerId;
 use bgp::rib::{Input, Standing};
 use bgp::session::Cease;
-use links::{Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, Rank, State};
+use links::{Group, GroupInput, GroupOutput, LinkId, Member, Rank, State};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::fib::FibMessage;
-use super::peer::ToPeer;
-use super::rib::RibMessage;
+use super::messages::{GroupsMessage, Place, RibMessage, Steering, ToPeer, Topology};
 use super::until;
 use crate::board::Board;
 use crate::fib::LinkStanding;
 use crate::journal::Severity;
 
-/// What the groups are told.
-pub(crate) enum GroupsMessage {
-    /// The links and groups of the intent; replaces what was said before.
-    Configure(Topology),
-    /// A link entered this state.
-    Link {
-        name: String,
-        state: State,
-        found_out: Instant,
-    },
-}
-
-/// The links and groups of an intent.
-#[derive(Default)]
-pub(crate) struct Topology {
-    pub(crate) links: BTreeMap<String, Place>,
-    pub(crate) groups: BTreeMap<String, GroupConfig>,
-}
-
-/// A link in its group.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) id: LinkId,
-    pub(crate) interface: String,
-    pub(crate) group: Option<String>,
-    pub(crate) priority: u32,
-    /// The peer at the far end, and the way to its task.
-    pub(crate) peer: Option<(PeerId, mpsc::Sender<ToPeer>)>,
-}
-
 /// Runs until every sender of the inbox is gone.
 pub(crate) async fn run(
     inbox: mpsc::Receiver<GroupsMessage>,
-    fib: mpsc::Sender<FibMessage>,
+    fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
     board: Arc<Board>,
 ) {
@@ -74,7 +41,7 @@ pub(crate) async fn run(
 
 struct Driver {
     inbox: mpsc::Receiver<GroupsMessage>,
-    fib: mpsc::Sender<FibMessage>,
+    fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
     board: Arc<Board>,
     topology: Topology,
@@ -149,7 +116,7 @@ impl Driver {
                 .as_ref()
                 .map(|(peer, _)| (*peer, place.interface.clone()))
         });
-        let _ = self.fib.send(FibMessage::Peers(peers.collect())).await;
+        let _ = self.fib.send(Steering::Peers(peers.collect())).await;
         for group in self.groups.values() {
             self.ranks.extend(group.ranking().iter().copied());
         }
@@ -208,7 +175,7 @@ impl Driver {
         }
         let _ = self
             .fib
-            .send(FibMessage::Links(self.standings(), found_out))
+            .send(Steering::Links(self.standings(), found_out))
             .await;
         for input in self.rib_standings() {
             let _ = self.rib.send(RibMessage::Input(input)).await;
@@ -263,6 +230,7 @@ impl Driver {
             let found = places.find(|(_, place)| Some(place.id) == id);
             found.map_or_else(|| "none".to_owned(), |(name, _)| name.clone())
         };
+        let was = from;
         let (from, to) = (name(from), name(to));
         info!(group, from, to, reason, "group moved");
         let severity = if to == "none" {
@@ -274,7 +242,9 @@ impl Driver {
         self.board
             .journal
             .record(severity, "group-move", group, text);
-        self.board.group_moved(group, reason);
+        if was.is_some() {
+            self.board.group_moved(group, reason);
+        }
     }
 
     /// For API and metrics.

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::peer::ToPeer;
+use super::messages::ToPeer;
 
 /// After a failed accept (out of descriptors): not at full speed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);

@@ -26,6 +26,7 @@ pub(crate) mod fib;
 pub(crate) mod groups;
 pub(crate) mod link;
 pub(crate) mod listener;
+pub(crate) mod messages;
 pub(crate) mod peer;
 pub(crate) mod rib;
 mod settle;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::PeerId;
-use bgp::rib::{self, ExportBatch};
-use bgp::session::{Cease, Conn, DownReason, Input, Output, Session, SessionConfig};
+use bgp::rib;
+use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, warn};
 
-use super::rib::RibMessage;
+use super::messages::{RibMessage, ToPeer};
 use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
@@ -33,23 +33,6 @@ const PENDING: usize = 4096;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
 const READ_BUFFER: usize = 64 * 1024;
-
-/// What a peer task is told.
-#[derive(Debug)]
-pub(crate) enum ToPeer {
-    /// Run.
-    Start,
-    /// Close, and stay closed.
-    Stop(Cease),
-    /// Close, say so when it is done, and end.
-    End(Cease),
-    /// A changed intent.
-    Reconfigure(SessionConfig),
-    /// The peer dialled.
-    Inbound(TcpStream),
-    /// Routes to send; the RIB spent a credit on it.
-    Advertise(ExportBatch),
-}
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +63,7 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
         conns: Conns::default(),
         backlog: VecDeque::new(),
         owed: 0,
+        life: 0,
         is_up: false,
         is_ending: false,
         published: None,
@@ -98,6 +82,8 @@ struct Driver {
     backlog: VecDeque<RibMessage>,
     /// Credits to give back to the RIB.
     owed: usize,
+    /// Sessions so far.
+    life: u64,
     is_up: bool,
     is_ending: bool,
     published: Option<Instant>,
@@ -165,8 +151,11 @@ impl Driver {
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
             ToPeer::Inbound(stream) => self.connected(Conn::Inbound, stream),
-            ToPeer::Advertise(batch) => {
+            ToPeer::Advertise { batch, life } => {
                 self.owed += 1;
+                if life != self.life {
+                    return;
+                }
                 self.session.handle(Input::Advertise(batch.deltas), now);
                 for family in batch.end_of_rib {
                     self.session.handle(Input::EndOfRib(family), now);
@@ -230,6 +219,7 @@ impl Driver {
                 let families = negotiated.families.clone();
                 info!(router_id = %negotiated.router_id, hold = ?negotiated.hold_time, "session up");
                 self.is_up = true;
+                self.life += 1;
                 self.quiet = false;
                 self.peer.board.peer_changed(&self.peer.name, "established");
                 self.note(Severity::Info, "peer-up", "session established".to_owned());

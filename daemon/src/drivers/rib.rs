@@ -9,8 +9,7 @@ use bgp::PeerId;
 use bgp::rib::{Input, NexthopState, Output, Rib};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::fib::FibMessage;
-use super::peer::ToPeer;
+use super::messages::{FibMessage, RibMessage, ToPeer};
 use super::settle::{Decided, Settling};
 use super::{earlier, until};
 use crate::fib::Interfaces;
@@ -23,18 +22,6 @@ const CREDITS: usize = 2;
 const LOOK: Duration = Duration::from_millis(50);
 /// Messages taken from the inbox before outputs are looked at.
 const BURST: usize = 16;
-
-/// What the RIB is told.
-pub(crate) enum RibMessage {
-    /// For the machine.
-    Input(Input),
-    /// Where to send the exports of a peer.
-    Attach(PeerId, mpsc::Sender<ToPeer>),
-    /// The peer has room for so many more batches.
-    Credit(PeerId, usize),
-    /// A look at the tables.
-    Read(Box<dyn FnOnce(&Rib) + Send>),
-}
 
 /// Looks at the tables, in the task that owns them. `read` must be short: page what is long.
 ///
@@ -54,6 +41,8 @@ pub(crate) async fn read<T: Send + 'static>(
 
 struct Outlet {
     sender: mpsc::Sender<ToPeer>,
+    /// Sessions of the peer so far.
+    life: u64,
     credits: usize,
     is_ready: bool,
 }
@@ -208,6 +197,10 @@ impl Driver {
                 self.settling.hear(&input, now);
                 if let Input::Remove(peer) = &input {
                     self.outlets.remove(peer);
+                } else if let Input::Up { peer, .. } = &input
+                    && let Some(outlet) = self.outlets.get_mut(peer)
+                {
+                    outlet.life += 1;
                 }
                 self.rib.handle(input, now);
             }
@@ -215,6 +208,7 @@ impl Driver {
                 self.outlets.insert(
                     peer,
                     Outlet {
+                        life: 0,
                         sender,
                         credits: CREDITS,
                         is_ready: true,
@@ -245,7 +239,8 @@ impl Driver {
                 }
                 outlet.credits -= 1;
                 // The credit guarantees room; a peer that is gone needs nothing.
-                let _ = outlet.sender.try_send(ToPeer::Advertise(batch));
+                let life = outlet.life;
+                let _ = outlet.sender.try_send(ToPeer::Advertise { batch, life });
             }
         }
         exported

@@ -10,10 +10,11 @@ use ::tunnels::plan::plan;
 use ::tunnels::spec::{Kind, TunnelSpec};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
+use super::messages::{TunnelsMessage, Wanted};
 use super::until;
 use crate::board::Board;
 use crate::journal::Severity;
@@ -22,21 +23,6 @@ use crate::journal::Severity;
 const LOOK: Duration = Duration::from_secs(1);
 /// A name that is not resolved by then stays unresolved until the next attempt.
 const RESOLVE: Duration = Duration::from_secs(3);
-
-/// A tunnel of the intent; its endpoint may be a name.
-#[derive(Clone)]
-pub(crate) struct Wanted {
-    pub(crate) spec: TunnelSpec,
-    pub(crate) endpoint: Option<config::model::Endpoint>,
-}
-
-/// What the tunnels are told.
-pub(crate) struct TunnelsMessage {
-    /// These, and no others.
-    pub(crate) wanted: Vec<Wanted>,
-    /// Answered when they have been brought up, or have failed to be for the first time.
-    pub(crate) done: oneshot::Sender<()>,
-}
 
 /// Runs until every sender of the inbox is gone.
 pub(crate) async fn run(backend: Linux, inbox: mpsc::Receiver<TunnelsMessage>, board: Arc<Board>) {

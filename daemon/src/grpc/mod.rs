@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
-use crate::router::Command;
+use crate::drivers::messages::Command;
 use crate::snapshot::Reader;
 
 /// Owner and group.

@@ -10,7 +10,7 @@ use bgp::session::State;
 use tunnels::spec::Kind;
 
 use crate::board::{Board, GroupRow, at};
-use crate::drivers::fib::Carried;
+use crate::drivers::messages::Carried;
 use crate::fib::Way;
 use crate::snapshot::{LinkView, PeerView, Reader, Snapshot};
 

@@ -22,9 +22,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{events, render};
-use crate::drivers::fib::FibMessage;
+use crate::drivers::messages::{Command, FibMessage};
 use crate::drivers::rib::read;
-use crate::router::Command;
 use crate::snapshot::Reader;
 
 /// Routes in one message of an answer.

@@ -1,0 +1,127 @@
+//! Everything that passes between the tasks.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bgp::rib::{ExportBatch, Input, Rib, RouteChange};
+use bgp::session::{Cease, SessionConfig};
+use bgp::{PeerId, Prefix};
+use links::{GroupConfig, LinkId, State};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tunnels::spec::TunnelSpec;
+
+use crate::fib::{LinkStanding, Way};
+
+/// What a peer task is told.
+#[derive(Debug)]
+pub(crate) enum ToPeer {
+    /// Run.
+    Start,
+    /// Close, and stay closed.
+    Stop(Cease),
+    /// Close, say so when it is done, and end.
+    End(Cease),
+    /// A changed intent.
+    Reconfigure(SessionConfig),
+    /// The peer dialled.
+    Inbound(TcpStream),
+    /// Routes to send; the RIB spent a credit on it. Only for the session that was the
+    /// peer's `life`th: a later one is told everything from the start.
+    Advertise { batch: ExportBatch, life: u64 },
+}
+
+/// What the RIB is told.
+pub(crate) enum RibMessage {
+    /// For the machine.
+    Input(Input),
+    /// Where to send the exports of a peer.
+    Attach(PeerId, mpsc::Sender<ToPeer>),
+    /// The peer has room for so many more batches.
+    Credit(PeerId, usize),
+    /// A look at the tables.
+    Read(Box<dyn FnOnce(&Rib) + Send>),
+}
+
+/// What the FIB is told.
+#[derive(Debug)]
+pub(crate) enum FibMessage {
+    /// From the RIB.
+    Routes(Vec<RouteChange>),
+    /// All routes of an earlier run that are still wanted have been asked for.
+    Sweep,
+    /// How these prefixes stand in the kernel.
+    Read(Vec<Prefix>, oneshot::Sender<Vec<Carried>>),
+}
+
+/// How a prefix stands in the kernel: whether as wanted, and the way it takes; `None` when nobody
+/// wants it and it is not there.
+pub(crate) type Carried = Option<(bool, Option<Way>)>;
+
+/// What moves traffic. The FIB hears it before any [`FibMessage`].
+#[derive(Debug)]
+pub(crate) enum Steering {
+    /// Where every link stands, by interface, and when that was found out.
+    Links(BTreeMap<String, LinkStanding>, Instant),
+    /// Interfaces of the peers that are reached through a link.
+    Peers(BTreeMap<PeerId, String>),
+}
+
+/// What the groups are told.
+pub(crate) enum GroupsMessage {
+    /// The links and groups of the intent; replaces what was said before.
+    Configure(Topology),
+    /// A link entered this state.
+    Link {
+        name: String,
+        state: State,
+        found_out: Instant,
+    },
+}
+
+/// The links and groups of an intent.
+#[derive(Default)]
+pub(crate) struct Topology {
+    pub(crate) links: BTreeMap<String, Place>,
+    pub(crate) groups: BTreeMap<String, GroupConfig>,
+}
+
+/// A link in its group.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) id: LinkId,
+    pub(crate) interface: String,
+    pub(crate) group: Option<String>,
+    pub(crate) priority: u32,
+    /// The peer at the far end, and the way to its task.
+    pub(crate) peer: Option<(PeerId, mpsc::Sender<ToPeer>)>,
+}
+
+/// A tunnel of the intent; its endpoint may be a name.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) spec: TunnelSpec,
+    pub(crate) endpoint: Option<config::model::Endpoint>,
+}
+
+/// What the tunnels are told.
+pub(crate) struct TunnelsMessage {
+    /// These, and no others.
+    pub(crate) wanted: Vec<Wanted>,
+    /// Answered when they have been brought up, or have failed to be for the first time.
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+/// What the router is told from outside.
+pub(crate) enum Command {
+    /// Read the file again.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
+}
+
+/// What a reload did.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    pub(crate) revision: u64,
+    /// One line a change.
+    pub(crate) changes: Vec<String>,
+}

@@ -1,0 +1,327 @@
+//! The composition root: owns the intent, starts the drivers, carries changes of the intent to
+//! them, and ends them in order.
+
+mod intent;
+mod peers;
+mod places;
+mod reload;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::bail;
+use bgp::PeerId;
+use bgp::rib::{self, Rib};
+use bgp::session::Cease;
+use config::Config;
+use links::LinkId;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+pub(crate) use intent::Intent;
+pub(crate) use signals::Signals;
+
+use crate::board::Board;
+use crate::convert;
+use crate::drivers::fib::Installing;
+use crate::drivers::link::LinkConfig;
+use crate::drivers::listener::Doors;
+use crate::drivers::messages::{
+    Command, GroupsMessage, RibMessage, ToPeer, TunnelsMessage, Wanted,
+};
+use crate::drivers::{self, fib, groups, listener, seed};
+use crate::fib::{Interfaces, Netlink};
+use crate::journal::Severity;
+use crate::snapshot::{Applied, Reader};
+use crate::{grpc, metrics};
+
+use places::Places;
+use signals::Signal;
+
+/// Messages a task may have waiting.
+const INBOX: usize = 64;
+/// How long the first look at the tunnels may take before routing starts without them.
+const TUNNELS: Duration = Duration::from_secs(5);
+/// How long peers may take to hear that we go.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// After a fault of the program in a peer task.
+const RESTART: Duration = Duration::from_secs(1);
+
+struct RunningPeer {
+    id: PeerId,
+    inbox: mpsc::Sender<ToPeer>,
+    task: Id,
+}
+
+struct RunningLink {
+    id: LinkId,
+    config: LinkConfig,
+    task: JoinHandle<()>,
+}
+
+/// See the [module](self).
+pub(crate) struct Router {
+    file: PathBuf,
+    config: Arc<Config>,
+    reader: Reader,
+    groups: mpsc::Sender<GroupsMessage>,
+    tunnels: mpsc::Sender<TunnelsMessage>,
+    interfaces: watch::Receiver<Arc<Interfaces>>,
+    doors: watch::Sender<Doors>,
+    listeners: BTreeMap<SocketAddr, JoinHandle<()>>,
+    metrics: Option<(SocketAddr, JoinHandle<()>)>,
+    peers: BTreeMap<String, RunningPeer>,
+    peer_tasks: JoinSet<()>,
+    links: BTreeMap<String, RunningLink>,
+    /// RIB, FIB, groups and tunnels: their end is the end of the process.
+    vital: JoinSet<&'static str>,
+    /// The peers' names within the process. One that goes and returns is another.
+    ids: BTreeMap<String, PeerId>,
+    next_id: u32,
+    commands: mpsc::Receiver<Command>,
+    /// Our claim to the routes, held for the life of the process.
+    _routes: Option<std::os::unix::net::UnixListener>,
+}
+
+impl Router {
+    /// Starts everything.
+    ///
+    /// # Errors
+    ///
+    /// Something that the intent needs cannot be had; nothing has been changed then.
+    pub(crate) async fn start(file: PathBuf, intent: Intent) -> anyhow::Result<Self> {
+        intent.warn();
+        let config = Arc::new(intent.config);
+        let places = Places::take(&config).await?;
+        if config.fib.install
+            && let Err(error) = Netlink::disable_compat_mode()
+        {
+            warn!(%error, "net.ipv4.nexthop_compat_mode cannot be set to 0: a failover costs one notification a route");
+        }
+        let Some(rib_config) = convert::rib(&config, seed()) else {
+            bail!("router.id is 0.0.0.0")
+        };
+
+        let board = Arc::new(Board::new());
+        let (rib_inbox, fib_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
+        let steering = mpsc::channel(INBOX);
+        let (groups_inbox, tunnels_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
+        let (commands, commanded) = mpsc::channel(INBOX);
+        let (interfaces, interfaces_seen) = watch::channel(Arc::default());
+        let (doors, doors_seen) = watch::channel(Doors::default());
+
+        let installing = if config.fib.install {
+            Installing::Yes
+        } else {
+            Installing::No
+        };
+        let ids: BTreeMap<_, _> = config
+            .peers
+            .keys()
+            .cloned()
+            .zip((1..).map(PeerId))
+            .collect();
+        let awaited = ids.values().copied().collect();
+        let mut vital = JoinSet::new();
+        let fib_task = fib::run(
+            places.kernel,
+            fib_inbox.1,
+            steering.1,
+            interfaces,
+            installing,
+            Arc::clone(&board),
+        );
+        vital.spawn(async move {
+            fib_task.await;
+            "fib"
+        });
+        let rib_task = drivers::rib::run(
+            Rib::new(rib_config),
+            rib_inbox.1,
+            fib_inbox.0.clone(),
+            interfaces_seen.clone(),
+            awaited,
+        );
+        vital.spawn(async move {
+            rib_task.await;
+            "rib"
+        });
+        let groups_task = groups::run(
+            groups_inbox.1,
+            steering.0,
+            rib_inbox.0.clone(),
+            Arc::clone(&board),
+        );
+        vital.spawn(async move {
+            groups_task.await;
+            "groups"
+        });
+        let tunnels_task =
+            drivers::tunnels::run(places.tunnels, tunnels_inbox.1, Arc::clone(&board));
+        vital.spawn(async move {
+            tunnels_task.await;
+            "tunnels"
+        });
+
+        let applied = Applied {
+            config: Arc::clone(&config),
+            peers: BTreeMap::new(),
+        };
+        let reader = Reader {
+            board,
+            rib: rib_inbox.0,
+            fib: fib_inbox.0,
+            applied: Arc::new(Mutex::new(Arc::new(applied))),
+            revision: Arc::new(AtomicU64::new(0)),
+        };
+        tokio::spawn(grpc::serve(places.api, reader.clone(), commands));
+        let metrics = places.metrics.map(|(address, listener)| {
+            let task = tokio::spawn(metrics::serve(listener, reader.clone()));
+            (address, task)
+        });
+        let accept = |(address, listener)| {
+            (
+                address,
+                tokio::spawn(listener::run(listener, doors_seen.clone())),
+            )
+        };
+        let listeners = places.listeners.into_iter().map(accept).collect();
+
+        let mut router = Self {
+            file,
+            config: Arc::clone(&config),
+            reader,
+            groups: groups_inbox.0,
+            tunnels: tunnels_inbox.0,
+            interfaces: interfaces_seen,
+            doors,
+            listeners,
+            metrics,
+            peers: BTreeMap::new(),
+            peer_tasks: JoinSet::new(),
+            links: BTreeMap::new(),
+            vital,
+            next_id: u32::try_from(ids.len()).unwrap_or(u32::MAX).wrapping_add(1),
+            ids,
+            commands: commanded,
+            _routes: places.routes,
+        };
+        router.reader.board.retain(&config);
+        router.set_tunnels(intent.tunnels).await;
+        router.originate(&config).await;
+        for name in config.peers.keys() {
+            router.start_peer(name).await;
+        }
+        router.connect().await;
+        router.commit("started");
+        Ok(router)
+    }
+
+    /// Runs until told to stop by a signal, or until something vital ends.
+    ///
+    /// # Errors
+    ///
+    /// Something vital ended.
+    pub(crate) async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => {
+                        // What went wrong is in the log and the journal.
+                        let _ = self.reload().await;
+                    }
+                    Signal::Stop => break,
+                },
+                Some(command) = self.commands.recv() => match command {
+                    Command::Reload(answer) => {
+                        let result = self.reload().await;
+                        // The one who asked may be gone.
+                        let _ = answer.send(result);
+                    }
+                },
+                Some(ended) = self.peer_tasks.join_next_with_id() => self.on_peer_end(ended).await,
+                Some(ended) = self.vital.join_next() => match ended {
+                    Ok(name) => bail!("the {name} task ended"),
+                    Err(error) => bail!("a vital task failed: {error}"),
+                },
+            }
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Says goodbye to peers. Routes, nexthops and interfaces stay for the next start; traffic flows
+    /// on where the kernel carries it.
+    async fn stop(mut self) {
+        info!("stopping; routes and tunnel interfaces stay in place");
+        for task in self.listeners.values() {
+            task.abort();
+        }
+        for link in self.links.values() {
+            link.task.abort();
+        }
+        // Sessions that end withdraw their routes: nobody may be left who would take them out of the
+        // kernel.
+        self.vital.shutdown().await;
+        for peer in self.peers.values() {
+            let _ = peer
+                .inbox
+                .send(ToPeer::End(Cease::AdministrativeShutdown))
+                .await;
+        }
+        let farewell = async { while self.peer_tasks.join_next().await.is_some() {} };
+        if timeout(FAREWELL, farewell).await.is_err() {
+            warn!("not every peer could be told that we go");
+        }
+        // The last words of closing connections.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    /// Numbers the intent and makes it known.
+    fn commit(&self, what: &str) {
+        let peers = self
+            .peers
+            .iter()
+            .map(|(name, peer)| (peer.id, name.clone()))
+            .collect();
+        let applied = Applied {
+            config: Arc::clone(&self.config),
+            peers,
+        };
+        *self
+            .reader
+            .applied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(applied);
+        let revision = self.reader.revision.fetch_add(1, Ordering::Relaxed) + 1;
+        let text = format!("revision {revision}: {what}");
+        self.reader
+            .board
+            .journal
+            .record(Severity::Info, "config-applied", "config", text);
+    }
+
+    async fn set_tunnels(&self, wanted: Vec<Wanted>) {
+        let (done, is_done) = oneshot::channel();
+        let sent = self.tunnels.send(TunnelsMessage { wanted, done }).await;
+        if sent.is_ok() && timeout(TUNNELS, is_done).await.is_err() {
+            warn!("the tunnels take long to come up; going on without them");
+        }
+    }
+
+    async fn originate(&self, config: &Config) {
+        let prefixes = config.originate.clone();
+        let _ = self
+            .reader
+            .rib
+            .send(RibMessage::Input(rib::Input::Originate(prefixes)))
+            .await;
+    }
+}

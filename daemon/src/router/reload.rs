@@ -1,0 +1,222 @@
+//! A changed intent: what is refused, what is taken first, and who is told in which order.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bgp::rib;
+use bgp::session::Cease;
+use config::{Change, Config, RouterField};
+use tracing::{error, info};
+
+use super::places::{listen, listen_for_scrapes};
+use super::{Intent, Router};
+use crate::convert;
+use crate::drivers::listener;
+use crate::drivers::messages::{Reloaded, RibMessage, Wanted};
+use crate::journal::Severity;
+use crate::metrics;
+
+impl Router {
+    /// Reads the file again and carries out what differs. A wrong file changes nothing.
+    pub(super) async fn reload(&mut self) -> Result<Reloaded, String> {
+        let file = self.file.clone();
+        // A secret may come from a command that takes its time.
+        let read = tokio::task::spawn_blocking(move || Intent::read(&file)).await;
+        let result = match read.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(intent) => self.apply(intent).await,
+            Err(errors) => Err(errors),
+        };
+        let first = |errors: &String| errors.lines().next().unwrap_or_default().to_owned();
+        self.reader
+            .board
+            .set_refusal(result.as_ref().err().map(first));
+        match &result {
+            Ok(reloaded) if reloaded.changes.is_empty() => info!("reloaded: nothing changed"),
+            Ok(_) => {}
+            Err(errors) => {
+                error!("the file is refused, nothing changed:\n{errors}");
+                let journal = &self.reader.board.journal;
+                journal.record(Severity::Warning, "config-refused", "config", first(errors));
+            }
+        }
+        result
+    }
+
+    async fn apply(&mut self, intent: Intent) -> Result<Reloaded, String> {
+        intent.warn();
+        let new = Arc::new(intent.config);
+        let changes = config::diff(&self.config, &new);
+        let refused: Vec<_> = changes
+            .iter()
+            .filter(|change| needs_restart(change))
+            .map(ToString::to_string)
+            .collect();
+        if !refused.is_empty() {
+            let refused = refused.join("; ");
+            return Err(format!("a restart of skybridged is needed for: {refused}"));
+        }
+        let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        let revision = self.reader.revision.load(Ordering::Relaxed);
+        if lines.is_empty() {
+            // The keys that the file names may have changed all the same.
+            self.set_tunnels(intent.tunnels).await;
+            return Ok(Reloaded {
+                revision,
+                changes: lines,
+            });
+        }
+        self.take_places(&new).await?;
+        let old = std::mem::replace(&mut self.config, Arc::clone(&new));
+        self.reader.board.retain(&new);
+        self.carry_out(&changes, &old, intent.tunnels).await;
+        for line in &lines {
+            info!("{line}");
+        }
+        self.commit(&lines.join("; "));
+        Ok(Reloaded {
+            revision: revision + 1,
+            changes: lines,
+        })
+    }
+
+    /// Takes what may not be had, before anything else changes; gives back what was taken if
+    /// something cannot.
+    async fn take_places(&mut self, new: &Config) -> Result<(), String> {
+        let taken = self.try_places(new).await;
+        if taken.is_err() {
+            let old = Arc::clone(&self.config);
+            if let Err(error) = self.try_places(&old).await {
+                error!(error, "cannot go back to what was");
+            }
+        }
+        taken
+    }
+
+    async fn try_places(&mut self, config: &Config) -> Result<(), String> {
+        crate::log::change(&config.log).map_err(|error| error.to_string())?;
+        self.set_listeners(&config.router.listen).await?;
+        self.set_metrics(config.metrics.listen).await
+    }
+
+    async fn carry_out(&mut self, changes: &[Change], old: &Config, tunnels: Vec<Wanted>) {
+        // Whoever leaves says so while there is still a tunnel to say it through.
+        for change in changes {
+            if let Change::PeerRemoved(name) = change {
+                self.end_peer(name, Cease::PeerDeconfigured).await;
+            } else if let Change::LinkRemoved(name) = change {
+                self.end_link(name).await;
+                self.reader.board.counters.forget_link(name);
+            }
+        }
+        self.set_tunnels(tunnels).await;
+        let mut changed = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::PeerAdded(name) => self.start_peer(name).await,
+                // A peer may be reached differently when its link has changed.
+                Change::PeerChanged { name, .. } | Change::LinkChanged { name, .. } => {
+                    changed.insert(name.as_str());
+                }
+                Change::OriginateChanged { .. } => {
+                    let config = Arc::clone(&self.config);
+                    self.originate(&config).await;
+                }
+                // Filters reach the RIB with the peers that use them, links and groups all at once,
+                // below; the others have been seen to.
+                Change::FilterAdded(_)
+                | Change::FilterChanged(_)
+                | Change::FilterRemoved(_)
+                | Change::LinkAdded(_)
+                | Change::LinkRemoved(_)
+                | Change::PeerRemoved(_)
+                | Change::GroupAdded(_)
+                | Change::GroupChanged { .. }
+                | Change::GroupRemoved(_)
+                | Change::ListenChanged(_)
+                | Change::LogChanged(_)
+                | Change::MetricsChanged(_)
+                | Change::ApiChanged(_)
+                | Change::FibChanged(_)
+                | Change::RouterChanged { .. } => {}
+            }
+        }
+        for name in changed {
+            self.change_peer(name, old).await;
+        }
+        // Cheap for the RIB where nothing changed.
+        for (name, running) in &self.peers {
+            if let Some(peer) = self.config.peers.get(name) {
+                let peer = convert::rib_peer(&self.config, peer, running.id);
+                let _ = self
+                    .reader
+                    .rib
+                    .send(RibMessage::Input(rib::Input::Configure(peer)))
+                    .await;
+            }
+        }
+        self.connect().await;
+    }
+
+    /// Listens on these, and on no others. An address is free only when the task that listened there
+    /// has ended.
+    async fn set_listeners(&mut self, wanted: &[SocketAddr]) -> Result<(), String> {
+        let known: Vec<_> = self.listeners.keys().copied().collect();
+        for address in known.iter().filter(|address| !wanted.contains(address)) {
+            if let Some(task) = self.listeners.remove(address) {
+                task.abort();
+                let _ = task.await;
+            }
+        }
+        for address in wanted {
+            if !self.listeners.contains_key(address) {
+                let listener = listen(*address).map_err(|error| error.to_string())?;
+                let task = tokio::spawn(listener::run(listener, self.doors.subscribe()));
+                self.listeners.insert(*address, task);
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_metrics(&mut self, wanted: Option<SocketAddr>) -> Result<(), String> {
+        if self.metrics.as_ref().map(|(address, _)| *address) == wanted {
+            return Ok(());
+        }
+        if let Some((_, task)) = self.metrics.take() {
+            task.abort();
+            let _ = task.await;
+        }
+        if let Some(address) = wanted {
+            let listener = listen_for_scrapes(address)
+                .await
+                .map_err(|error| format!("{error:#}"))?;
+            let task = tokio::spawn(metrics::serve(listener, self.reader.clone()));
+            self.metrics = Some((address, task));
+        }
+        Ok(())
+    }
+}
+
+fn needs_restart(change: &Change) -> bool {
+    match change {
+        Change::RouterChanged { field, .. } => RouterField::needs_restart(*field),
+        Change::FibChanged(_) | Change::ApiChanged(_) => true,
+        Change::FilterAdded(_)
+        | Change::FilterChanged(_)
+        | Change::FilterRemoved(_)
+        | Change::GroupAdded(_)
+        | Change::GroupChanged { .. }
+        | Change::GroupRemoved(_)
+        | Change::LinkAdded(_)
+        | Change::LinkChanged { .. }
+        | Change::LinkRemoved(_)
+        | Change::ListenChanged(_)
+        | Change::LogChanged(_)
+        | Change::MetricsChanged(_)
+        | Change::OriginateChanged { .. }
+        | Change::PeerAdded(_)
+        | Change::PeerChanged { .. }
+        | Change::PeerRemoved(_) => false,
+    }
+}
