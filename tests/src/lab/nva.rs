@@ -68,7 +68,17 @@ impl Nva {
     ///
     /// When there is no binary. That it runs is seen only by asking it.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = self.namespace.command(&self.binaries.daemon);
+        self.start_under(&[])
+    }
+
+    /// Starts the daemon through another program, such as `setpriv` and its arguments.
+    ///
+    /// # Errors
+    ///
+    /// As [`Nva::start`].
+    pub fn start_under(&mut self, wrapper: &[&str]) -> Result<()> {
+        let mut command = self.namespace.command("env");
+        command.args(wrapper).arg(&self.binaries.daemon);
         command.arg("--config").arg(self.config());
         let name = format!("skybridged in {}", self.namespace.name());
         self.process = Some(Process::spawn(&name, &mut command, &self.log())?);
