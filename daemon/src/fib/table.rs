@@ -5,7 +5,7 @@
 //! - A link dies: one `SetGroup` for each group that it carries.
 //! - Its session dies with it, and every route over it is asked for anew without that link. Such a
 //!   route *parks*: it stays on the group that carries it, because that group leads to the same
-//!   place already, and can lead to all others that the route may want. No kernel message.
+//!   place already. No kernel message.
 //! - The link returns, its routes are learned again, and each asks for the list of ways that its
 //!   group stands for: it unparks. No kernel message. When the last one has, or after [`SETTLE`],
 //!   the group moves back: one `SetGroup`. Traffic returns only to a link whose routes are
@@ -454,9 +454,7 @@ impl Table {
             (Some(wanted), Carrier::Group(carrier)) => {
                 let target = self.target(wanted);
                 let carrier = self.groups.get(&carrier.0).filter(|group| !group.closing);
-                parked = target.is_some()
-                    && target == carrier.and_then(|group| group.carries)
-                    && self.covers(carrier, wanted);
+                parked = target.is_some() && target == carrier.and_then(|group| group.carries);
                 dirty = !parked;
             }
             (Some(_), Carrier::None | Carrier::Other) => dirty = true,
@@ -476,16 +474,6 @@ impl Table {
                 self.dirty_groups.insert(carrier.0);
             }
         }
-    }
-
-    /// Whether `carrier` can lead wherever the group `wanted` may: otherwise the death of a link
-    /// would cost one message for each route that stays on it.
-    fn covers(&self, carrier: Option<&Group>, wanted: GroupKey) -> bool {
-        let Some((carrier, wanted)) = carrier.zip(self.groups.get(&wanted.0)) else {
-            return false;
-        };
-        let mut members = wanted.members.iter();
-        members.all(|member| carrier.members.iter().any(|known| known.hop == member.hop))
     }
 
     /// The way that a group should lead to: the best over a usable link, else the best that is
@@ -911,29 +899,6 @@ mod tests {
         table.set_peers([1, 2].map(|i| (PeerId(i), format!("wg{i}"))).into());
         table.set_links(standing([Some(0), Some(1)]));
         table
-    }
-
-    #[test]
-    fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
-        let now = Instant::now();
-        let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
-        let prefixes = prefixes(1000);
-        for learned in [&[1][..], &[1, 2]] {
-            for prefix in &prefixes {
-                table.set(*prefix, &hops(learned));
-            }
-            run(&mut table, &mut kernel, now);
-        }
-        table.sweep();
-        run(&mut table, &mut kernel, now);
-
-        table.set_links(standing([None, Some(0)]));
-        assert_eq!(run(&mut table, &mut kernel, now), 1);
-        assert!(
-            prefixes
-                .iter()
-                .all(|prefix| kernel.interface_of(prefix) == Some(2))
-        );
     }
 
     #[test]
