@@ -273,15 +273,23 @@ fn as_nobody(machine: &Machine, group: &str) -> Result<()> {
 }
 
 fn purge(machine: &Machine, before: &BTreeSet<String>) -> Result<()> {
-    let (ours, foreign) = (
-        "blackhole 192.0.2.0/25 proto 77",
-        "blackhole 192.0.2.128/25 proto static",
-    );
-    machine.namespace.ip(&format!("route add {ours}"))?;
-    machine.namespace.ip(&format!("route add {foreign}"))?;
+    for words in [
+        "link add cloud type veth peer name far",
+        "link set far up",
+        "link set cloud up",
+        "addr add 198.51.100.1/30 dev cloud",
+        "nexthop add id 1526726700 via 198.51.100.2 dev cloud proto 77",
+        "nexthop add id 1526726701 group 1526726700 proto 77",
+        "route add 192.0.2.0/25 nhid 1526726701 proto 77",
+        "route add 192.0.2.128/25 via 198.51.100.2 proto static",
+    ] {
+        machine.namespace.ip(words)?;
+    }
     machine.run(&["dpkg", "--purge", "skybridge"])?;
     let left = kernel::routes(&machine.namespace, kernel::SKYBRIDGE)?;
     ensure!(left.is_empty(), "routes of ours are left: {left:?}");
+    let left = kernel::nexthops(&machine.namespace)?;
+    ensure!(left.is_empty(), "nexthops of ours are left: {left:?}");
     ensure!(
         kernel::routes(&machine.namespace, "static")?.len() == 1,
         "a route that is not ours is gone"

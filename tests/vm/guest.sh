@@ -16,7 +16,7 @@ set -eu
 mkdir -p /dev/pts /run/netns
 mount -t devpts devpts /dev/pts
 ip link set lo up
-for module in wireguard tun veth nf_tables nft_chain_nat; do
+for module in wireguard tun veth; do
     modprobe "$module" || echo "vm: no module $module"
 done
 
