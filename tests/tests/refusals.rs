@@ -53,7 +53,6 @@ impl Bench {
         self.nva.start_under(wrapper)?;
         let status = self.nva.process()?.wait(PATIENCE)?;
         let said = self.nva.process()?.log();
-        println!("{said}");
         ensure!(status.code() == Some(1), "exit {status}: {said}");
         ensure!(said.lines().count() == 1, "more than a sentence: {said}");
         for word in words {
