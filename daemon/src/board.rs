@@ -9,9 +9,9 @@ use bgp::session::{SessionStatus, State};
 use links::{Quality, Rank};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
+use crate::counters::Counters;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
-use crate::metrics::Counters;
 
 /// See the [module](self).
 pub(crate) struct Board {

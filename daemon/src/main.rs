@@ -6,6 +6,7 @@
 
 mod board;
 mod convert;
+mod counters;
 mod drivers;
 mod fib;
 mod grpc;

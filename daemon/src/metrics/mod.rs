@@ -3,7 +3,6 @@
 //! Labels are names of configured things and words from fixed lists; never a prefix, an AS path or
 //! an error text. A configured thing that is down still has its series.
 
-mod counters;
 mod table;
 
 use std::fmt::Error;
@@ -19,8 +18,6 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-
-pub(crate) use counters::Counters;
 
 use crate::snapshot::{Reader, Snapshot};
 

@@ -1,4 +1,4 @@
-//! What is counted as it happens.
+//! What is counted as it happens, for [`metrics`](crate::metrics).
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "fib_steps",
             "Changes of the kernel's routing tables; errors are retried",
