@@ -21,19 +21,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FAILOVER: Duration = Duration::from_millis(1500);
 /// Tunnel, session and routes from nothing, plus what a loaded machine adds.
 const RESUMPTION: Duration = Duration::from_secs(5);
-const RATE: u32 = 1_000;
 
 /// What the internets are like: enough to tell them apart, little enough not to slow the tests.
 const INTERNETS: [(Way, &str); 2] = [(Way::A, "delay 1ms"), (Way::B, "delay 2ms")];
 
+fn backend() -> WireGuard {
+    match std::env::var("SKYBRIDGE_LAB_WIREGUARD").as_deref() {
+        Ok("kernel") => WireGuard::Kernel,
+        _ => WireGuard::Userspace,
+    }
+}
+
+/// Packets a second: what an emulated machine carries without losing probes, where that is the one
+/// with WireGuard.
+fn rate() -> u32 {
+    match backend() {
+        WireGuard::Kernel => 100,
+        WireGuard::Userspace => 1_000,
+    }
+}
+
 /// A lab with everything up and traffic on internet A.
 fn running(test: &str) -> Result<(String, Lab)> {
     let name = format!("sb{}{test}", std::process::id());
-    let backend = match std::env::var("SKYBRIDGE_LAB_WIREGUARD").as_deref() {
-        Ok("kernel") => WireGuard::Kernel,
-        _ => WireGuard::Userspace,
-    };
-    let mut lab = Lab::build(&name, backend)?;
+    let mut lab = Lab::build(&name, backend())?;
     for (way, line) in INTERNETS {
         lab.internet(way).tell(line)?;
     }
@@ -57,7 +68,7 @@ fn finish(name: &str, lab: Lab) -> Result<()> {
 fn traffic_moves_to_the_other_internet_and_back() -> Result<()> {
     let (name, mut lab) = running("m")?;
     let monitor = Monitor::start(lab.aws.namespace(), &lab.directory().join("monitor.log"))?;
-    let flow = lab.flow(RATE)?;
+    let flow = lab.flow(rate())?;
     thread::sleep(Duration::from_millis(300));
     lab.internet(Way::A).cut()?;
     lab.wait_for_active(Way::B, PATIENCE)?;
@@ -87,7 +98,7 @@ fn traffic_moves_to_the_other_internet_and_back() -> Result<()> {
         "a dead link is one message per group: {nexthops:?}"
     );
 
-    let flow = lab.flow(RATE)?;
+    let flow = lab.flow(rate())?;
     lab.internet(Way::A).restore()?;
     lab.wait_for_active(Way::A, PATIENCE)?;
     thread::sleep(Duration::from_millis(300));
@@ -106,7 +117,7 @@ fn traffic_moves_to_the_other_internet_and_back() -> Result<()> {
 #[test]
 fn death_of_the_idle_link_disturbs_nobody() -> Result<()> {
     let (name, mut lab) = running("i")?;
-    let flow = lab.flow(RATE)?;
+    let flow = lab.flow(rate())?;
     lab.internet(Way::B).cut()?;
     wait_for("link wg-b down", PATIENCE, || {
         let metrics = lab.aws.metrics()?;
@@ -134,7 +145,7 @@ fn death_of_the_idle_link_disturbs_nobody() -> Result<()> {
 #[test]
 fn slow_internet_is_left_until_it_has_recovered() -> Result<()> {
     let (name, mut lab) = running("s")?;
-    let flow = lab.flow(RATE)?;
+    let flow = lab.flow(rate())?;
     let slowed = Instant::now();
     lab.internet(Way::A).tell("delay 75ms")?;
     lab.wait_for_active(Way::B, PATIENCE)?;
@@ -180,7 +191,7 @@ fn killed_daemon_leaves_the_kernel_alone_and_takes_over() -> Result<()> {
         kernel::nexthops(&namespace)?,
     );
     let monitor = Monitor::start(&namespace, &lab.directory().join("monitor.log"))?;
-    let flow = lab.flow(RATE)?;
+    let flow = lab.flow(rate())?;
     thread::sleep(Duration::from_millis(300));
 
     lab.aws.process()?.kill()?;

@@ -22,6 +22,5 @@ done
 /bin/busybox mount -t sysfs sysfs /root/sys
 /bin/busybox mount -t devtmpfs dev /root/dev
 /bin/busybox mount -t tmpfs tmpfs /root/run
-/bin/busybox mount -t tmpfs tmpfs /root/tmp
 /bin/busybox umount /proc
 exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target"

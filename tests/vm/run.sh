@@ -2,7 +2,7 @@
 # Boots Debian's kernel under qemu's emulator, with the host's root as its own, and runs the tests
 # that need a kernel with WireGuard. Nothing of the host is written to: see guest.sh.
 #
-#   run.sh test|shell|COMMAND... TARGET_DIRECTORY
+#   run.sh test|foundation|shell TARGET_DIRECTORY
 set -euo pipefail
 readonly MODE=$1 TARGET=$2
 HERE=$(dirname "$(readlink -f "$0")")
