@@ -7,10 +7,10 @@
 //!  listener ───────────────► peer ─── RibMessage ──────► rib ── FibMessage ──► fib ──► kernel
 //!                          (one each) ◄── ToPeer ────────  ▲                   ▲ │
 //!                              ▲        (only on credit)   │ Standing          │ │ Interfaces (watch)
-//!                  Start, Stop │                           │       Links       │ ▼
+//!                  Start, Stop │                           │       Steering    │ ▼
 //!                              └────────────────────── groups ─────────────────┘ link ◄──► probes
 //!                                                         ▲                    (one each)
-//!                                                         └──── LinkReport ──────┘
+//!                                                         └─── GroupsMessage ────┘
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
 //! ```
 //!
