@@ -2,6 +2,7 @@
 //!
 //! - **Down** from the start until measured; at once when the interface goes down; after `down_after`
 //!   probes in a row without answer.
+//! - **Up** for the first time with the first answer: one shows that both ways work.
 //! - **Up** again after `up_after` answers in a row, and not before the hold-down has passed. The
 //!   first fall has none; each further one doubles it, up to `hold_down_max`; each `forget` that it
 //!   then stays usable halves the count.
@@ -25,7 +26,7 @@ pub struct HealthConfig {
     pub measurement: Measurement,
     /// Probes in a row without answer until down; 0 counts as 1.
     pub down_after: u32,
-    /// Answers in a row until up.
+    /// Answers in a row until up again after a fall.
     pub up_after: u32,
     /// A median RTT over this is degraded.
     pub degraded_rtt: Option<Duration>,
@@ -376,7 +377,9 @@ impl Health {
             (_, Interface::Down) | (Measurement::Interface, Interface::Unknown) => false,
             (Measurement::Interface, Interface::Up) => true,
             (Measurement::Probe, Interface::Unknown | Interface::Up) => {
-                self.answers >= self.config.up_after.max(1)
+                // Before the first rise nothing speaks against the link.
+                let needed = if self.was_up { self.config.up_after } else { 1 };
+                self.answers >= needed.max(1)
             }
         }
     }

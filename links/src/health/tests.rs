@@ -95,12 +95,8 @@ fn starts_down_and_not_measured() {
 }
 
 #[test]
-fn comes_up_after_enough_answers_in_a_row_and_not_before() {
+fn the_first_answer_of_all_is_enough() {
     let mut bench = Bench::new(HealthConfig::default());
-    bench.answers(4);
-    bench.losses(1);
-    bench.answers(4);
-    assert_eq!(bench.health.poll_output(), None);
     bench.answers(1);
     let change = bench.health.poll_output().unwrap();
     assert_eq!(
@@ -110,6 +106,21 @@ fn comes_up_after_enough_answers_in_a_row_and_not_before() {
             reason: Reason::Answers
         }
     );
+    assert_eq!(bench.health.since(), bench.now);
+}
+
+#[test]
+fn comes_up_again_after_enough_answers_in_a_row_and_not_before() {
+    let mut bench = Bench::up(HealthConfig::default());
+    bench.losses(3);
+    assert_eq!(bench.health.poll_output().unwrap().state, State::Down);
+    bench.answers(4);
+    bench.losses(1);
+    bench.answers(4);
+    assert_eq!(bench.health.poll_output(), None);
+    bench.answers(1);
+    let change = bench.health.poll_output().unwrap();
+    assert_eq!(change.reason, Reason::AnswersAgain);
     assert_eq!(bench.health.since(), bench.now);
 }
 
