@@ -29,7 +29,8 @@ pub type Rank = Option<u32>;
 pub struct GroupConfig {
     /// By what.
     pub policy: Policy,
-    /// How long a link must have been better before traffic moves to it from a usable one.
+    /// How long a link that has been degraded, dead or left must have been better before traffic moves to it from
+    /// a usable one.
     pub hold_down: Duration,
 }
 
@@ -118,6 +119,16 @@ struct Link {
     better_since: Option<Instant>,
     /// When traffic last moved away from it.
     left_at: Option<Instant>,
+    record: Record,
+}
+
+/// Whether a link has ever given cause to leave it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Record {
+    /// Up, and nothing else, since it first was usable.
+    Clean,
+    /// It has been degraded, or dead after having been usable, or traffic was moved away from it.
+    Blemished,
 }
 
 impl Link {
@@ -207,6 +218,9 @@ impl Group {
             .iter_mut()
             .find(|link| link.id == id && link.state != state);
         if let Some(link) = changed {
+            if link.is_usable() || state == State::Degraded {
+                link.record = Record::Blemished;
+            }
             link.state = state;
             link.state_since = now;
         }
@@ -223,6 +237,7 @@ impl Group {
                 state_since: now,
                 better_since: None,
                 left_at: None,
+                record: Record::Clean,
             };
             links.push(Link {
                 priority,
@@ -253,6 +268,10 @@ impl Group {
     /// When `link` may take over from a usable `active`; `None` if it is no better.
     fn may_take_over_at(&self, link: &Link, active: &Link) -> Option<Instant> {
         let better_since = link.better_since?;
+        if link.record == Record::Clean {
+            // Nothing speaks against it: at a start, the best link need not be the first to answer.
+            return Some(better_since);
+        }
         let since = match (active.state, link.state) {
             (State::Degraded, State::Up) => link.left_at.max(Some(link.state_since))?,
             _ => better_since,
@@ -294,6 +313,7 @@ impl Group {
             link.better_since = None;
             if from == Some(link.id) {
                 link.left_at = Some(now);
+                link.record = Record::Blemished;
             }
         }
         self.compare(now);

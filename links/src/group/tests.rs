@@ -199,6 +199,26 @@ fn removed_link_is_left_and_those_that_stay_keep_their_state() {
 }
 
 #[test]
+fn a_better_link_that_never_failed_takes_over_at_once() {
+    let mut bench = Bench::new(members(2));
+    bench.link(2, State::Up);
+    assert_eq!(bench.active(), Some(2));
+    bench.link(1, State::Up);
+    assert_eq!(
+        bench.active(),
+        Some(1),
+        "at a start the best need not be the first"
+    );
+    bench.link(1, State::Down);
+    bench.link(1, State::Up);
+    assert_eq!(
+        bench.active(),
+        Some(2),
+        "one that failed has to prove itself"
+    );
+}
+
+#[test]
 fn member_named_twice_counts_once() {
     let twice = [10, 20].map(|priority| Member {
         link: LinkId(1),
