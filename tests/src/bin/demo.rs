@@ -125,7 +125,12 @@ fn show(arguments: &Arguments) -> Result<()> {
     show_links(&lab)?;
     fail_over(&mut lab)?;
     restore(&mut lab)?;
-    println!("\n  {}", paint("1", "look around"));
+    let heading = if arguments.keep {
+        "look around"
+    } else {
+        "to look around, as after ./dev demo --keep"
+    };
+    println!("\n  {}", paint("1", heading));
     print_questions(&lab);
     if arguments.keep {
         lab.keep()?;
