@@ -40,8 +40,7 @@ impl Table {
             if group.carries != Some(target) {
                 let leaves_a_live_way = group.carries.is_some_and(|way| self.is_usable(&way));
                 // Routes about to leave the group would be moved along with it.
-                let leavers = !group.parked.is_empty() || !self.dirty_routes.is_empty();
-                if leaves_a_live_way && leavers {
+                if leaves_a_live_way && (!group.parked.is_empty() || self.has_leavers(key)) {
                     self.dirty_groups.insert(key);
                     if let Some(group) = self.groups.get_mut(&key) {
                         group.move_at.get_or_insert(now + SETTLE);
@@ -57,6 +56,17 @@ impl Table {
         }
         // Nexthops before the groups that name them.
         steps.sort_by_key(|step| !matches!(step, Step::SetNexthop { .. }));
+    }
+
+    /// Whether a step is outstanding that takes a route off this group. Routes that have nothing to
+    /// do with it must not hold it up: in steady churn there is always one.
+    fn has_leavers(&self, key: u32) -> bool {
+        self.dirty_routes.iter().any(|prefix| {
+            self.routes.get(prefix).is_some_and(|route| {
+                route.carried == Carrier::Group(GroupKey(key))
+                    && route.wanted.group() != Some(GroupKey(key))
+            })
+        })
     }
 
     fn emit_group(&mut self, key: u32, target: Way, steps: &mut Vec<Step>) {

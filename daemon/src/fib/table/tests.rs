@@ -287,6 +287,26 @@ fn a_rank_that_changes_moves_the_group_and_no_route() {
 }
 
 #[test]
+fn churn_elsewhere_does_not_hold_up_a_group_that_moves() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(2 * BATCH as u32);
+    table.set(prefixes[0], &hops(&[1, 2]));
+    run(&mut table, &mut kernel, now);
+    for prefix in &prefixes[1..] {
+        table.set(*prefix, &hops(&[2]));
+    }
+    table.set_links(standing([Some(1), Some(0)]));
+    let Some(Work::Apply(steps)) = table.poll_work(now) else {
+        panic!("there is work");
+    };
+    assert!(
+        matches!(steps[..], [Step::SetGroup { .. }]),
+        "the group moves before any route: {steps:?}"
+    );
+}
+
+#[test]
 fn a_tier_outweighs_a_rank_and_death_outweighs_a_tier() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
