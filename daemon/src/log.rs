@@ -57,7 +57,7 @@ pub(crate) fn start(log: &Log) -> Result<(), LogError> {
         .map_err(|_| LogError::Change("it has been started before".to_owned()))
 }
 
-/// Changes the level. The format stays until the next start.
+/// Changes the level. The format cannot change while the daemon runs.
 ///
 /// # Errors
 ///

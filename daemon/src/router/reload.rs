@@ -202,6 +202,7 @@ fn needs_restart(change: &Change) -> bool {
     match change {
         Change::RouterChanged { field, .. } => RouterField::needs_restart(*field),
         Change::FibChanged(_) | Change::ApiChanged(_) => true,
+        Change::LogChanged(fields) => fields.iter().any(|change| change.field == "format"),
         Change::FilterAdded(_)
         | Change::FilterChanged(_)
         | Change::FilterRemoved(_)
@@ -212,11 +213,39 @@ fn needs_restart(change: &Change) -> bool {
         | Change::LinkChanged { .. }
         | Change::LinkRemoved(_)
         | Change::ListenChanged(_)
-        | Change::LogChanged(_)
         | Change::MetricsChanged(_)
         | Change::OriginateChanged { .. }
         | Change::PeerAdded(_)
         | Change::PeerChanged { .. }
         | Change::PeerRemoved(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(before: &str, after: &str) -> Vec<Change> {
+        let load = |rest: &str| {
+            let text = format!("[router]\nname = \"a\"\nasn = 65010\nid = \"192.0.2.1\"\n{rest}");
+            config::load(&text, "test").unwrap().config
+        };
+        config::diff(&load(before), &load(after))
+    }
+
+    #[test]
+    fn what_cannot_change_while_running_needs_a_restart_and_nothing_else_does() {
+        for (before, after, restart) in [
+            ("", "[log]\nformat = \"json\"\n", true),
+            ("", "[log]\nlevel = \"debug\"\n", false),
+            ("", "[fib]\nmetric = 30\n", true),
+            ("", "[api]\nsocket = \"/run/other.sock\"\n", true),
+            ("", "[metrics]\nlisten = \"off\"\n", false),
+            ("", "[originate]\nprefixes = [\"10.0.0.0/8\"]\n", false),
+        ] {
+            let changes = changes(before, after);
+            assert_eq!(changes.len(), 1, "{after}");
+            assert_eq!(needs_restart(&changes[0]), restart, "{after}");
+        }
     }
 }
