@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::filter::Filter;
-use bgp::rib::{Input, Output, Rib, RibConfig, RibPeer};
-use bgp::{AsPath, Asn, Attrs, Community, Family, PeerId, Prefix, RouteEvent, RouterId};
+use bgp::rib::{Input, Output, PeerOptions, Rib, RibConfig, RibPeer};
+use bgp::wire::Dialect;
+use bgp::{AsPath, Asn, Attrs, Community, Family, PeerId, Prefix, RouteEvent, RouterId, SessionUp};
 
 const PER_UPDATE: usize = 500;
 const SENDER: PeerId = PeerId(1);
@@ -63,7 +64,7 @@ fn main() {
     let start = Instant::now();
     let mut changes = 0;
     let mut slowest = std::time::Duration::ZERO;
-    let mut input = Input::Down(SENDER);
+    let mut input = Input::Down(SENDER, Default::default());
     loop {
         let bite = Instant::now();
         rib.handle(input, start);
@@ -106,11 +107,11 @@ fn resident() -> usize {
 
 fn router() -> Rib {
     let now = Instant::now();
-    let mut rib = Rib::new(RibConfig {
-        local_asn: Asn(65010),
-        router_id: RouterId::new(Ipv4Addr::new(192, 0, 2, 1)).unwrap(),
-        seed: 7,
-    });
+    let mut rib = Rib::new(RibConfig::new(
+        Asn(65010),
+        RouterId::new(Ipv4Addr::new(192, 0, 2, 1)).unwrap(),
+        7,
+    ));
     for (id, asn) in [(SENDER, 64512), (RECEIVER, 64513)] {
         let address = Ipv4Addr::new(10, 255, 0, id.0 as u8);
         let filter = Arc::new(Filter::accept_all());
@@ -121,15 +122,18 @@ fn router() -> Rib {
                 address: address.into(),
                 import: Arc::clone(&filter),
                 export: filter,
+                options: PeerOptions::default(),
             }),
             now,
         );
         rib.handle(
-            Input::Up {
-                peer: id,
-                router_id: RouterId::new(address).unwrap(),
-                families: vec![Family::Ipv4Unicast],
-            },
+            Input::Up(
+                id,
+                SessionUp::new(
+                    RouterId::new(address).unwrap(),
+                    Dialect::new(Asn(65010), Asn(asn)),
+                ),
+            ),
             now,
         );
     }
@@ -154,11 +158,9 @@ fn updates(prefixes: usize, sets: usize) -> impl Iterator<Item = RouteEvent> {
     let starts = (0..prefixes).step_by(per_update);
     starts
         .zip((0..sets as u32).cycle())
-        .map(move |(start, set)| RouteEvent::Announce {
-            attrs: attribute_set(set),
-            prefixes: (start..prefixes.min(start + per_update))
-                .map(prefix)
-                .collect(),
+        .map(move |(start, set)| {
+            let end = prefixes.min(start + per_update);
+            RouteEvent::announce(attribute_set(set), (start..end).map(prefix).collect())
         })
 }
 

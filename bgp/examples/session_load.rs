@@ -83,16 +83,12 @@ fn drain(session: &mut Session) -> usize {
 
 fn config(local: u32, peer: u32) -> SessionConfig {
     SessionConfig {
-        local_asn: Asn(local),
-        router_id: RouterId::new(Ipv4Addr::from(local)).unwrap(),
-        peer_asn: Asn(peer),
-        hold_time_secs: 90,
-        connect_retry: Duration::from_secs(5),
         connect_retry_max: Duration::from_secs(60),
-        mode: Mode::Active,
-        families: Family::ALL.to_vec(),
-        nexthop_v6: None,
-        nexthop_v4: None,
+        ..SessionConfig::new(
+            Asn(local),
+            RouterId::new(Ipv4Addr::from(local)).unwrap(),
+            Asn(peer),
+        )
     }
 }
 

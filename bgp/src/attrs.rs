@@ -31,6 +31,12 @@ pub struct Attrs {
     pub communities: SmallVec<[Community; 4]>,
     /// RFC 8092. Sorted, without duplicates (RFC 8092 §3 asks for that).
     pub large_communities: SmallVec<[LargeCommunity; 1]>,
+    /// RFC 4360 and RFC 8097. Sorted, without duplicates.
+    pub ext_communities: SmallVec<[ExtCommunity; 1]>,
+    /// What route reflectors have added (RFC 4456 §8). Between internal peers only.
+    pub reflection: Option<Box<Reflection>>,
+    /// Only to Customer (RFC 9234 §5).
+    pub only_to_customer: Option<Asn>,
     /// Optional transitive attributes we do not know, to be passed on with the Partial bit
     /// (RFC 4271 §5), in order of type code. Boxed because it is nearly always empty.
     pub unknown: Option<Box<Vec<RawAttr>>>,
@@ -50,6 +56,9 @@ impl Attrs {
             aggregator: None,
             communities: SmallVec::new(),
             large_communities: SmallVec::new(),
+            ext_communities: SmallVec::new(),
+            reflection: None,
+            only_to_customer: None,
             unknown: None,
         }
     }
@@ -214,6 +223,12 @@ impl Community {
     pub const NO_ADVERTISE: Self = Self(0xffff_ff02);
     /// Not to be advertised to an external peer (RFC 1997; we are no confederation).
     pub const NO_EXPORT: Self = Self(0xffff_ff01);
+    /// The path is about to go: least preferred (RFC 8326 §5).
+    pub const GRACEFUL_SHUTDOWN: Self = Self(0xffff_0000);
+    /// Kept for a session that ended long ago: least preferred (RFC 9494 §4.2).
+    pub const LLGR_STALE: Self = Self(0xffff_0006);
+    /// Not to be kept for long after its session has ended (RFC 9494 §4.3).
+    pub const NO_LLGR: Self = Self(0xffff_0007);
     /// As [`Community::NO_EXPORT`] outside a confederation (RFC 1997).
     pub const NO_EXPORT_SUBCONFED: Self = Self(0xffff_ff03);
 }
@@ -232,6 +247,19 @@ impl fmt::Display for LargeCommunity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.0, self.1, self.2)
     }
+}
+
+/// An extended community (RFC 4360): type, subtype and six octets of value, in network order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ExtCommunity(pub u64);
+
+/// ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Reflection {
+    /// The speaker in this AS that brought the path in.
+    pub originator_id: Option<Ipv4Addr>,
+    /// The clusters that the path has passed, the latest first.
+    pub cluster_list: Vec<Ipv4Addr>,
 }
 
 /// An attribute we carry without understanding it.

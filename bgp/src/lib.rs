@@ -50,7 +50,8 @@ pub mod types;
 pub mod wire;
 
 pub use attrs::{
-    Aggregator, AsPath, Attrs, Community, LargeCommunity, Origin, RawAttr, Segment, SegmentKind,
+    Aggregator, AsPath, Attrs, Community, ExtCommunity, LargeCommunity, Origin, RawAttr,
+    Reflection, Segment, SegmentKind,
 };
-pub use route::{Delta, RouteEvent};
-pub use types::{Asn, Family, Hop, PeerId, Prefix, RouterId};
+pub use route::{Delta, Retained, Retention, RouteEvent, SessionUp};
+pub use types::{Asn, Family, FamilySet, Hop, PathId, PeerId, Prefix, Role, RouterId};

@@ -1,9 +1,14 @@
 //! What passes between a session and the RIB.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
-use crate::types::{Family, Prefix};
+use crate::types::{Family, FamilySet, PathId, Prefix, RouterId};
+use crate::wire::Dialect;
 
 /// What one received UPDATE means, after RFC 7606 has been applied. Goes from a session to the RIB.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,14 +19,87 @@ pub enum RouteEvent {
         attrs: Arc<Attrs>,
         /// Never empty.
         prefixes: Vec<Prefix>,
+        /// One for each prefix where the peer sends more than one path a prefix (RFC 7911), in the
+        /// same order; otherwise empty.
+        path_ids: Vec<PathId>,
     },
     /// These prefixes are gone: withdrawn, or announced with a fault that RFC 7606 treats so.
     Withdraw {
         /// Never empty.
         prefixes: Vec<Prefix>,
+        /// As in [`RouteEvent::Announce`].
+        path_ids: Vec<PathId>,
     },
     /// The peer has sent all it has for this family (RFC 4724 §2).
     EndOfRib(Family),
+    /// The peer begins to send all it has for this family again (RFC 7313 §4, BoRR).
+    RefreshBegins(Family),
+    /// It has: what it did not send again is gone (RFC 7313 §4, EoRR).
+    RefreshEnds(Family),
+}
+
+impl RouteEvent {
+    /// Prefixes with one path each.
+    #[must_use]
+    pub fn announce(attrs: Arc<Attrs>, prefixes: Vec<Prefix>) -> Self {
+        Self::Announce {
+            attrs,
+            prefixes,
+            path_ids: Vec::new(),
+        }
+    }
+
+    /// Prefixes that had one path each.
+    #[must_use]
+    pub fn withdraw(prefixes: Vec<Prefix>) -> Self {
+        Self::Withdraw {
+            prefixes,
+            path_ids: Vec::new(),
+        }
+    }
+}
+
+/// What of a session that ended is kept for a while, because the peer is likely to restart without
+/// having stopped forwarding (RFC 4724 §4.2, RFC 8538 §4, RFC 9494 §4.2). Empty: nothing.
+pub type Retention = SmallVec<[Retained; 2]>;
+
+/// One family of a [`Retention`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retained {
+    /// Which.
+    pub family: Family,
+    /// How long the peer has to be back: its restart time.
+    pub restart: Duration,
+    /// How long after that its paths are kept as those of last resort. Zero: not at all.
+    pub long_lived: Duration,
+}
+
+/// A session that is established, as the RIB sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionUp {
+    /// The identifier in the peer's OPEN.
+    pub router_id: RouterId,
+    /// How its UPDATEs are read and written.
+    pub dialect: Dialect,
+    /// Our own nexthop toward it by family, where we have one. In place of
+    /// [`Attrs::nexthop`] `None`.
+    pub nexthops: [Option<IpAddr>; Family::ALL.len()],
+    /// Families whose forwarding the peer kept while it restarted (RFC 4724 §4.2): paths retained
+    /// from the session before stay until it has sent all it has. Those of other families go now.
+    pub preserved: FamilySet,
+}
+
+impl SessionUp {
+    /// A session without anything that has to be agreed on.
+    #[must_use]
+    pub fn new(router_id: RouterId, dialect: Dialect) -> Self {
+        Self {
+            router_id,
+            dialect,
+            nexthops: [None; Family::ALL.len()],
+            preserved: FamilySet::EMPTY,
+        }
+    }
 }
 
 /// One change for one prefix on its way to a peer. Goes from the RIB to a session.

@@ -112,6 +112,72 @@ impl Family {
     }
 }
 
+/// Some of the families.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FamilySet(u8);
+
+impl FamilySet {
+    /// None.
+    pub const EMPTY: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(3);
+
+    /// Whether `family` is among them.
+    #[must_use]
+    pub fn contains(self, family: Family) -> bool {
+        self.0 & (1 << family as u8) != 0
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, family: Family) {
+        self.0 |= 1 << family as u8;
+    }
+
+    /// Takes one away.
+    pub fn remove(&mut self, family: Family) {
+        self.0 &= !(1 << family as u8);
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// In the order of [`Family::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Family> {
+        Family::ALL
+            .into_iter()
+            .filter(move |family| self.contains(*family))
+    }
+}
+
+impl FromIterator<Family> for FamilySet {
+    fn from_iter<I: IntoIterator<Item = Family>>(families: I) -> Self {
+        let mut set = Self::EMPTY;
+        for family in families {
+            set.insert(family);
+        }
+        set
+    }
+}
+
+impl fmt::Debug for FamilySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// Tells paths for one prefix from one peer apart (RFC 7911 §3). Chosen by whoever sends the path.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PathId(pub u32);
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -119,6 +185,22 @@ impl fmt::Display for Family {
             Self::Ipv6Unicast => "ipv6",
         })
     }
+}
+
+/// What a speaker is to its peer (RFC 9234 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Role {
+    /// Gives it transit.
+    Provider = 0,
+    /// Runs the route server that the peer is a client of.
+    RouteServer = 1,
+    /// Is a client of the peer's route server.
+    RouteServerClient = 2,
+    /// Gets transit from it.
+    Customer = 3,
+    /// Each carries only its own and its customers'.
+    Peer = 4,
 }
 
 /// Names one configured peer for the life of the process. Given out by the owner of the intent.

@@ -46,12 +46,7 @@ fn update(attributes: &str, nlri: &str) -> Vec<u8> {
 }
 
 fn external() -> Dialect {
-    Dialect {
-        local_asn: Asn(65001),
-        peer_asn: Asn(65002),
-        four_octet_asn: true,
-        families: Family::ALL.to_vec(),
-    }
+    Dialect::new(Asn(65001), Asn(65002))
 }
 
 type Judged = (

@@ -11,9 +11,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
-use bgp::rib::{Input, NexthopState, Output, Rib, RibConfig, RibPeer, RouteChange, Standing, Step};
+use bgp::rib::{
+    Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange, Standing, Step,
+};
+use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, Delta, Family, PeerId, Prefix, RawAttr, RouteEvent, RouterId,
+    AsPath, Asn, Attrs, Community, Delta, Family, PeerId, Prefix, RawAttr, Retention, RouteEvent,
+    RouterId, SessionUp,
 };
 
 const US: Asn = Asn(65010);
@@ -34,11 +38,11 @@ impl Router {
     /// Peers A (AS 1), B (AS 2) and C (AS 3), all up, with filters that pass everything.
     fn new() -> Self {
         let mut router = Self {
-            rib: Rib::new(RibConfig {
-                local_asn: US,
-                router_id: RouterId::new([192, 0, 2, 1].into()).unwrap(),
-                seed: 1,
-            }),
+            rib: Rib::new(RibConfig::new(
+                US,
+                RouterId::new([192, 0, 2, 1].into()).unwrap(),
+                1,
+            )),
             now: Instant::now(),
             fib: BTreeMap::new(),
             ready: Vec::new(),
@@ -84,25 +88,24 @@ impl Router {
             address: [10, 255, 0, id.0 as u8].into(),
             import: Arc::new(import),
             export: Arc::new(export),
+            options: PeerOptions::default(),
         }));
     }
 
     fn up(&mut self, peer: PeerId) {
-        self.handle(Input::Up {
-            peer,
-            router_id: RouterId::new([10, 255, 0, peer.0 as u8].into()).unwrap(),
-            families: Family::ALL.to_vec(),
-        });
+        let router_id = RouterId::new([10, 255, 0, peer.0 as u8].into()).unwrap();
+        let dialect = Dialect::new(US, Asn(64512));
+        self.handle(Input::Up(peer, SessionUp::new(router_id, dialect)));
     }
 
     fn announce(&mut self, peer: PeerId, prefixes: Vec<Prefix>, attrs: Attrs) {
         let attrs = Arc::new(attrs);
-        let event = RouteEvent::Announce { attrs, prefixes };
+        let event = RouteEvent::announce(attrs, prefixes);
         self.handle(Input::Routes(peer, vec![event]));
     }
 
     fn withdraw(&mut self, peer: PeerId, prefixes: Vec<Prefix>) {
-        self.handle(Input::Routes(peer, vec![RouteEvent::Withdraw { prefixes }]));
+        self.handle(Input::Routes(peer, vec![RouteEvent::withdraw(prefixes)]));
     }
 
     /// Everything that a peer is told until nothing is left.
@@ -395,7 +398,7 @@ fn a_failover_that_changes_nothing_for_a_peer_is_not_sent() {
 fn a_dead_peers_paths_are_not_announced_before_the_sweep_reaches_them() {
     let mut router = Router::new();
     router.announce(A, many(), attrs_of(A, &[1]));
-    router.handle(Input::Down(A));
+    router.handle(Input::Down(A, Retention::new()));
     assert!(
         router.rib.poll_timeout().is_some(),
         "there is more than one bite"
@@ -408,7 +411,7 @@ fn a_dead_peers_paths_are_not_announced_before_the_sweep_reaches_them() {
 fn a_peer_that_returns_during_the_sweep_has_its_fresh_paths_only() {
     let mut router = Router::new();
     router.announce(A, many(), attrs_of(A, &[1]));
-    router.handle(Input::Down(A));
+    router.handle(Input::Down(A, Retention::new()));
     router.up(A);
     let fresh = [nth(0), nth(MANY - 1)];
     router.announce(A, fresh.to_vec(), attrs_of(A, &[1, 9]));
@@ -517,7 +520,7 @@ fn a_view_says_why_each_path_lost() {
 #[test]
 fn routes_of_an_unknown_or_unestablished_peer_change_nothing() {
     let mut router = Router::new();
-    router.handle(Input::Down(A));
+    router.handle(Input::Down(A, Retention::new()));
     router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
     router.announce(PeerId(99), vec![nth(0)], attrs_of(A, &[1]));
     router.handle(Input::Refresh(PeerId(99), Family::Ipv4Unicast));

@@ -142,7 +142,7 @@ fn what_is_written_is_read_back_the_same() {
                 Asn(65002)
             },
             four_octet_asn: random.below(2) == 0,
-            families: Family::ALL.to_vec(),
+            ..Dialect::new(local_asn, Asn(65002))
         };
         let theirs = Dialect {
             local_asn: ours.peer_asn,
@@ -191,12 +191,7 @@ fn what_is_written_is_read_back_the_same() {
 fn withdrawals_are_read_back_the_same() {
     for seed in 1..=500_u64 {
         let random = &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let dialect = Dialect {
-            local_asn: Asn(1),
-            peer_asn: Asn(2),
-            four_octet_asn: true,
-            families: Family::ALL.to_vec(),
-        };
+        let dialect = Dialect::new(Asn(1), Asn(2));
         let mut prefixes = random.list(1500, |random| prefix(random, Family::Ipv4Unicast));
         prefixes.extend(random.list(1500, |random| prefix(random, Family::Ipv6Unicast)));
         let mut rest = prefixes.as_slice();

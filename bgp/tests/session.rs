@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bgp::session::{Cease, Conn, DownReason, Input, Mode, Output, Session, SessionConfig, State};
 use bgp::wire::{Capability, Notification, Open, RouteRefresh, encode_keepalive};
-use bgp::{AsPath, Asn, Attrs, Delta, Family, Prefix, RouteEvent, RouterId};
+use bgp::{AsPath, Asn, Attrs, Delta, Family, FamilySet, Prefix, RouteEvent, RouterId};
 use bytes::BytesMut;
 use pair::{Pair, config};
 
@@ -25,16 +25,18 @@ fn established(seed: u64) -> Pair {
 fn routes(outputs: &[Output]) -> Vec<RouteEvent> {
     let events = outputs.iter().filter_map(|output| match output {
         Output::Routes(events) => Some(events.clone()),
-        Output::Dial | Output::Hangup(_) | Output::Up(_) | Output::Down(_) | Output::Refresh(_) => {
-            None
-        }
+        Output::Dial
+        | Output::Hangup(_)
+        | Output::Up(_)
+        | Output::Down(_, _)
+        | Output::Refresh(_) => None,
     });
     events.flatten().collect()
 }
 
 fn downs(outputs: &[Output]) -> Vec<DownReason> {
     let reasons = outputs.iter().filter_map(|output| match output {
-        Output::Down(reason) => Some(reason.clone()),
+        Output::Down(reason, _) => Some(reason.clone()),
         Output::Dial
         | Output::Hangup(_)
         | Output::Up(_)
@@ -49,8 +51,8 @@ fn one_dials_and_both_establish() {
     let pair = established(1);
     let negotiated = pair.sessions[0].status().negotiated.expect("established");
     assert_eq!(negotiated.hold_time, Some(Duration::from_secs(90)));
-    assert_eq!(negotiated.families, Family::ALL);
-    assert!(negotiated.four_octet_asn && negotiated.route_refresh);
+    assert_eq!(negotiated.families, FamilySet::ALL);
+    assert!(negotiated.dialect.four_octet_asn && negotiated.route_refresh);
 }
 
 #[test]
@@ -134,8 +136,12 @@ fn routes_arrive_with_our_address_as_nexthop_and_end_of_rib_last() {
     assert_eq!(pair.sessions[0].status().unsendable, 1);
     let events = routes(&pair.seen[1]);
     let [
-        RouteEvent::Announce { attrs, prefixes },
-        RouteEvent::Withdraw { prefixes: never },
+        RouteEvent::Announce {
+            attrs, prefixes, ..
+        },
+        RouteEvent::Withdraw {
+            prefixes: never, ..
+        },
         RouteEvent::EndOfRib(Family::Ipv4Unicast),
     ] = events.as_slice()
     else {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
-use bgp::rib::{RibConfig, RibPeer};
+use bgp::rib::{PeerOptions, RibConfig, RibPeer};
 use bgp::session::{Mode, SessionConfig};
-use bgp::{Asn, Community, Family, LargeCommunity, PeerId, RouterId};
+use bgp::{Asn, Community, LargeCommunity, PeerId, RouterId};
 use config::Config;
 use config::model::{self, Carrier};
 use links::{
@@ -32,11 +32,7 @@ fn router_id(config: &Config) -> Option<RouterId> {
 
 pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
     let router_id = router_id(config)?;
-    Some(RibConfig {
-        local_asn: Asn(config.router.asn),
-        router_id,
-        seed,
-    })
+    Some(RibConfig::new(Asn(config.router.asn), router_id, seed))
 }
 
 pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConfig> {
@@ -45,9 +41,6 @@ pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConf
         .local_address
         .or(link.map(|link| link.inside.local.addr()));
     Some(SessionConfig {
-        local_asn: Asn(config.router.asn),
-        router_id: router_id(config)?,
-        peer_asn: Asn(peer.asn),
         hold_time_secs: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
         connect_retry: peer.connect_retry,
         connect_retry_max: CONNECT_RETRY_MAX,
@@ -56,7 +49,6 @@ pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConf
         } else {
             Mode::Active
         },
-        families: Family::ALL.to_vec(),
         nexthop_v6: match local {
             Some(IpAddr::V6(address)) => Some(address),
             Some(IpAddr::V4(_)) | None => None,
@@ -65,6 +57,7 @@ pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConf
             Some(IpAddr::V4(address)) => Some(address),
             Some(IpAddr::V6(_)) | None => None,
         },
+        ..SessionConfig::new(Asn(config.router.asn), router_id(config)?, Asn(peer.asn))
     })
 }
 
@@ -89,6 +82,7 @@ pub(crate) fn rib_peer(config: &Config, peer: &model::Peer, id: PeerId) -> RibPe
         address: peer.address,
         import: named(&peer.import),
         export: named(&peer.export),
+        options: PeerOptions::default(),
     }
 }
 

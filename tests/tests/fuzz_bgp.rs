@@ -86,10 +86,9 @@ fn check_stream(input: &[u8]) {
         return;
     };
     let dialect = Dialect {
-        local_asn: Asn(65001),
         peer_asn: Asn(if choice & 1 == 0 { 65002 } else { 65001 }),
         four_octet_asn: choice & 2 == 0,
-        families: Family::ALL.to_vec(),
+        ..Dialect::new(Asn(65001), Asn(65001))
     };
     let mut frames = Frames::default();
     while let Some(frame) = frames.next(&mut stream) {
@@ -136,8 +135,11 @@ fn check_event(event: RouteEvent, dialect: &Dialect) {
     let mut out = BytesMut::new();
     match &event {
         RouteEvent::EndOfRib(family) => encode_end_of_rib(*family, &mut out),
-        RouteEvent::Withdraw { prefixes } => write_all(prefixes, &mut out, encode_withdraw),
-        RouteEvent::Announce { attrs, prefixes } => {
+        RouteEvent::RefreshBegins(_) | RouteEvent::RefreshEnds(_) => return,
+        RouteEvent::Withdraw { prefixes, .. } => write_all(prefixes, &mut out, encode_withdraw),
+        RouteEvent::Announce {
+            attrs, prefixes, ..
+        } => {
             // Sent back to an internal peer a missing LOCAL_PREF becomes the default.
             let is_same = dialect.local_asn != dialect.peer_asn || attrs.local_pref.is_some();
             let family = prefixes.first().map(Family::of).expect("never empty");
@@ -185,10 +187,11 @@ fn flatten(events: impl IntoIterator<Item = RouteEvent>) -> (Vec<RouteEvent>, Ve
     let mut all = Vec::new();
     for mut event in events {
         match &mut event {
-            RouteEvent::Announce { prefixes, .. } | RouteEvent::Withdraw { prefixes } => {
+            RouteEvent::Announce { prefixes, .. } | RouteEvent::Withdraw { prefixes, .. } => {
                 all.append(prefixes);
             }
-            RouteEvent::EndOfRib(_) => {}
+            RouteEvent::EndOfRib(_) | RouteEvent::RefreshBegins(_) | RouteEvent::RefreshEnds(_) => {
+            }
         }
         if kinds.last() != Some(&event) {
             kinds.push(event);
@@ -224,9 +227,6 @@ fn check_script(input: &[u8]) {
 
 fn config(choice: u8) -> SessionConfig {
     SessionConfig {
-        local_asn: Asn(65001),
-        router_id: RouterId::new(Ipv4Addr::new(10, 0, 0, 1)).expect("not zero"),
-        peer_asn: Asn(65002),
         hold_time_secs: if choice & 1 == 0 { 90 } else { 0 },
         connect_retry: Duration::from_secs(5),
         connect_retry_max: Duration::from_secs(60),
@@ -235,9 +235,11 @@ fn config(choice: u8) -> SessionConfig {
         } else {
             Mode::Passive
         },
-        families: Family::ALL.to_vec(),
-        nexthop_v6: None,
-        nexthop_v4: None,
+        ..SessionConfig::new(
+            Asn(65001),
+            RouterId::new(Ipv4Addr::new(10, 0, 0, 1)).expect("not zero"),
+            Asn(65002),
+        )
     }
 }
 
@@ -295,7 +297,7 @@ fn check_session(session: &mut Session, running: bool) {
             Output::Dial
             | Output::Hangup(_)
             | Output::Up(_)
-            | Output::Down(_)
+            | Output::Down(_, _)
             | Output::Refresh(_) => {}
         }
     }

@@ -29,16 +29,20 @@ impl Rib {
         let import = Arc::clone(&peer.config.import);
         for event in events {
             match event {
-                RouteEvent::Announce { attrs, prefixes } => {
+                RouteEvent::Announce {
+                    attrs, prefixes, ..
+                } => {
                     let prefixes = prefixes.iter().filter(|prefix| carried(prefix));
                     self.announce(source, &import, &attrs, prefixes);
                 }
-                RouteEvent::Withdraw { prefixes } => {
+                RouteEvent::Withdraw { prefixes, .. } => {
                     for prefix in &prefixes {
                         self.withdraw(source, prefix);
                     }
                 }
-                RouteEvent::EndOfRib(_) => {}
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => {}
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
 use crate::filter::Filter;
-use crate::route::{Delta, RouteEvent};
-use crate::types::{Asn, Family, Hop, PeerId, Prefix, RouterId};
+use crate::route::{Delta, Retention, RouteEvent, SessionUp};
+use crate::types::{Asn, Family, Hop, PeerId, Prefix, Role, RouterId};
 
 /// What the RIB is told once.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct RibConfig {
 }
 
 /// A configured peer as the RIB sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RibPeer {
     /// Its name within the process.
     pub id: PeerId,
@@ -34,6 +35,137 @@ pub struct RibPeer {
     pub import: Arc<Filter>,
     /// Applied to what it is sent.
     pub export: Arc<Filter>,
+    /// Everything else that makes it different from other peers.
+    pub options: PeerOptions,
+}
+
+/// What is unusual about a peer. The default is what RFC 4271 says of any peer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PeerOptions {
+    /// How often our own AS may occur in a path that it sends (`allowas-in`). RFC 4271 §9.1.2: not
+    /// at all.
+    pub own_as_allowed: u8,
+    /// Whether the first AS of a path from it must be its own.
+    pub first_as: FirstAs,
+    /// It is a client of ours (RFC 4456): paths of internal peers go to it, and its paths to them.
+    pub reflection: ReflectionRole,
+    /// What we are to it (RFC 9234 §3); `None`: nothing is checked or marked.
+    pub role: Option<Role>,
+    /// Which nexthop it is told.
+    pub nexthop: NexthopMode,
+    /// Another AS that we are to it (`local-as`), and how that shows in paths.
+    pub local_as: Option<LocalAs>,
+    /// Its AS is replaced by ours in paths that it is sent (`as-override`).
+    pub as_override: AsOverride,
+    /// Private AS numbers in paths that it is sent.
+    pub private_as: PrivateAs,
+    /// How many prefixes it may send, by family.
+    pub receive_limit: [Option<PrefixLimit>; Family::ALL.len()],
+    /// How many prefixes it takes at most, by family: further ones are held back, and said so.
+    pub send_limit: [Option<u32>; Family::ALL.len()],
+    /// How many paths for a prefix it is sent where the session says that it takes
+    /// several. 0: all.
+    pub add_path_limit: u8,
+}
+
+/// Whether the first AS of a path must be that of the external peer that sent it
+/// (RFC 4271 §6.3 leaves it open).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum FirstAs {
+    /// It must; other paths are treated as withdrawn.
+    #[default]
+    Enforced,
+    /// It need not: the peer is a route server (RFC 7947 §2.2.2.1).
+    Free,
+}
+
+/// What an internal peer is to us (RFC 4456 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum ReflectionRole {
+    /// An ordinary internal peer.
+    #[default]
+    NonClient,
+    /// A client of ours.
+    Client,
+}
+
+/// Which nexthop a peer is told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum NexthopMode {
+    /// Our own address.
+    #[default]
+    Ourselves,
+    /// The one that came with the path.
+    Unchanged,
+    /// The one that came with the path where the peer shares its network (RFC 4271 §5.1.3, "third
+    /// party"), our own address otherwise.
+    ThirdParty,
+}
+
+/// `local-as`: to this peer we are another AS than our own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LocalAs {
+    /// Which.
+    pub asn: Asn,
+    /// Whether paths from it get this AS in front.
+    pub on_import: LocalAsPrepend,
+    /// Whether paths to it have our own AS behind this one.
+    pub on_export: LocalAsPrepend,
+}
+
+/// Whether a second AS of ours shows in a path.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LocalAsPrepend {
+    /// It does.
+    Shown,
+    /// It does not.
+    Hidden,
+}
+
+/// `as-override`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum AsOverride {
+    /// Paths keep the AS of the peer.
+    #[default]
+    Off,
+    /// It is replaced by ours.
+    On,
+}
+
+/// `remove-private`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum PrivateAs {
+    /// They stay.
+    #[default]
+    Kept,
+    /// They are taken out.
+    Removed,
+    /// Each is replaced by our own AS.
+    Replaced,
+}
+
+/// How many prefixes of a family a peer may send.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PrefixLimit {
+    /// More than so many are too many.
+    pub max: u32,
+    /// From so many on it is said, once until there are fewer again.
+    pub warn_at: u32,
+    /// What is done about too many.
+    pub action: LimitAction,
+}
+
+/// What is done about a peer that sends too many prefixes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LimitAction {
+    /// It is said.
+    Warn,
+    /// What is over the limit is not stored.
+    Discard,
+    /// The session ends, and is tried again after this time.
+    Restart(Duration),
+    /// The session ends, until somebody resets it.
+    Shutdown,
 }
 
 /// The only way in.
@@ -45,16 +177,9 @@ pub enum Input {
     /// A peer is no longer configured: everything of it goes.
     Remove(PeerId),
     /// Its session is established.
-    Up {
-        /// Which.
-        peer: PeerId,
-        /// The identifier in its OPEN.
-        router_id: RouterId,
-        /// The families of the session.
-        families: Vec<Family>,
-    },
-    /// Its session ended: its paths go.
-    Down(PeerId),
+    Up(PeerId, SessionUp),
+    /// Its session ended. Its paths go, but for those that are retained.
+    Down(PeerId, Retention),
     /// Routes its session received.
     Routes(PeerId, Vec<RouteEvent>),
     /// The peer wants everything of this family again.
@@ -67,6 +192,18 @@ pub enum Input {
     Originate(Vec<Prefix>),
     /// Carry on with work that was left for later.
     Timeout,
+}
+
+impl RibConfig {
+    /// A router with its usual ways.
+    #[must_use]
+    pub fn new(local_asn: Asn, router_id: RouterId, seed: u64) -> Self {
+        Self {
+            local_asn,
+            router_id,
+            seed,
+        }
+    }
 }
 
 /// Where the link that a peer is reached through stands.

@@ -55,11 +55,13 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
-use crate::types::{Family, PeerId, Prefix, RouterId};
+use crate::route::SessionUp;
+use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    ExportBatch, Input, NexthopState, Output, PathView, PeerCounts, RibConfig, RibPeer,
-    RouteChange, RouteHop, RouteView, Standing, Step,
+    AsOverride, ExportBatch, FirstAs, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
+    NexthopState, Output, PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs,
+    ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Standing, Step,
 };
 
 use attrs::{AttrsId, AttrsTable};
@@ -165,15 +167,11 @@ impl Rib {
                 self.on_down(peer);
                 self.peers.remove(&peer);
             }
-            Input::Up {
-                peer,
-                router_id,
-                families,
-            } => {
+            Input::Up(peer, session) => {
                 self.on_down(peer);
-                self.on_up(peer, router_id, &families);
+                self.on_up(peer, &session);
             }
-            Input::Down(peer) => self.on_down(peer),
+            Input::Down(peer, _) => self.on_down(peer),
             Input::Routes(peer, events) => self.on_routes(peer, events),
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
@@ -225,7 +223,7 @@ impl Rib {
         }
     }
 
-    fn on_up(&mut self, id: PeerId, router_id: RouterId, families: &[Family]) {
+    fn on_up(&mut self, id: PeerId, up: &SessionUp) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -237,14 +235,19 @@ impl Rib {
         let source = self.sources.insert(Source {
             peer: Some(id),
             kind,
-            router_id: router_id.address(),
+            router_id: up.router_id.address(),
             address: peer.config.address,
             standing: peer.standing,
             life: Life::Alive,
             counts: Default::default(),
         });
         let group = self.groups.join(&peer.config.export, kind);
-        let ends = |family| families.contains(&family).then(|| self.tables.end(family));
+        let ends = |family| {
+            up.dialect
+                .families
+                .contains(family)
+                .then(|| self.tables.end(family))
+        };
         let out = Out::new(group, ends);
         peer.session = Some(Established { source, out });
         self.say_ready(id);

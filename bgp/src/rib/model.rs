@@ -11,8 +11,9 @@ use std::time::Instant;
 use super::*;
 use crate::attrs::{AsPath, Community, Origin};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
-use crate::route::{Delta, RouteEvent};
-use crate::types::{Asn, Hop};
+use crate::route::{Delta, Retention, RouteEvent};
+use crate::types::{Asn, Hop, RouterId};
+use crate::wire::Dialect;
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;
@@ -345,11 +346,11 @@ impl Pair {
         reason = "an Instant can be had from nowhere else"
     )]
     fn new(seed: u64, bite: usize) -> Self {
-        let mut rib = Rib::new(RibConfig {
-            local_asn: US,
-            router_id: RouterId::new([192, 0, 2, 200].into()).unwrap(),
+        let mut rib = Rib::new(RibConfig::new(
+            US,
+            RouterId::new([192, 0, 2, 200].into()).unwrap(),
             seed,
-        });
+        ));
         rib.bite = bite;
         Self {
             rib,
@@ -519,16 +520,12 @@ impl Pair {
                 if let Some(peer) = self.model.peers.get_mut(&id) {
                     peer.router_id = Some(router_id);
                 }
-                let families = Family::ALL.to_vec();
-                self.handle(Input::Up {
-                    peer: id,
-                    router_id,
-                    families,
-                });
+                let dialect = Dialect::new(US, asn_of(id));
+                self.handle(Input::Up(id, SessionUp::new(router_id, dialect)));
             }
             13 => {
                 self.forget_peer(id);
-                self.handle(Input::Down(id));
+                self.handle(Input::Down(id, Retention::new()));
             }
             14 => self.stand(id, random),
             15 => self.nexthop(random),
@@ -569,10 +566,7 @@ impl Pair {
             peer.received
                 .extend(some.iter().map(|prefix| (*prefix, Arc::clone(&attrs))));
         }
-        let event = RouteEvent::Announce {
-            attrs,
-            prefixes: some,
-        };
+        let event = RouteEvent::announce(attrs, some);
         self.handle(Input::Routes(id, vec![event]));
     }
 
@@ -582,7 +576,7 @@ impl Pair {
         if let Some(peer) = self.model.peers.get_mut(&id) {
             peer.received.retain(|prefix, _| !some.contains(prefix));
         }
-        let event = RouteEvent::Withdraw { prefixes: some };
+        let event = RouteEvent::withdraw(some);
         self.handle(Input::Routes(id, vec![event]));
     }
 
@@ -640,13 +634,18 @@ impl Pair {
     }
 }
 
+fn asn_of(id: PeerId) -> Asn {
+    [Asn(1), Asn(1), Asn(2), US][id.0 as usize]
+}
+
 fn random_peer(id: PeerId, random: &mut Random) -> RibPeer {
     RibPeer {
         id,
-        asn: [Asn(1), Asn(1), Asn(2), US][id.0 as usize],
+        asn: asn_of(id),
         address: IpAddr::from([10, 255, 0, 10 - id.0 as u8]),
         import: random.pick(&filters()),
         export: random.pick(&filters()),
+        options: PeerOptions::default(),
     }
 }
 
@@ -676,18 +675,12 @@ fn a_peer_that_flaps_faster_than_the_sweep_leaves_one_path() {
     let prefix = prefixes()[0];
     for _ in 0..50 {
         let router_id = RouterId::new([1, 1, 1, 1].into()).unwrap();
-        let families = vec![Family::Ipv4Unicast];
-        pair.rib.handle(
-            Input::Up {
-                peer: id,
-                router_id,
-                families,
-            },
-            pair.now,
-        );
+        let dialect = Dialect::new(US, Asn(1));
+        let up = SessionUp::new(router_id, dialect);
+        pair.rib.handle(Input::Up(id, up), pair.now);
         let prefixes = vec![prefix];
         let attrs = random_attrs(&mut random);
-        let event = RouteEvent::Announce { attrs, prefixes };
+        let event = RouteEvent::announce(attrs, prefixes);
         pair.rib.handle(Input::Routes(id, vec![event]), pair.now);
     }
     let slot = pair.rib.tables.find(&prefix).unwrap();

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::conn::Due;
 use super::{Cease, Conn, DownReason, Mode, Output, Phase, Session, SessionConfig};
 use super::{negotiate, timers};
+use crate::route::Retention;
 use crate::wire::Notification;
 
 impl Session {
@@ -104,7 +105,7 @@ impl Session {
                 self.failures = 0;
             }
         }
-        self.output(Output::Down(reason));
+        self.output(Output::Down(reason, Retention::new()));
     }
 
     /// Waits before the next attempt, unless a dial is still under way, and tells until when.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::timers::{Jitter, Timer, Timers};
 use super::{Negotiated, State};
 use crate::types::Family;
-use crate::wire::{self, Dialect, Frames, RouteRefresh};
+use crate::wire::{self, Frames, RouteRefresh};
 
 /// RFC 4271 §8.2.2, "a HoldTimer value of 4 minutes is suggested".
 const OPEN_SENT_HOLD: Duration = Duration::from_secs(240);
@@ -29,15 +29,8 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) enum Stage {
     OpenSent,
-    OpenConfirm(Agreement),
-    Established(Agreement),
-}
-
-/// What both ends agreed on, and what follows from it for UPDATEs.
-#[derive(Debug)]
-pub(super) struct Agreement {
-    pub(super) negotiated: Negotiated,
-    pub(super) dialect: Dialect,
+    OpenConfirm(Box<Negotiated>),
+    Established(Box<Negotiated>),
 }
 
 impl Connection {
@@ -61,15 +54,15 @@ impl Connection {
         }
     }
 
-    pub(super) fn agreement(&self) -> Option<&Agreement> {
+    pub(super) fn negotiated(&self) -> Option<&Negotiated> {
         match &self.stage {
             Stage::OpenSent => None,
-            Stage::OpenConfirm(agreement) | Stage::Established(agreement) => Some(agreement),
+            Stage::OpenConfirm(negotiated) | Stage::Established(negotiated) => Some(negotiated),
         }
     }
 
     fn hold_time(&self) -> Option<Duration> {
-        self.agreement()?.negotiated.hold_time
+        self.negotiated()?.hold_time
     }
 
     pub(super) fn restart_hold(&mut self, now: Instant) {

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::route::{Delta, RouteEvent};
-use crate::types::{Asn, Family, RouterId};
-use crate::wire::{Fault, Notification};
+use crate::route::{Delta, Retention, RouteEvent, SessionUp};
+use crate::types::{Asn, Family, FamilySet, Role, RouterId};
+use crate::wire::{Dialect, Fault, Notification};
 
 /// What a session is told once, and again when the intent changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,13 +25,80 @@ pub struct SessionConfig {
     /// Whether we dial.
     pub mode: Mode,
     /// What we offer (RFC 4760 §8), in this order.
-    pub families: Vec<Family>,
+    pub families: FamilySet,
     /// Our own nexthop for IPv6 routes when the session runs over IPv4. Without it such routes are
     /// not sent.
     pub nexthop_v6: Option<Ipv6Addr>,
     /// Our own nexthop for IPv4 routes when the session runs over IPv6. Without it such routes are
     /// not sent.
     pub nexthop_v4: Option<std::net::Ipv4Addr>,
+    /// Families whose several paths a prefix we take (RFC 7911).
+    pub add_path_receive: FamilySet,
+    /// Families of which we send several paths a prefix (RFC 7911).
+    pub add_path_send: FamilySet,
+    /// IPv4 prefixes may have an IPv6 nexthop (RFC 8950).
+    pub extended_nexthop: FamilySet,
+    /// Messages of up to 65535 octets are offered (RFC 8654).
+    pub extended_messages: bool,
+    /// A refresh is marked at both ends (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// What we are to the peer (RFC 9234).
+    pub role: Option<SessionRole>,
+    /// `None`: graceful restart is not offered, and routes of a session that ends go at once.
+    pub graceful_restart: Option<GracefulRestart>,
+    /// How long the peer may take nothing of what we send (RFC 9687). `None`: the longer of 8
+    /// minutes and twice the hold time.
+    pub send_hold_time: Option<Duration>,
+}
+
+impl SessionConfig {
+    /// A session with everything that RFC 4271 leaves open at its usual value: hold time 90 s,
+    /// active, both families, route refresh, nothing else offered.
+    #[must_use]
+    pub fn new(local_asn: Asn, router_id: RouterId, peer_asn: Asn) -> Self {
+        Self {
+            local_asn,
+            router_id,
+            peer_asn,
+            hold_time_secs: 90,
+            connect_retry: Duration::from_secs(5),
+            connect_retry_max: Duration::from_secs(120),
+            mode: Mode::Active,
+            families: FamilySet::ALL,
+            nexthop_v6: None,
+            nexthop_v4: None,
+            add_path_receive: FamilySet::EMPTY,
+            add_path_send: FamilySet::EMPTY,
+            extended_nexthop: FamilySet::EMPTY,
+            extended_messages: false,
+            enhanced_refresh: false,
+            role: None,
+            graceful_restart: None,
+            send_hold_time: None,
+        }
+    }
+}
+
+/// The role capability (RFC 9234 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionRole {
+    /// What we are.
+    pub role: Role,
+    /// A peer that names no role is refused.
+    pub strict: bool,
+}
+
+/// What we offer of graceful restart (RFC 4724 §3, RFC 8538 §2, RFC 9494 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GracefulRestart {
+    /// How long the peer keeps our paths when the session ends: at most 4095 s.
+    pub restart_secs: u16,
+    /// How long after that as paths of last resort: 24 bits. 0: not offered.
+    pub long_lived_secs: u32,
+    /// This is the first session since we started, and what an earlier run installed forwards.
+    pub restarting: bool,
+    /// Families whose forwarding went on while we restarted.
+    pub preserved: FamilySet,
 }
 
 /// Who opens the TCP connection.
@@ -95,7 +162,7 @@ pub enum Output {
     /// Established.
     Up(Negotiated),
     /// No longer established, or an attempt ended. Sent once per ended attempt.
-    Down(DownReason),
+    Down(DownReason, Retention),
     /// Routes received.
     Routes(Vec<RouteEvent>),
     /// The peer asks for everything again (RFC 2918).
@@ -112,11 +179,47 @@ pub struct Negotiated {
     /// The lower offer; `None` when the session runs without timers.
     pub hold_time: Option<Duration>,
     /// Families both offered. IPv4 unicast alone when the peer offered none (RFC 4760 §8).
-    pub families: Vec<Family>,
-    /// Both speak 4-octet AS numbers.
-    pub four_octet_asn: bool,
+    pub families: FamilySet,
+    /// How UPDATEs are read and written.
+    pub dialect: Dialect,
+    /// Our own nexthop by family, where there is one.
+    pub nexthops: [Option<IpAddr>; Family::ALL.len()],
     /// The peer understands ROUTE-REFRESH.
     pub route_refresh: bool,
+    /// Both mark the ends of a refresh (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// What the peer said it is (RFC 9234).
+    pub peer_role: Option<Role>,
+    /// What the peer said of graceful restart; `None`: nothing, or we did not offer it.
+    pub graceful_restart: Option<PeerRestart>,
+}
+
+impl Negotiated {
+    /// What the RIB is told of it.
+    #[must_use]
+    pub fn session_up(&self) -> SessionUp {
+        let preserved = self.graceful_restart.as_ref().map(|peer| peer.preserved);
+        SessionUp {
+            router_id: self.router_id,
+            dialect: self.dialect.clone(),
+            nexthops: self.nexthops,
+            preserved: preserved.unwrap_or_default(),
+        }
+    }
+}
+
+/// What the peer said of graceful restart in its OPEN.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerRestart {
+    /// It has restarted (RFC 4724 §3, R).
+    pub restarting: bool,
+    /// A NOTIFICATION other than a hard reset ends the session gracefully too (RFC 8538 §2, N), by
+    /// both.
+    pub notification: bool,
+    /// What is kept when the session ends.
+    pub retention: Retention,
+    /// Families whose forwarding it kept (F).
+    pub preserved: FamilySet,
 }
 
 /// Why a session, or an attempt at one, ended.

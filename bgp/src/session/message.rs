@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::collision::{self, End};
-use super::conn::{Agreement, Connection, Due, Stage};
+use super::conn::{Connection, Due, Stage};
 use super::{
     Cease, Conn, DownReason, MessageCounts, Negotiated, Output, Session, State, negotiate,
 };
@@ -53,8 +53,11 @@ impl Session {
     }
 
     fn on_open(&mut self, conn: Conn, body: &[u8], now: Instant) {
-        let negotiated =
-            Open::decode(body).and_then(|open| negotiate::negotiate(&self.config, &open, conn));
+        let Some(local) = self.connections[conn as usize].as_ref().map(|c| c.local) else {
+            return;
+        };
+        let negotiated = Open::decode(body)
+            .and_then(|open| negotiate::negotiate(&self.config, &open, conn, local));
         let negotiated = match negotiated {
             Ok(negotiated) => negotiated,
             Err(notification) => return self.fail(conn, notification, now),
@@ -65,10 +68,7 @@ impl Session {
         let Some(connection) = &mut self.connections[conn as usize] else {
             return;
         };
-        connection.stage = Stage::OpenConfirm(Agreement {
-            dialect: negotiate::dialect(&self.config, &negotiated),
-            negotiated,
-        });
+        connection.stage = Stage::OpenConfirm(Box::new(negotiated));
         connection.restart_hold(now);
         connection.restart_keepalive(now, &mut self.jitter);
         self.outgoing[conn as usize].keepalive = Due::Yes;
@@ -104,13 +104,12 @@ impl Session {
         let Some(connection) = &mut self.connections[conn as usize] else {
             return;
         };
-        let Stage::OpenConfirm(agreement) =
+        let Stage::OpenConfirm(negotiated) =
             std::mem::replace(&mut connection.stage, Stage::OpenSent)
         else {
             return;
         };
-        let negotiated = agreement.negotiated.clone();
-        connection.stage = Stage::Established(agreement);
+        connection.stage = Stage::Established(negotiated.clone());
         connection.restart_hold(now);
         let cease = Notification::cease(Cease::ConnectionCollision);
         for other in [Conn::Inbound, Conn::Outbound] {
@@ -121,19 +120,24 @@ impl Session {
         self.established_at = Some(now);
         self.refuse_until = None;
         self.counters.established += 1;
-        self.output(Output::Up(negotiated));
+        self.output(Output::Up(*negotiated));
     }
 
     fn on_update(&mut self, conn: Conn, body: &[u8], now: Instant) {
         let Some(Connection {
-            stage: Stage::Established(agreement),
+            stage: Stage::Established(negotiated),
             ..
         }) = &self.connections[conn as usize]
         else {
             return;
         };
         self.faults.clear();
-        let decoded = decode_update(body, &agreement.dialect, &mut self.routes, &mut self.faults);
+        let decoded = decode_update(
+            body,
+            &negotiated.dialect,
+            &mut self.routes,
+            &mut self.faults,
+        );
         self.count_faults();
         match decoded {
             Ok(()) if self.routes.len() >= ROUTES_LIMIT => self.flush_routes(),

@@ -38,14 +38,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use interface::{
-    Cease, Conn, DownReason, Input, MessageCounts, Messages, Mode, Negotiated, Output,
-    SessionConfig, SessionStatus, State, UpdateErrors,
+    Cease, Conn, DownReason, GracefulRestart, Input, MessageCounts, Messages, Mode, Negotiated,
+    Output, PeerRestart, SessionConfig, SessionRole, SessionStatus, State, UpdateErrors,
 };
 
 use crate::route::RouteEvent;
 use crate::types::Family;
 use crate::wire::{Fault, Notification};
-use conn::{Agreement, Connection, Due, Outgoing, Stage};
+use conn::{Connection, Due, Outgoing, Stage};
 use outbox::Outbox;
 use timers::{Jitter, Timer};
 
@@ -201,9 +201,7 @@ impl Session {
         SessionStatus {
             state: self.counters.state,
             since: self.counters.since,
-            negotiated: self
-                .established()
-                .map(|(_, agreement)| agreement.negotiated.clone()),
+            negotiated: self.established().map(|(_, negotiated)| negotiated.clone()),
             last_down: self.counters.last_down.clone(),
             established_count: self.counters.established,
             messages: self.counters.messages,
@@ -240,21 +238,21 @@ impl Session {
         })
     }
 
-    fn established(&self) -> Option<(Conn, &Agreement)> {
+    fn established(&self) -> Option<(Conn, &Negotiated)> {
         [Conn::Inbound, Conn::Outbound]
             .into_iter()
             .find_map(
                 |conn| match &self.connections[conn as usize].as_ref()?.stage {
-                    Stage::Established(agreement) => Some((conn, agreement)),
+                    Stage::Established(negotiated) => Some((conn, &**negotiated)),
                     Stage::OpenSent | Stage::OpenConfirm(_) => None,
                 },
             )
     }
 
-    /// The established session's agreement, if `family` is part of it.
-    fn established_with(&self, family: Family) -> Option<(Conn, &Agreement)> {
+    /// The established session, if `family` is part of it.
+    fn established_with(&self, family: Family) -> Option<(Conn, &Negotiated)> {
         self.established()
-            .filter(|(_, agreement)| agreement.negotiated.families.contains(&family))
+            .filter(|(_, negotiated)| negotiated.families.contains(family))
     }
 
     fn output(&mut self, output: Output) {

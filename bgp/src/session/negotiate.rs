@@ -1,5 +1,6 @@
 //! What we offer, and what comes of two offers (RFC 4271 §4.2, §6.2).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Conn, Negotiated, SessionConfig};
@@ -19,7 +20,7 @@ pub(super) fn offer(config: &SessionConfig) -> Open {
     }
 }
 
-fn multiprotocol(family: &Family) -> Capability {
+fn multiprotocol(family: Family) -> Capability {
     Capability::Multiprotocol {
         afi: family.afi(),
         safi: family.safi(),
@@ -31,6 +32,7 @@ pub(super) fn negotiate(
     config: &SessionConfig,
     open: &Open,
     conn: Conn,
+    local: IpAddr,
 ) -> Result<Negotiated, Notification> {
     let asn = open.asn();
     if asn != config.peer_asn {
@@ -39,12 +41,10 @@ pub(super) fn negotiate(
     if config.local_asn == config.peer_asn && open.router_id == config.router_id {
         return Err(Notification::open_error(3));
     }
-    let families: Vec<Family> = config
-        .families
-        .iter()
-        .copied()
-        .filter(|family| open.offers(*family))
-        .collect();
+    let offered = Family::ALL
+        .into_iter()
+        .filter(|family| open.offers(*family));
+    let families = config.families.intersection(offered.collect());
     if families.is_empty() {
         return Err(no_common_family(config));
     }
@@ -55,8 +55,16 @@ pub(super) fn negotiate(
         router_id: open.router_id,
         hold_time: (secs != 0).then(|| Duration::from_secs(secs.into())),
         families,
-        four_octet_asn: has(|capability| matches!(capability, Capability::FourOctetAsn(_))),
+        dialect: Dialect {
+            four_octet_asn: has(|capability| matches!(capability, Capability::FourOctetAsn(_))),
+            families,
+            ..Dialect::new(config.local_asn, config.peer_asn)
+        },
+        nexthops: own_nexthops(config, local),
         route_refresh: has(|capability| matches!(capability, Capability::RouteRefresh)),
+        enhanced_refresh: false,
+        peer_role: None,
+        graceful_restart: None,
     })
 }
 
@@ -71,7 +79,7 @@ fn bad_peer_as(asn: u32) -> Notification {
 /// The data lists the capabilities that the peer lacks (RFC 5492 §5).
 fn no_common_family(config: &SessionConfig) -> Notification {
     let mut data = Vec::new();
-    for family in &config.families {
+    for family in config.families.iter() {
         data.extend([1, 4]);
         data.extend(family.afi().to_be_bytes());
         data.extend([0, family.safi()]);
@@ -79,12 +87,15 @@ fn no_common_family(config: &SessionConfig) -> Notification {
     Notification::new(2, 7, &data)
 }
 
-/// How UPDATEs are read and written with what was agreed on.
-pub(super) fn dialect(config: &SessionConfig, negotiated: &Negotiated) -> Dialect {
-    Dialect {
-        local_asn: config.local_asn,
-        peer_asn: config.peer_asn,
-        four_octet_asn: negotiated.four_octet_asn,
-        families: negotiated.families.clone(),
+/// The address of our own end for its family, the configured one for the other.
+fn own_nexthops(config: &SessionConfig, local: IpAddr) -> [Option<IpAddr>; 2] {
+    let mut nexthops = [
+        config.nexthop_v4.map(IpAddr::V4),
+        config.nexthop_v6.map(IpAddr::V6),
+    ];
+    match local.to_canonical() {
+        IpAddr::V4(local) => nexthops[Family::Ipv4Unicast as usize] = Some(local.into()),
+        IpAddr::V6(local) => nexthops[Family::Ipv6Unicast as usize] = Some(local.into()),
     }
+    nexthops
 }

@@ -332,12 +332,7 @@ mod tests {
     use crate::{AsPath, Community, RawAttr};
 
     fn dialect() -> Dialect {
-        Dialect {
-            local_asn: Asn(65001),
-            peer_asn: Asn(65002),
-            four_octet_asn: true,
-            families: Family::ALL.to_vec(),
-        }
+        Dialect::new(Asn(65001), Asn(65002))
     }
 
     fn attrs(med: u32) -> Arc<Attrs> {
@@ -406,9 +401,13 @@ mod tests {
         let said: Vec<(Option<u32>, Vec<Prefix>)> = events
             .into_iter()
             .map(|event| match event {
-                RouteEvent::Announce { attrs, prefixes } => (attrs.med, prefixes),
-                RouteEvent::Withdraw { prefixes } => (None, prefixes),
-                RouteEvent::EndOfRib(_) => unreachable!("none was pushed"),
+                RouteEvent::Announce {
+                    attrs, prefixes, ..
+                } => (attrs.med, prefixes),
+                RouteEvent::Withdraw { prefixes, .. } => (None, prefixes),
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => unreachable!("none was pushed"),
             })
             .collect();
         assert_eq!(
@@ -454,7 +453,10 @@ mod tests {
             .iter()
             .map(|event| match event {
                 RouteEvent::Announce { prefixes, .. } => prefixes.len(),
-                RouteEvent::Withdraw { .. } | RouteEvent::EndOfRib(_) => 0,
+                RouteEvent::Withdraw { .. }
+                | RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => 0,
             })
             .sum();
         assert_eq!(sent, 10_000);
@@ -491,12 +493,7 @@ mod tests {
             outbox.push(announce(1, &Arc::new(attrs)));
             let (events, drained) = drain(&mut outbox);
             assert_eq!(drained.unsendable, 1);
-            assert_eq!(
-                events,
-                [RouteEvent::Withdraw {
-                    prefixes: vec![v4(1)]
-                }]
-            );
+            assert_eq!(events, [RouteEvent::withdraw(vec![v4(1)])]);
         }
     }
 }

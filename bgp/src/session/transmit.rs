@@ -1,12 +1,10 @@
 //! What leaves: control messages first, then what the RIB wants the peer to know.
 
-use std::net::IpAddr;
-
 use bytes::BytesMut;
 
 use super::conn::{Connection, Due, Stage};
 use super::outbox::Target;
-use super::{Conn, Session, SessionConfig};
+use super::{Conn, Session};
 use crate::route::Delta;
 use crate::types::Family;
 
@@ -22,14 +20,13 @@ impl Session {
         self.counters.messages.sent.keepalive += flushed.keepalives;
         self.counters.messages.sent.route_refresh += flushed.refreshes;
         if let Some(Connection {
-            stage: Stage::Established(agreement),
-            local,
+            stage: Stage::Established(negotiated),
             ..
         }) = &self.connections[conn as usize]
         {
             let target = Target {
-                dialect: &agreement.dialect,
-                nexthops: own_nexthops(&self.config, *local),
+                dialect: &negotiated.dialect,
+                nexthops: negotiated.nexthops,
             };
             let drained = self.outbox.drain(&target, buf, TRANSMIT_LIMIT);
             self.counters.messages.sent.update += drained.updates;
@@ -46,12 +43,12 @@ impl Session {
     }
 
     pub(super) fn on_advertise(&mut self, deltas: Vec<Delta>) {
-        let Some((_, agreement)) = self.established() else {
+        let Some((_, negotiated)) = self.established() else {
             return;
         };
-        let families = agreement.negotiated.families.clone();
+        let families = negotiated.families;
         for delta in deltas {
-            if families.contains(&Family::of(&delta.prefix)) {
+            if families.contains(Family::of(&delta.prefix)) {
                 self.outbox.push(delta);
             }
         }
@@ -64,23 +61,10 @@ impl Session {
     }
 
     pub(super) fn on_request_refresh(&mut self, family: Family) {
-        if let Some((conn, agreement)) = self.established_with(family)
-            && agreement.negotiated.route_refresh
+        if let Some((conn, negotiated)) = self.established_with(family)
+            && negotiated.route_refresh
         {
             self.outgoing[conn as usize].refresh[family as usize] = Due::Yes;
         }
     }
-}
-
-/// The address of our own end for its family, the configured one for the other.
-fn own_nexthops(config: &SessionConfig, local: IpAddr) -> [Option<IpAddr>; 2] {
-    let mut nexthops = [
-        config.nexthop_v4.map(IpAddr::V4),
-        config.nexthop_v6.map(IpAddr::V6),
-    ];
-    match local.to_canonical() {
-        IpAddr::V4(local) => nexthops[Family::Ipv4Unicast as usize] = Some(local.into()),
-        IpAddr::V6(local) => nexthops[Family::Ipv6Unicast as usize] = Some(local.into()),
-    }
-    nexthops
 }

@@ -8,7 +8,7 @@ use super::attribute::{self, Attribute};
 use super::{Fault, Notification, Severity, nlri, take, take_u8, take_u16};
 use crate::attrs::{Aggregator, AsPath, Attrs, Community, LargeCommunity, Origin, RawAttr};
 use crate::route::RouteEvent;
-use crate::types::{Asn, Family, Prefix};
+use crate::types::{Asn, Family, FamilySet, Prefix};
 
 /// What UPDATEs of one session depend on: what OPEN agreed on, and who the ends are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,10 +20,35 @@ pub struct Dialect {
     /// AS numbers take four octets in AS_PATH and AGGREGATOR (RFC 6793 §4.1).
     pub four_octet_asn: bool,
     /// Families both ends offered. Others are not looked at.
-    pub families: Vec<Family>,
+    pub families: FamilySet,
+    /// The peer sends path identifiers (RFC 7911).
+    pub add_path_receive: FamilySet,
+    /// We send path identifiers (RFC 7911).
+    pub add_path_send: FamilySet,
+    /// Prefixes of this family may have a nexthop of the other one (RFC 8950). Only IPv4 ever is.
+    pub extended_nexthop: FamilySet,
+    /// The longest message but OPEN and KEEPALIVE: [`MAX_MESSAGE_LEN`](super::MAX_MESSAGE_LEN),
+    /// or 65535 (RFC 8654).
+    pub max_message_len: usize,
 }
 
 impl Dialect {
+    /// What two speakers of this century have in common: both families, 4-octet AS numbers, nothing
+    /// else.
+    #[must_use]
+    pub fn new(local_asn: Asn, peer_asn: Asn) -> Self {
+        Self {
+            local_asn,
+            peer_asn,
+            four_octet_asn: true,
+            families: FamilySet::ALL,
+            add_path_receive: FamilySet::EMPTY,
+            add_path_send: FamilySet::EMPTY,
+            extended_nexthop: FamilySet::EMPTY,
+            max_message_len: super::MAX_MESSAGE_LEN,
+        }
+    }
+
     /// Both ends are in one AS.
     #[must_use]
     pub fn is_internal(&self) -> bool {
@@ -145,7 +170,7 @@ impl<'a> Decoder<'a> {
     fn run(&mut self, body: &[u8]) -> Result<(), Reset> {
         let (withdrawn, attributes, announced) =
             split(body).ok_or_else(|| Reset::new(1, "lengths do not add up"))?;
-        let v4 = self.dialect.families.contains(&Family::Ipv4Unicast);
+        let v4 = self.dialect.families.contains(Family::Ipv4Unicast);
         for (bytes, prefixes) in [
             (withdrawn, &mut self.withdrawn),
             (announced, &mut self.announced),
@@ -413,7 +438,7 @@ impl<'a> Decoder<'a> {
     /// `None` for a family that was not agreed on: RFC 4760 §6 lets us ignore it.
     fn family(&mut self, code: u8, afi: u16, safi: u8) -> Option<Family> {
         let family = Family::from_afi_safi(afi, safi)
-            .filter(|family| self.dialect.families.contains(family));
+            .filter(|family| self.dialect.families.contains(*family));
         if family.is_none() {
             self.discard(code, "of a family that was not agreed on");
         }
@@ -466,7 +491,10 @@ impl<'a> Decoder<'a> {
         }
         if !self.withdrawn.is_empty() {
             let prefixes = self.withdrawn;
-            events.push(RouteEvent::Withdraw { prefixes });
+            events.push(RouteEvent::Withdraw {
+                prefixes,
+                path_ids: Vec::new(),
+            });
         }
         if let Some(attrs) = attrs {
             let classic = (self.nexthop.map(IpAddr::V4), self.announced);
@@ -534,6 +562,7 @@ fn announce(
         events.push(RouteEvent::Announce {
             attrs: Arc::new(attrs),
             prefixes: classic.1,
+            path_ids: Vec::new(),
         });
     }
     if !multiprotocol.1.is_empty() {
@@ -541,6 +570,7 @@ fn announce(
         events.push(RouteEvent::Announce {
             attrs: Arc::new(attrs),
             prefixes: multiprotocol.1,
+            path_ids: Vec::new(),
         });
     }
 }

@@ -4,22 +4,18 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use bgp::session::{Conn, Input, Mode, Output, Session, SessionConfig, State};
-use bgp::{Asn, Family, RouterId};
+use bgp::session::{Conn, Input, Output, Session, SessionConfig, State};
+use bgp::{Asn, RouterId};
 use bytes::BytesMut;
 
 pub(crate) fn config(local: u32, peer: u32) -> SessionConfig {
     SessionConfig {
-        local_asn: Asn(local),
-        router_id: RouterId::new(Ipv4Addr::from(local)).expect("not zero"),
-        peer_asn: Asn(peer),
-        hold_time_secs: 90,
-        connect_retry: Duration::from_secs(5),
         connect_retry_max: Duration::from_secs(60),
-        mode: Mode::Active,
-        families: Family::ALL.to_vec(),
-        nexthop_v6: None,
-        nexthop_v4: None,
+        ..SessionConfig::new(
+            Asn(local),
+            RouterId::new(Ipv4Addr::from(local)).expect("not zero"),
+            Asn(peer),
+        )
     }
 }
 
@@ -102,7 +98,7 @@ impl Pair {
             match &output {
                 Output::Dial => self.dials[side] += 1,
                 Output::Hangup(conn) => self.hang_up(side, *conn),
-                Output::Up(_) | Output::Down(_) | Output::Routes(_) | Output::Refresh(_) => {}
+                Output::Up(_) | Output::Down(_, _) | Output::Routes(_) | Output::Refresh(_) => {}
             }
             self.seen[side].push(output);
         }

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::PeerId;
 use bgp::rib;
 use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
+use bgp::{PeerId, Retention};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -216,22 +216,16 @@ impl Driver {
             }
             Output::Hangup(conn) => self.hang_up(conn),
             Output::Up(negotiated) => {
-                let families = negotiated.families.clone();
                 info!(router_id = %negotiated.router_id, hold = ?negotiated.hold_time, "session up");
                 self.is_up = true;
                 self.life += 1;
                 self.quiet = false;
                 self.peer.board.peer_changed(&self.peer.name, "established");
                 self.note(Severity::Info, "peer-up", "session established".to_owned());
-                let router_id = negotiated.router_id;
-                let peer = self.peer.id;
-                self.backlog.push_back(RibMessage::Input(rib::Input::Up {
-                    peer,
-                    router_id,
-                    families,
-                }));
+                let up = rib::Input::Up(self.peer.id, negotiated.session_up());
+                self.backlog.push_back(RibMessage::Input(up));
             }
-            Output::Down(reason) => self.on_down(&reason),
+            Output::Down(reason, retention) => self.on_down(&reason, retention),
             Output::Routes(events) => {
                 let routes = rib::Input::Routes(self.peer.id, events);
                 self.backlog.push_back(RibMessage::Input(routes));
@@ -243,7 +237,7 @@ impl Driver {
         }
     }
 
-    fn on_down(&mut self, reason: &DownReason) {
+    fn on_down(&mut self, reason: &DownReason, retention: Retention) {
         let was_up = std::mem::replace(&mut self.is_up, false);
         if was_up {
             warn!(%reason, "session down");
@@ -253,8 +247,8 @@ impl Driver {
                 "peer-down",
                 format!("session down: {reason}"),
             );
-            self.backlog
-                .push_back(RibMessage::Input(rib::Input::Down(self.peer.id)));
+            let down = rib::Input::Down(self.peer.id, retention);
+            self.backlog.push_back(RibMessage::Input(down));
         } else if std::mem::replace(&mut self.quiet, true) {
             debug!(%reason, "attempt failed");
         } else {

@@ -197,7 +197,7 @@ impl Driver {
                 self.settling.hear(&input, now);
                 if let Input::Remove(peer) = &input {
                     self.outlets.remove(peer);
-                } else if let Input::Up { peer, .. } = &input
+                } else if let Input::Up(peer, _) = &input
                     && let Some(outlet) = self.outlets.get_mut(peer)
                 {
                     outlet.life += 1;

@@ -1,11 +1,11 @@
 //! When the peers of an earlier run have told again what they have, so that the leftovers of that
 //! run can go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bgp::rib::Input;
-use bgp::{Family, PeerId, RouteEvent};
+use bgp::{FamilySet, PeerId, RouteEvent};
 
 /// A peer that has been silent for so long has sent what it has, whether it says so (RFC 4724 §2)
 /// or not.
@@ -24,7 +24,7 @@ pub(super) struct Settling {
 /// A peer that is up.
 struct Telling {
     /// Those whose end has not come yet.
-    families: BTreeSet<Family>,
+    families: FamilySet,
     quiet_at: Instant,
 }
 
@@ -45,15 +45,15 @@ impl Settling {
 
     /// Notes what the RIB is about to be told.
     pub(super) fn hear(&mut self, input: &Input, now: Instant) {
-        if let Input::Up { peer, families, .. } = input {
+        if let Input::Up(peer, session) = input {
             let telling = Telling {
-                families: families.iter().copied().collect(),
+                families: session.dialect.families,
                 quiet_at: now + QUIET,
             };
             if let Some(awaited) = self.awaited.get_mut(peer) {
                 *awaited = Some(telling);
             }
-        } else if let Input::Down(peer) = input {
+        } else if let Input::Down(peer, _) = input {
             if let Some(awaited) = self.awaited.get_mut(peer) {
                 *awaited = None;
             }
@@ -71,7 +71,7 @@ impl Settling {
         telling.quiet_at = now + QUIET;
         for event in events {
             if let RouteEvent::EndOfRib(family) = event {
-                telling.families.remove(family);
+                telling.families.remove(*family);
             }
         }
         if telling.families.is_empty() {
@@ -104,7 +104,8 @@ impl Settling {
 
 #[cfg(test)]
 mod tests {
-    use bgp::RouterId;
+    use bgp::wire::Dialect;
+    use bgp::{Asn, Family, Retention, RouterId, SessionUp};
 
     use super::*;
 
@@ -112,11 +113,9 @@ mod tests {
     const MATE: PeerId = PeerId(2);
 
     fn up(peer: PeerId) -> Input {
-        Input::Up {
-            peer,
-            router_id: RouterId::new([192, 0, 2, 1].into()).expect("not 0.0.0.0"),
-            families: Family::ALL.to_vec(),
-        }
+        let router_id = RouterId::new([192, 0, 2, 1].into()).expect("not 0.0.0.0");
+        let dialect = Dialect::new(Asn(65010), Asn(64512));
+        Input::Up(peer, SessionUp::new(router_id, dialect))
     }
 
     fn end(peer: PeerId, family: Family) -> Input {
@@ -170,7 +169,7 @@ mod tests {
         let now = Instant::now();
         let mut settling = Settling::new([PEER], now);
         settling.hear(&up(PEER), now);
-        settling.hear(&Input::Down(PEER), now);
+        settling.hear(&Input::Down(PEER, Retention::new()), now);
         assert!(!settling.is_over(Decided::All, now + QUIET * 2));
     }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bgp::PeerId;
 use bgp::rib;
 use bgp::session::Cease;
+use bgp::{PeerId, Retention};
 use config::Config;
 use links::LinkId;
 use tokio::sync::mpsc;
@@ -111,7 +111,7 @@ impl Router {
             "a fault in the program ended the session; starting it again"
         );
         self.reader.board.counters.restart();
-        let down = RibMessage::Input(rib::Input::Down(running.id));
+        let down = RibMessage::Input(rib::Input::Down(running.id, Retention::new()));
         let _ = self.reader.rib.send(down).await;
         tokio::time::sleep(RESTART).await;
         self.start_peer(&name).await;

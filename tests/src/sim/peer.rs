@@ -73,16 +73,11 @@ impl Peer {
         now: Instant,
     ) -> Self {
         let config = SessionConfig {
-            local_asn: router.asn,
-            router_id: router.router_id,
-            peer_asn: spec.asn,
             hold_time_secs: timing.hold_time_secs,
             connect_retry: timing.connect_retry,
             connect_retry_max: timing.connect_retry_max,
             mode: Mode::Active,
-            families: Family::ALL.to_vec(),
-            nexthop_v6: None,
-            nexthop_v4: None,
+            ..SessionConfig::new(router.asn, router.router_id, spec.asn)
         };
         Self {
             id,
@@ -171,16 +166,15 @@ impl Peer {
                 Output::Hangup(conn) => wishes.extend(self.hang_up(conn)),
                 Output::Up(negotiated) => {
                     self.is_up = true;
-                    to_rib.push(RibMessage::Input(rib::Input::Up {
-                        peer: self.id,
-                        router_id: negotiated.router_id,
-                        families: negotiated.families,
-                    }));
+                    to_rib.push(RibMessage::Input(rib::Input::Up(
+                        self.id,
+                        negotiated.session_up(),
+                    )));
                 }
-                Output::Down(reason) => {
+                Output::Down(reason, retention) => {
                     self.judge(&reason);
                     if std::mem::replace(&mut self.is_up, false) {
-                        to_rib.push(RibMessage::Input(rib::Input::Down(self.id)));
+                        to_rib.push(RibMessage::Input(rib::Input::Down(self.id, retention)));
                     }
                 }
                 Output::Routes(events) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{Input, Output, Rib, RibConfig, RibPeer};
+use bgp::rib::{Input, Output, PeerOptions, Rib, RibConfig, RibPeer};
 use bgp::session::Cease;
 use bgp::{Attrs, PeerId, Prefix};
 use links::{LinkId, State};
@@ -69,11 +69,7 @@ impl Router {
         epoch: Instant,
         now: Instant,
     ) -> Self {
-        let rib = Rib::new(RibConfig {
-            local_asn: spec.asn,
-            router_id: spec.router_id,
-            seed: random.seed(),
-        });
+        let rib = Rib::new(RibConfig::new(spec.asn, spec.router_id, random.seed()));
         let peers = (0..).zip(&spec.peers);
         let peer = |(number, peer): (u32, &PeerSpec)| {
             Peer::new(PeerId(number), spec, peer, timing, random.seed(), now)
@@ -119,6 +115,7 @@ impl Router {
             address: spec.remote,
             import: filter(spec.import),
             export: filter(spec.export),
+            options: PeerOptions::default(),
         };
         self.tell_rib(RibMessage::Input(Input::Configure(peer)), now);
     }
@@ -244,7 +241,7 @@ impl Router {
         while let Some(message) = self.inbox.receive(now) {
             match message {
                 RibMessage::Input(input) => {
-                    if let Input::Up { peer, .. } | Input::Down(peer) = &input {
+                    if let Input::Up(peer, _) | Input::Down(peer, _) = &input {
                         self.outlets[peer.0 as usize].adj_rib_out.clear();
                     }
                     self.rib.handle(input, now);
