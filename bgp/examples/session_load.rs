@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::session::{Conn, Input, Mode, Output, Session, SessionConfig};
-use bgp::{AsPath, Asn, Attrs, Community, Delta, Family, Prefix, RouteEvent, RouterId};
+use bgp::session::{Conn, Input, Output, Session, SessionConfig};
+use bgp::{AsPath, Asn, Attrs, Community, Delta, Prefix, RouteEvent, RouterId};
 use bytes::BytesMut;
 
 /// Deltas handed over at once.

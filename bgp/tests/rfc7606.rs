@@ -160,7 +160,7 @@ fn withdrawn_prefixes_survive_faults_of_the_attributes() {
     body.extend(&update(&[ORIGIN, AS_PATH, "40 03 01 00"].join(" "), NLRI)[2..]);
     let (_, _, events) = judge(&body, &external());
     let events = events.expect("no reset");
-    let [RouteEvent::Withdraw { prefixes }] = events.as_slice() else {
+    let [RouteEvent::Withdraw { prefixes, .. }] = events.as_slice() else {
         unreachable!("{events:?}");
     };
     let names: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
