@@ -176,6 +176,7 @@ fn what_is_written_is_read_back_the_same() {
             let RouteEvent::Announce {
                 attrs: seen,
                 prefixes,
+                ..
             } = event
             else {
                 unreachable!("seed {seed}: {event:?}");
@@ -204,8 +205,11 @@ fn withdrawals_are_read_back_the_same() {
         let back: Vec<Prefix> = read(&out, &dialect)
             .into_iter()
             .flat_map(|event| match event {
-                RouteEvent::Withdraw { prefixes } => prefixes,
-                RouteEvent::Announce { .. } | RouteEvent::EndOfRib(_) => Vec::new(),
+                RouteEvent::Withdraw { prefixes, .. } => prefixes,
+                RouteEvent::Announce { .. }
+                | RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => Vec::new(),
             })
             .collect();
         assert_eq!(back, prefixes, "seed {seed}");
