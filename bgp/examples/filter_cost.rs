@@ -30,8 +30,8 @@ fn main() {
         ("1,000 prefixes", Filter::compile(vec![listed(1_000)])),
     ] {
         let paths = || {
-            let attrs = |i: usize| &attrs[i * attrs.len() / prefixes.len()];
-            let with_attrs = |(i, prefix)| (prefix, attrs(i));
+            let (sets, count) = (&attrs, prefixes.len());
+            let with_attrs = move |(i, prefix)| (prefix, &sets[i * sets.len() / count]);
             prefixes.iter().enumerate().map(with_attrs)
         };
         let accepted = paths()
