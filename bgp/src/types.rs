@@ -15,6 +15,12 @@ impl Asn {
     /// Stands in a 2-octet field for a number that does not fit (RFC 6793 §9).
     pub const TRANS: Self = Self(23456);
 
+    /// Whether it is for private use (RFC 6996 §5).
+    #[must_use]
+    pub fn is_private(self) -> bool {
+        matches!(self.0, 64_512..=65_534 | 4_200_000_000..=4_294_967_294)
+    }
+
     /// The number as a 2-octet field carries it: itself, or [`Asn::TRANS`].
     #[must_use]
     pub fn as_two_octets(self) -> u16 {

@@ -1,6 +1,6 @@
 //! What goes into a [`Rib`](super::Rib) and what comes out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub struct RibConfig {
     pub local_asn: Asn,
     /// Our identifier.
     pub router_id: RouterId,
+    /// Which cluster we reflect for (RFC 4456 §7). Usually our identifier.
+    pub cluster_id: Ipv4Addr,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
     pub seed: u64,
 }
@@ -188,6 +190,7 @@ impl RibConfig {
         Self {
             local_asn,
             router_id,
+            cluster_id: router_id.address(),
             seed,
         }
     }
