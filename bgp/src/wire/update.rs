@@ -348,7 +348,7 @@ impl<'a> Decoder<'a> {
             attribute::ATOMIC_AGGREGATE => self.discard(code, "length is not 0"),
             attribute::AGGREGATOR => match aggregator(value, self.dialect.width()) {
                 Some(aggregator) => self.attrs.aggregator = Some(aggregator),
-                None => self.discard(code, "length does not fit an AS number and an address"),
+                None => self.discard(code, "not an AS number above 0 and an address"),
             },
             attribute::COMMUNITIES => self.communities(value),
             attribute::LARGE_COMMUNITY => self.large_communities(value),
@@ -660,12 +660,16 @@ fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
+/// `None` for another length, and for AS 0 (RFC 7607 §2).
 fn aggregator(value: &[u8], width: Width) -> Option<Aggregator> {
     let (asn, router_id) = match (width, value) {
         (Width::Two, [a, b, id @ ..]) => (u32::from(u16::from_be_bytes([*a, *b])), id),
         (Width::Four, [a, b, c, d, id @ ..]) => (u32::from_be_bytes([*a, *b, *c, *d]), id),
         (Width::Two | Width::Four, _) => return None,
     };
+    if asn == 0 {
+        return None;
+    }
     Some(Aggregator {
         asn: Asn(asn),
         router_id: <[u8; 4]>::try_from(router_id).ok()?.into(),
