@@ -213,7 +213,7 @@ impl Driven {
     fn happen(&mut self, event: &Event) -> Vec<String> {
         let input = match event {
             Event::Start => Input::Start,
-            Event::Stop(cease) => Input::Stop(*cease),
+            Event::Stop(cease) => Input::Stop((*cease).into()),
             Event::Connected(conn) => Input::Connected {
                 conn: *conn,
                 local: LOCAL,
