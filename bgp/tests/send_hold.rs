@@ -73,7 +73,7 @@ fn routes_that_wait_count_even_without_keepalives() {
         hold_time_secs: 0,
         ..config()
     });
-    single.establish(&[]);
+    single.establish();
     assert_eq!(single.session.poll_timeout(), None);
     let delta = Delta {
         prefix: "10.0.0.0/8".parse().expect("valid"),
