@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp::session::{Cease, Conn, DownReason, Input, Mode, Output, State};
+use bgp::session::{
+    Cease, Conn, DownReason, GracefulRestart, Input, Mode, Output, SessionConfig, State,
+};
 use bgp::wire::Notification;
 use bgp::{AsPath, Asn, Attrs, Delta, Family, FamilySet, Prefix, RouteEvent};
 use pair::{Pair, config};
@@ -56,9 +58,22 @@ fn one_dials_and_both_establish() {
     assert!(negotiated.dialect.four_octet_asn && negotiated.route_refresh);
 }
 
+fn graceful(local: u32, peer: u32) -> SessionConfig {
+    SessionConfig {
+        graceful_restart: Some(GracefulRestart {
+            restart_secs: 120,
+            long_lived_secs: 0,
+            restarting: false,
+            preserved: FamilySet::ALL,
+        }),
+        ..config(local, peer)
+    }
+}
+
 #[test]
 fn both_dial_at_once_and_one_connection_survives() {
-    for seed in 0..500 {
+    for seed in 0..1000 {
+        let config = if seed % 2 == 0 { config } else { graceful };
         let mut pair = Pair::new([config(65001, 65002), config(65002, 65001)], seed);
         pair.start();
         pair.settle();
@@ -70,6 +85,39 @@ fn both_dial_at_once_and_one_connection_survives() {
             status.negotiated.expect("established").conn
         });
         assert_ne!(conns[0], conns[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_crashed_peer_is_back_before_the_hold_timer_knows_where_graceful_restart_was_agreed_on() {
+    for seed in 0..100 {
+        let mut passive = graceful(65002, 65001);
+        passive.mode = Mode::Passive;
+        let mut pair = Pair::new([graceful(65001, 65002), passive], seed);
+        pair.start();
+        pair.settle();
+        let up = pair.now;
+        while pair.now - up < Duration::from_secs(300) {
+            assert!(pair.advance(), "seed {seed}");
+        }
+        pair.seen[1].clear();
+        let crashed = pair.now;
+        pair.crash(0, graceful(65001, 65002));
+        pair.settle();
+        assert!(pair.are_established(), "seed {seed}: {:?}", pair.states());
+        assert_eq!(pair.now, crashed, "seed {seed}");
+        let retentions: Vec<usize> = pair.seen[1]
+            .iter()
+            .filter_map(|output| {
+                if let Output::Down(_, retention) = output {
+                    Some(retention.len())
+                } else {
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(retentions, [2], "seed {seed}: both families are kept");
+        assert!(matches!(pair.seen[1].last(), Some(Output::Up(_))));
     }
 }
 
