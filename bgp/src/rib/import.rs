@@ -55,9 +55,11 @@ impl Rib {
         prefixes: impl Iterator<Item = &'a Prefix>,
     ) {
         let received = self.attrs.acquire(attrs);
+        let prepared = import.prepare(attrs);
         let mut applied = None;
         for prefix in prefixes {
-            let accepted = self.import(import, prefix, received, &mut applied);
+            let rule = import.accepting_rule_of(&prepared, prefix, attrs);
+            let accepted = self.import(import, rule, received, &mut applied);
             self.attrs.retain(received);
             let path = Path {
                 source,
@@ -74,11 +76,11 @@ impl Rib {
     fn import(
         &mut self,
         import: &Filter,
-        prefix: &Prefix,
+        rule: Option<RuleIndex>,
         received: AttrsId,
         applied: &mut Applied,
     ) -> Option<AttrsId> {
-        let rule = import.accepting_rule(prefix, self.attrs.value(received))?;
+        let rule = rule?;
         if let Some((last, accepted)) = *applied
             && last == rule
         {
@@ -170,7 +172,8 @@ impl Rib {
         let import = Arc::clone(&peer.config.import);
         let prefix = self.tables.prefix(slot);
         let mut applied = None;
-        let accepted = self.import(&import, &prefix, old.received, &mut applied);
+        let rule = import.accepting_rule(&prefix, self.attrs.value(old.received));
+        let accepted = self.import(&import, rule, old.received, &mut applied);
         self.release_applied(applied);
         self.attrs.retain(old.received);
         let path = Path { accepted, ..old };

@@ -15,7 +15,7 @@ use crate::types::Hop;
 const MAX_HOPS: usize = 8;
 
 /// Where there is no LOCAL_PREF. Every implementation uses it; no RFC names it.
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+pub(super) const DEFAULT_LOCAL_PREF: u32 = crate::Attrs::DEFAULT_LOCAL_PREF;
 
 /// The eligible paths of a prefix, as places in its entry.
 struct Ranking {
