@@ -213,7 +213,6 @@ impl Rib {
         paths.remove(index);
         self.occupied[index_of(slot.family)] -= usize::from(paths.as_slice().is_empty());
         self.uncount_accepted(&path);
-        self.sources.source_mut(path.source).note_fewer();
         self.sources.uncount_received(path.source);
         self.release_path(&path);
     }
