@@ -1,6 +1,6 @@
 //! The words of `config` in those of `bgp`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bgp::filter::{
@@ -8,7 +8,10 @@ use bgp::filter::{
     Match, MedChange, MedMatch, Nexthop, Number, PrefixList, PrefixPattern, Prepend, Prepended,
     Set, Span, ext_community,
 };
-use bgp::{Asn, Community, ExtCommunity, Family, LargeCommunity, Origin};
+use bgp::{
+    AsPath, Asn, Attrs, Community, ExtCommunity, Family, LargeCommunity, Origin, Segment,
+    SegmentKind,
+};
 use config::model;
 
 pub(crate) type Lists = BTreeMap<String, Arc<PrefixList>>;
@@ -99,6 +102,39 @@ pub(crate) fn set(set: &model::Set) -> Set {
         delete_large_communities,
         bandwidth: set.bandwidth,
     }
+}
+
+/// What a peer would have to send for us to have this route.
+pub(crate) fn attrs(route: &config::Route) -> Attrs {
+    let segment = |segment: &config::Segment| {
+        let (kind, asns) = match segment {
+            config::Segment::Sequence(asns) => (SegmentKind::Sequence, asns),
+            config::Segment::Set(asns) => (SegmentKind::Set, asns),
+        };
+        Segment {
+            kind,
+            asns: asns.iter().copied().map(Asn).collect(),
+        }
+    };
+    let large = |(a, b, c): &(u32, u32, u32)| LargeCommunity(*a, *b, *c);
+    Attrs {
+        origin: origin(&route.origin),
+        as_path: AsPath {
+            segments: route.as_path.iter().map(segment).collect(),
+        },
+        nexthop: route.nexthop,
+        med: route.med,
+        local_pref: route.local_pref,
+        communities: sorted(route.community.iter().copied().map(Community)),
+        large_communities: sorted(route.large_community.iter().map(large)),
+        ext_communities: sorted(route.ext_community.iter().filter_map(ext_of)),
+        ..Attrs::originated()
+    }
+}
+
+fn sorted<T: Ord, C: FromIterator<T>>(items: impl Iterator<Item = T>) -> C {
+    let items: BTreeSet<T> = items.collect();
+    items.into_iter().collect()
 }
 
 fn all<T, U>(items: &[T], convert: impl Fn(&T) -> U) -> Vec<U> {

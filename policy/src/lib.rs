@@ -8,6 +8,7 @@ mod convert;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bgp::Attrs;
 use bgp::filter::{Action, Filter, PrefixList, Rule};
 use config::Config;
 use config::model;
@@ -82,6 +83,12 @@ impl Filters {
         self.compiled.insert(name.to_owned(), Arc::clone(&filter));
         filter
     }
+}
+
+/// The attributes of a route that was written down.
+#[must_use]
+pub fn attrs(route: &config::Route) -> Arc<Attrs> {
+    Arc::new(convert::attrs(route))
 }
 
 /// The rules of a filter in the order of the steps of its compiled form.

@@ -1,6 +1,6 @@
 use super::*;
 use bgp::filter::{Condition, Verdict};
-use bgp::{AsPath, Asn, Attrs, Community, ExtCommunity, LargeCommunity, Prefix};
+use bgp::{AsPath, Asn, Community, ExtCommunity, LargeCommunity, Prefix};
 
 const US: Asn = Asn(65010);
 
@@ -294,4 +294,11 @@ fn a_changed_list_or_called_filter_is_another_filter() {
     assert_eq!(compiled(24, 1), compiled(24, 1));
     assert_ne!(compiled(24, 1), compiled(23, 1));
     assert_ne!(compiled(24, 1), compiled(24, 2));
+}
+
+#[test]
+fn a_route_that_was_written_down_has_the_attributes_it_says() {
+    let text = "prefix=10.0.0.0/8 as-path=\"64512 3356 7\" nexthop=192.0.2.9 med=50 local-pref=150 \
+                community=65010:120,65010:120 large-community=65010:1:2 ext-community=rt:65010:100";
+    assert_eq!(super::attrs(&config::Route::parse(text).unwrap()), attrs());
 }

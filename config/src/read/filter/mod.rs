@@ -1,6 +1,6 @@
 //! `[[filter.NAME]]` and `[prefix-list.NAME]`.
 
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 

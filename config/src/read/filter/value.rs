@@ -15,7 +15,7 @@ use crate::read::value::{address, any_u32, prefix_of, str_of};
 use crate::report::Wrong;
 
 pub(super) const FAMILIES: [(&str, Family); 2] = [("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
-pub(super) const ORIGINS: [(&str, Origin); 3] = [
+pub(crate) const ORIGINS: [(&str, Origin); 3] = [
     ("igp", Origin::Igp),
     ("egp", Origin::Egp),
     ("incomplete", Origin::Incomplete),
@@ -238,7 +238,7 @@ const COMMUNITY: &str =
     "write two numbers from 0 to 65535 such as \"65010:100\", or \"no-export\", \"no-advertise\"";
 
 /// `"65010:100"`, or a well-known name.
-pub(super) fn community(value: &DeValue<'_>) -> Result<u32, Wrong> {
+pub(crate) fn community(value: &DeValue<'_>) -> Result<u32, Wrong> {
     let text = str_of(value, "a community", "one such as \"65010:100\"")?;
     let pattern = community_pattern_of(text)?;
     match (pattern.high, pattern.low) {
@@ -279,7 +279,7 @@ fn community_pattern_of(text: &str) -> Result<CommunityPattern, Wrong> {
 const LARGE: &str = "write three numbers such as \"65010:1:2\"";
 
 /// `"65010:1:2"`.
-pub(super) fn large_community(value: &DeValue<'_>) -> Result<(u32, u32, u32), Wrong> {
+pub(crate) fn large_community(value: &DeValue<'_>) -> Result<(u32, u32, u32), Wrong> {
     let LargeCommunityPattern { parts } = large_pattern(value)?;
     if parts.iter().all(|part| part.min == part.max) {
         let [global, first, second] = parts.map(|part| part.min);
@@ -316,7 +316,7 @@ fn no_ext_community(text: &str, fix: &str) -> Wrong {
 }
 
 /// `rt:65010:100`, `soo:192.0.2.1:7`, `0x0002fdf200000064`.
-pub(super) fn ext_community(value: &DeValue<'_>) -> Result<ExtCommunity, Wrong> {
+pub(crate) fn ext_community(value: &DeValue<'_>) -> Result<ExtCommunity, Wrong> {
     let text = str_of(
         value,
         "an extended community",
