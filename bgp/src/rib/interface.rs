@@ -259,6 +259,9 @@ pub struct RouteHop {
     /// Lower tiers come first, whatever the links say. Within a tier the better link of a group
     /// wins: these paths tie until [`Step::LinkRank`].
     pub tier: u8,
+    /// 0: not spread, the best of its tier has all traffic; otherwise its share among the hops of
+    /// its tier.
+    pub weight: u8,
 }
 
 /// A bounded batch for one peer.

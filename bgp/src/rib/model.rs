@@ -260,6 +260,7 @@ impl Model {
                 hops.push(RouteHop {
                     hop: Hop { peer, address },
                     tier,
+                    weight: 0,
                 });
                 tier += u8::from(!one_group);
             }

@@ -140,7 +140,11 @@ impl Rib {
             .iter()
             .filter_map(|&(place, tier)| {
                 let hop = hop(&paths[place])?;
-                Some(RouteHop { hop, tier })
+                Some(RouteHop {
+                    hop,
+                    tier,
+                    weight: 0,
+                })
             })
             .collect()
     }
