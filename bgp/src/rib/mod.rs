@@ -60,7 +60,7 @@ use crate::route::SessionUp;
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, FirstAs, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
+    AsOverride, ExportBatch, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs,
     ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Standing, Step,
 };
