@@ -24,8 +24,8 @@ impl Rib {
             return;
         };
         let source = session.source;
-        let carries = Family::ALL.map(|family| session.out.carries(family));
-        let carried = |prefix: &Prefix| carries[index_of(Family::of(prefix))];
+        let families = session.up.dialect.families;
+        let carried = |prefix: &Prefix| families.contains(Family::of(prefix));
         let import = Arc::clone(&peer.config.import);
         for event in events {
             match event {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
 use crate::filter::Filter;
-use crate::route::{Delta, Retention, RouteEvent, SessionUp};
+use crate::route::{Retention, RouteEvent, SessionUp};
 use crate::types::{Asn, Family, Hop, PeerId, Prefix, Role, RouterId};
 
 /// What the RIB is told once.
@@ -179,6 +179,11 @@ pub enum Input {
     Nexthop(IpAddr, NexthopState),
     /// All prefixes that this router originates; replaces what was said before.
     Originate(Vec<Prefix>),
+    /// Tell nobody anything, the end of the table least of all, until [`Input::Release`]: paths
+    /// are still coming in that a restart has interrupted (RFC 4724 §4.1).
+    Defer,
+    /// The end of [`Input::Defer`].
+    Release,
     /// Carry on with work that was left for later.
     Timeout,
 }
@@ -251,16 +256,6 @@ pub struct RouteHop {
     pub tier: u8,
 }
 
-/// A bounded batch for one peer.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ExportBatch {
-    /// At most as many as were asked for.
-    pub deltas: Vec<Delta>,
-    /// Families whose full table, owed since an [`Input::Up`] or [`Input::Refresh`], ends with this
-    /// batch.
-    pub end_of_rib: Vec<Family>,
-}
-
 /// The step of the decision that chose, or that a path lost at (RFC 4271 §9.1.2.2, with ours).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Step {
@@ -327,4 +322,7 @@ pub struct PeerCounts {
     pub best: usize,
     /// Sent to it, as far as the RIB has handed over.
     pub advertised: usize,
+    /// How often a path was kept from it, and from the peers that are told the same, because it
+    /// cannot be encoded: the attributes are too long, or there is no nexthop of the family.
+    pub unsendable: u64,
 }

@@ -12,17 +12,17 @@
 //!                                              │
 //!                    hops changed? ────────────┼──────────── best path changed?
 //!                          ▼                                        ▼
-//!                 Output::Routes (FIB)          one dirty bit per peer, Output::ExportReady
+//!                 Output::Routes (FIB)          one dirty bit a group, Output::ExportReady
 //!                                                                   ▼
-//!                                         poll_export: export filter, update group, delta
+//!                                         poll_export: export filter, update group, UPDATEs
 //! ```
 //!
-//! **Memory is bounded by the table.** A peer is owed *prefixes*, not updates: one bit each, and what
-//! it is told is worked out when it asks. So a peer that never asks costs a bit per prefix, and many
-//! changes of one prefix become one delta with the latest state. What a peer was sent is four
-//! bytes per prefix: the number of an interned attribute set, which also stops a change that makes
-//! no difference to the peer (a failover between two links of the same AS, say) from being sent.
-//! A prefix without paths keeps its node until every peer that was told of it has been told otherwise.
+//! **Memory is bounded by the table.** A group of peers is owed *prefixes*, not updates: one bit
+//! each, and what they are told is worked out when one of them has room for it. So a peer that never
+//! asks costs two bits a prefix, and many changes of one prefix become one with the latest state.
+//! What a group was sent is eight bytes a prefix, which also stops a change that makes no difference
+//! to its members (a failover between two links of the same AS, say) from being sent. A prefix without
+//! paths keeps its node until every peer that was told of it has been told otherwise.
 //!
 //! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
 //! went down are not eligible from that moment: each life of a session is a source of its own, and
@@ -60,14 +60,14 @@ use crate::route::SessionUp;
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
+    AsOverride, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs,
     ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Standing, Step,
 };
 
 use attrs::{AttrsId, AttrsTable};
-use egress::{EgressKey, shown_asn};
-use export::{Groups, Out, Sent};
+use egress::shown_asn;
+use export::{Exports, GroupId, Groups, Key, LOG_LIMIT, Marks, PLACES, Retired, Scratch};
 use intern::Interner;
 use source::{Kind, Life, Source, SourceId, Sources};
 use sweep::Sweep;
@@ -96,14 +96,15 @@ pub struct Rib {
     sources: Sources,
     peers: BTreeMap<PeerId, Peer>,
     groups: Groups,
+    exports: Exports,
+    scratch: Scratch,
     unreachable: BTreeSet<IpAddr>,
     originated: BTreeSet<Prefix>,
     /// Prefixes whose own path is to be brought in line with `originated`.
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     sweep: Sweep,
-    /// What peers that went down had been sent, to be released.
-    retired: Vec<(Family, Sent)>,
+    retired: Vec<Retired>,
     /// Prefixes with at least one path, by family.
     occupied: [usize; Family::ALL.len()],
     changes: Vec<RouteChange>,
@@ -111,6 +112,10 @@ pub struct Rib {
     deadline: Option<Instant>,
     /// [`BITE`], except where a test makes the bites small.
     bite: usize,
+    /// [`PLACES`], except where a test makes the batches small.
+    places: usize,
+    /// [`LOG_LIMIT`], except where a test makes it small.
+    log_limit: usize,
 }
 
 /// A configured peer.
@@ -127,7 +132,7 @@ struct Peer {
 struct Established {
     source: SourceId,
     up: SessionUp,
-    out: Out,
+    group: GroupId,
 }
 
 impl Rib {
@@ -142,7 +147,9 @@ impl Rib {
             hops: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id)),
             peers: BTreeMap::new(),
-            groups: Groups::new(hasher),
+            groups: Groups::new(hasher.clone()),
+            exports: Exports::Released,
+            scratch: Scratch::new(hasher),
             unreachable: BTreeSet::new(),
             originated: BTreeSet::new(),
             originate_pending: BTreeSet::new(),
@@ -154,6 +161,8 @@ impl Rib {
             outputs: VecDeque::new(),
             deadline: None,
             bite: BITE,
+            places: PLACES,
+            log_limit: LOG_LIMIT,
             attrs,
             config,
         }
@@ -180,6 +189,8 @@ impl Rib {
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
+            Input::Defer => self.on_defer(),
+            Input::Release => self.on_release(),
             Input::Timeout => {}
         }
         let left = self.work(self.bite);
@@ -212,7 +223,6 @@ impl Rib {
         };
         let same_session = (peer.config.asn, peer.config.address) == (config.asn, config.address);
         let same_import = peer.config.import == config.import;
-        let same_export = peer.config.export == config.export;
         peer.config = config;
         if !same_session {
             self.on_down(id);
@@ -221,8 +231,9 @@ impl Rib {
         if let (false, Some(session)) = (same_import, &peer.session) {
             self.sweep.refilter(session.source);
         }
-        if !same_export {
-            self.on_export_changed(id);
+        if let Some(session) = &peer.session {
+            let key = Key::new(&self.config, &peer.config, &session.up);
+            self.on_export_changed(id, key);
         }
     }
 
@@ -245,17 +256,15 @@ impl Rib {
             life: Life::Alive,
             counts: Default::default(),
         });
-        let key = EgressKey::new(&self.config, &peer.config, &up);
-        let group = self.groups.join(&peer.config.export, key);
-        let ends = |family| {
-            up.dialect
-                .families
-                .contains(family)
-                .then(|| self.tables.end(family))
+        let key = Key::new(&self.config, &peer.config, &up);
+        let marks = match up.enhanced_refresh {
+            true => Marks::Enhanced,
+            false => Marks::EndOfRib,
         };
-        let out = Out::new(group, ends);
-        peer.session = Some(Established { source, up, out });
-        self.say_ready(id);
+        let group = self.join(id, key, marks);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.session = Some(Established { source, up, group });
+        }
     }
 
     fn on_down(&mut self, id: PeerId) {
@@ -265,8 +274,7 @@ impl Rib {
         };
         self.sweep.recheck(session.source);
         self.sources.end(session.source);
-        self.groups.leave(session.out.group(), &mut self.attrs);
-        self.retired.extend(session.out.into_sent());
+        self.leave(id, session.group);
     }
 
     fn on_standing(&mut self, id: PeerId, standing: Standing) {

@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::source::index_of;
 use super::*;
 use crate::attrs::{AsPath, Community, Origin};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
-use crate::route::{Delta, Retention, RouteEvent};
+use crate::route::{Retention, RouteEvent, Updates};
 use crate::types::{Asn, Hop, RouterId};
-use crate::wire::Dialect;
+use crate::wire::{Dialect, Frames, MessageKind, decode_update};
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;
@@ -335,7 +336,6 @@ struct Pair {
     model: Model,
     fib: BTreeMap<Prefix, Hops>,
     told: BTreeMap<PeerId, BTreeMap<Prefix, Arc<Attrs>>>,
-    refreshed: BTreeSet<PeerId>,
     ready: BTreeSet<PeerId>,
     now: Instant,
 }
@@ -345,19 +345,20 @@ impl Pair {
         clippy::disallowed_methods,
         reason = "an Instant can be had from nowhere else"
     )]
-    fn new(seed: u64, bite: usize) -> Self {
+    fn new(seed: u64, bite: usize, places: usize, log_limit: usize) -> Self {
         let mut rib = Rib::new(RibConfig::new(
             US,
             RouterId::new([192, 0, 2, 200].into()).unwrap(),
             seed,
         ));
         rib.bite = bite;
+        rib.places = places;
+        rib.log_limit = log_limit;
         Self {
             rib,
             model: Model::default(),
             fib: BTreeMap::new(),
             told: BTreeMap::new(),
-            refreshed: BTreeSet::new(),
             ready: BTreeSet::new(),
             now: Instant::now(),
         }
@@ -385,38 +386,40 @@ impl Pair {
         }
     }
 
-    /// Asks once for a batch, if the RIB said that there is something.
-    fn export(&mut self, peer: PeerId, limit: usize) {
+    /// Asks once for UPDATEs, if the RIB said that there is something, and reads them as the peer
+    /// does.
+    fn export(&mut self, peer: PeerId) {
         if !self.ready.contains(&peer) {
             return;
         }
-        match self.rib.poll_export(peer, limit) {
-            Some(batch) => {
-                assert!(batch.deltas.len() <= limit);
-                for delta in batch.deltas {
-                    self.apply(peer, delta);
+        match self.rib.poll_export(peer) {
+            Some(updates) => {
+                for event in heard(&updates, asn_of(peer)) {
+                    self.apply(peer, event);
                 }
             }
             None => {
                 self.ready.remove(&peer);
-                self.refreshed.remove(&peer);
             }
         }
         self.drain();
     }
 
-    fn apply(&mut self, peer: PeerId, Delta { prefix, attrs }: Delta) {
+    fn apply(&mut self, peer: PeerId, event: RouteEvent) {
         let told = self.told.entry(peer).or_default();
-        match attrs {
-            Some(attrs) => {
-                let old = told.insert(prefix, Arc::clone(&attrs));
-                let repeated = old.as_ref() == Some(&attrs);
-                assert!(
-                    !repeated || self.refreshed.contains(&peer),
-                    "repeated {prefix}"
-                );
+        match event {
+            RouteEvent::Announce {
+                attrs, prefixes, ..
+            } => {
+                told.extend(prefixes.into_iter().map(|prefix| (prefix, Arc::clone(&attrs))));
             }
-            None => assert!(told.remove(&prefix).is_some(), "withdrew unsent {prefix}"),
+            RouteEvent::Withdraw { prefixes, .. } => {
+                for prefix in prefixes {
+                    assert!(told.remove(&prefix).is_some(), "withdrew unsent {prefix}");
+                }
+            }
+            RouteEvent::EndOfRib(_) | RouteEvent::RefreshBegins(_) | RouteEvent::RefreshEnds(_) => {
+            }
         }
     }
 
@@ -425,7 +428,7 @@ impl Pair {
             self.handle(Input::Timeout);
         }
         while let Some(peer) = self.ready.first().copied() {
-            self.export(peer, 5);
+            self.export(peer);
         }
     }
 
@@ -453,7 +456,10 @@ impl Pair {
         let told = self.told.get(&id).cloned().unwrap_or_default();
         let up = peer.router_id.is_some();
         for prefix in prefixes() {
-            let expected = up.then(|| self.model.exports(peer, &prefix)).flatten();
+            let mut expected = up.then(|| self.model.exports(peer, &prefix)).flatten();
+            if let Some(attrs) = &mut expected {
+                attrs.nexthop = attrs.nexthop.or(OURS[index_of(Family::of(&prefix))]);
+            }
             assert_eq!(
                 told.get(&prefix).map(|attrs| &**attrs),
                 expected.as_ref(),
@@ -476,6 +482,7 @@ impl Pair {
                 accepted: accepted.count(),
                 best: best.count(),
                 advertised: told.keys().filter(of).count(),
+                unsendable: 0,
             };
             assert_eq!(self.rib.counts(id, family), counts, "{id:?} {family}");
         }
@@ -502,7 +509,6 @@ impl Pair {
     fn forget_peer(&mut self, id: PeerId) {
         self.told.remove(&id);
         self.ready.remove(&id);
-        self.refreshed.remove(&id);
         if let Some(peer) = self.model.peers.get_mut(&id) {
             peer.received.clear();
             peer.router_id = None;
@@ -520,8 +526,7 @@ impl Pair {
                 if let Some(peer) = self.model.peers.get_mut(&id) {
                     peer.router_id = Some(router_id);
                 }
-                let dialect = Dialect::new(US, asn_of(id));
-                self.handle(Input::Up(id, SessionUp::new(router_id, dialect)));
+                self.handle(Input::Up(id, session_up(router_id, asn_of(id))));
             }
             13 => {
                 self.forget_peer(id);
@@ -537,14 +542,6 @@ impl Pair {
                 self.handle(Input::Originate(some));
             }
             19 => {
-                if self
-                    .model
-                    .peers
-                    .get(&id)
-                    .is_some_and(|peer| peer.router_id.is_some())
-                {
-                    self.refreshed.insert(id);
-                }
                 self.handle(Input::Refresh(id, random.pick(&Family::ALL)));
             }
             20 if random.below(4) == 0 => {
@@ -552,7 +549,7 @@ impl Pair {
                 self.model.peers.remove(&id);
                 self.handle(Input::Remove(id));
             }
-            _ => self.export(id, 1 + random.below(4)),
+            _ => self.export(id),
         }
     }
 
@@ -634,6 +631,38 @@ impl Pair {
     }
 }
 
+/// Our own nexthops, by family.
+const OURS: [Option<IpAddr>; Family::ALL.len()] = [
+    Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 200))),
+    Some(IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 200))),
+];
+
+fn session_up(router_id: RouterId, peer: Asn) -> SessionUp {
+    SessionUp {
+        nexthops: OURS,
+        ..SessionUp::new(router_id, Dialect::new(US, peer))
+    }
+}
+
+/// What a peer of this AS makes of the bytes it gets.
+fn heard(updates: &Updates, asn: Asn) -> Vec<RouteEvent> {
+    let dialect = Dialect::new(asn, US);
+    let (mut frames, mut events, mut faults) = (Frames::default(), Vec::new(), Vec::new());
+    let mut count = 0;
+    for bytes in &updates.bytes {
+        let mut stream = &bytes[..];
+        while let Some(frame) = frames.next(&mut stream) {
+            let frame = frame.unwrap();
+            assert_eq!(frame.kind, MessageKind::Update);
+            decode_update(frame.body, &dialect, &mut events, &mut faults).unwrap();
+            count += 1;
+        }
+        assert_eq!(frames.buffered(), 0, "messages are whole");
+    }
+    assert_eq!((faults, count), (Vec::new(), updates.count));
+    events
+}
+
 fn asn_of(id: PeerId) -> Asn {
     [Asn(1), Asn(1), Asn(2), US][id.0 as usize]
 }
@@ -651,7 +680,12 @@ fn random_peer(id: PeerId, random: &mut Random) -> RibPeer {
 
 fn run(seed: u64) {
     let mut random = Random(seed);
-    let mut pair = Pair::new(seed, 1 + random.below(6));
+    let mut pair = Pair::new(
+        seed,
+        1 + random.below(6),
+        1 + random.below(6),
+        random.below(400),
+    );
     for id in (0..4).map(PeerId) {
         let peer = random_peer(id, &mut random);
         pair.configure(peer);
@@ -668,15 +702,14 @@ fn run(seed: u64) {
 
 #[test]
 fn a_peer_that_flaps_faster_than_the_sweep_leaves_one_path() {
-    let mut pair = Pair::new(1, 0);
+    let mut pair = Pair::new(1, 0, 1, 0);
     let mut random = Random(1);
     let id = PeerId(0);
     pair.configure(random_peer(id, &mut random));
     let prefix = prefixes()[0];
     for _ in 0..50 {
         let router_id = RouterId::new([1, 1, 1, 1].into()).unwrap();
-        let dialect = Dialect::new(US, Asn(1));
-        let up = SessionUp::new(router_id, dialect);
+        let up = session_up(router_id, Asn(1));
         pair.rib.handle(Input::Up(id, up), pair.now);
         let prefixes = vec![prefix];
         let attrs = random_attrs(&mut random);

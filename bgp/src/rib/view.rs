@@ -70,7 +70,8 @@ impl Rib {
     /// Numbers of one peer, all 0 while it is not up. Maintained, not counted: costs nothing.
     #[must_use]
     pub fn counts(&self, peer: PeerId, family: Family) -> PeerCounts {
-        let peer = self.peers.get(&peer);
+        let id = peer;
+        let peer = self.peers.get(&id);
         let Some(session) = peer.and_then(|peer| peer.session.as_ref()) else {
             return PeerCounts::default();
         };
@@ -79,7 +80,8 @@ impl Rib {
             received: counts.received,
             accepted: counts.accepted,
             best: counts.best,
-            advertised: session.out.sent_count(family),
+            advertised: self.sent_count(id, family),
+            unsendable: self.unsendable_count(id, family),
         }
     }
 

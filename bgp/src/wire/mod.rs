@@ -27,7 +27,6 @@ pub use notification::Notification;
 pub use open::{Capability, Open};
 pub use refresh::RouteRefresh;
 pub use update::{Dialect, decode_update};
-pub(crate) use writer::withdraw_room;
 pub use writer::{Unsendable, UpdateWriter, encode_end_of_rib, encode_withdraw};
 
 use bytes::{BufMut, BytesMut};
