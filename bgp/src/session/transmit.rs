@@ -42,6 +42,12 @@ impl Session {
     /// The next bytes to send on `conn`, whole messages; `None` when there are none. Ask when what
     /// was taken before has left: then a KEEPALIVE waits for one batch of UPDATEs at most.
     pub fn poll_transmit(&mut self, conn: Conn) -> Option<Bytes> {
+        let bytes = self.next_bytes(conn)?;
+        self.sending_goes_on(conn);
+        Some(bytes)
+    }
+
+    fn next_bytes(&mut self, conn: Conn) -> Option<Bytes> {
         let mut control = BytesMut::new();
         let flushed = self.outgoing[conn as usize].flush(&mut control);
         self.counters.messages.sent.keepalive += flushed.keepalives;

@@ -118,6 +118,9 @@ pub fn decode_update(
     }
 }
 
+/// So many faults of one message are told, and one more for each severity beyond.
+const FAULTS_LIMIT: usize = 16;
+
 /// A fault that ends the session.
 struct Reset {
     subcode: u8,
@@ -237,7 +240,12 @@ impl<'a> Decoder<'a> {
     }
 
     fn fault(&mut self, severity: Severity, attribute: u8, text: &'static str) {
+        let is_worse = self.worst < Some(severity);
         self.worst = self.worst.max(Some(severity));
+        // A message can hold ten thousand attributes; a few faults tell enough.
+        if self.faults.len() >= FAULTS_LIMIT && !is_worse {
+            return;
+        }
         self.faults.push(Fault {
             severity,
             attribute,
@@ -340,7 +348,7 @@ impl<'a> Decoder<'a> {
             attribute::ATOMIC_AGGREGATE => self.discard(code, "length is not 0"),
             attribute::AGGREGATOR => match aggregator(value, self.dialect.width()) {
                 Some(aggregator) => self.attrs.aggregator = Some(aggregator),
-                None => self.discard(code, "length does not fit an AS number and an address"),
+                None => self.discard(code, "not an AS number above 0 and an address"),
             },
             attribute::COMMUNITIES => self.communities(value),
             attribute::LARGE_COMMUNITY => self.large_communities(value),
@@ -652,12 +660,16 @@ fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
+/// `None` for another length, and for AS 0 (RFC 7607 §2).
 fn aggregator(value: &[u8], width: Width) -> Option<Aggregator> {
     let (asn, router_id) = match (width, value) {
         (Width::Two, [a, b, id @ ..]) => (u32::from(u16::from_be_bytes([*a, *b])), id),
         (Width::Four, [a, b, c, d, id @ ..]) => (u32::from_be_bytes([*a, *b, *c, *d]), id),
         (Width::Two | Width::Four, _) => return None,
     };
+    if asn == 0 {
+        return None;
+    }
     Some(Aggregator {
         asn: Asn(asn),
         router_id: <[u8; 4]>::try_from(router_id).ok()?.into(),
