@@ -20,6 +20,8 @@ pub struct RibConfig {
     pub router_id: RouterId,
     /// Which cluster we reflect for (RFC 4456 §7). Usually our identifier.
     pub cluster_id: Ipv4Addr,
+    /// How much is exported at once.
+    pub bounds: ExportBounds,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
     pub seed: u64,
 }
@@ -196,7 +198,28 @@ impl RibConfig {
             local_asn,
             router_id,
             cluster_id: router_id.address(),
+            bounds: ExportBounds::default(),
             seed,
+        }
+    }
+}
+
+/// Bounds of [`Rib::poll_export`](super::Rib::poll_export).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExportBounds {
+    /// Prefixes that one call looks at.
+    pub prefixes: usize,
+    /// Octets kept for peers that read slower than others that are told the same. Who falls further
+    /// behind is told prefix by prefix.
+    pub backlog: usize,
+}
+
+impl Default for ExportBounds {
+    /// 8192 prefixes, 4 MiB.
+    fn default() -> Self {
+        Self {
+            prefixes: 8192,
+            backlog: 4 * 1024 * 1024,
         }
     }
 }

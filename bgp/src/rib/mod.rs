@@ -60,14 +60,14 @@ use crate::route::SessionUp;
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
+    AsOverride, ExportBounds, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs,
     ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Standing, Step,
 };
 
 use attrs::{AttrsId, AttrsTable};
 use egress::shown_asn;
-use export::{Exports, GroupId, Groups, Key, LOG_LIMIT, Marks, PLACES, Retired, Scratch};
+use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use intern::Interner;
 use source::{Kind, Life, Source, SourceId, Sources};
 use sweep::Sweep;
@@ -112,10 +112,6 @@ pub struct Rib {
     deadline: Option<Instant>,
     /// [`BITE`], except where a test makes the bites small.
     bite: usize,
-    /// [`PLACES`], except where a test makes the batches small.
-    places: usize,
-    /// [`LOG_LIMIT`], except where a test makes it small.
-    log_limit: usize,
 }
 
 /// A configured peer.
@@ -161,8 +157,6 @@ impl Rib {
             outputs: VecDeque::new(),
             deadline: None,
             bite: BITE,
-            places: PLACES,
-            log_limit: LOG_LIMIT,
             attrs,
             config,
         }

@@ -345,15 +345,13 @@ impl Pair {
         clippy::disallowed_methods,
         reason = "an Instant can be had from nowhere else"
     )]
-    fn new(seed: u64, bite: usize, places: usize, log_limit: usize) -> Self {
-        let mut rib = Rib::new(RibConfig::new(
-            US,
-            RouterId::new([192, 0, 2, 200].into()).unwrap(),
-            seed,
-        ));
+    fn new(seed: u64, bite: usize, bounds: ExportBounds) -> Self {
+        let id = RouterId::new([192, 0, 2, 200].into()).unwrap();
+        let mut rib = Rib::new(RibConfig {
+            bounds,
+            ..RibConfig::new(US, id, seed)
+        });
         rib.bite = bite;
-        rib.places = places;
-        rib.log_limit = log_limit;
         Self {
             rib,
             model: Model::default(),
@@ -683,8 +681,10 @@ fn run(seed: u64) {
     let mut pair = Pair::new(
         seed,
         1 + random.below(6),
-        1 + random.below(6),
-        random.below(400),
+        ExportBounds {
+            prefixes: 1 + random.below(6),
+            backlog: random.below(400),
+        },
     );
     for id in (0..4).map(PeerId) {
         let peer = random_peer(id, &mut random);
@@ -702,7 +702,7 @@ fn run(seed: u64) {
 
 #[test]
 fn a_peer_that_flaps_faster_than_the_sweep_leaves_one_path() {
-    let mut pair = Pair::new(1, 0, 1, 0);
+    let mut pair = Pair::new(1, 0, ExportBounds::default());
     let mut random = Random(1);
     let id = PeerId(0);
     pair.configure(random_peer(id, &mut random));

@@ -238,7 +238,9 @@ impl Driven {
 
     fn sent(&mut self, conn: Conn) -> BytesMut {
         let mut buf = BytesMut::new();
-        while self.session.poll_transmit(conn, &mut buf) > 0 {}
+        while let Some(bytes) = self.session.poll_transmit(conn) {
+            buf.extend_from_slice(&bytes);
+        }
         buf
     }
 }

@@ -55,13 +55,6 @@ use member::{Mark, Progress};
 pub(super) use group::{GroupId, Groups};
 pub(super) use policy::Key;
 
-/// How many places are looked at for one batch, at most.
-pub(super) const PLACES: usize = 8192;
-
-/// How many octets the log of a group holds before members that have not read its beginning are
-/// left behind.
-pub(super) const LOG_LIMIT: usize = 4 * 1024 * 1024;
-
 /// Whose a path is: a peer's, or our own. As [`Option<PeerId>`], in half the space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Whose(NonZeroU32);
@@ -169,7 +162,7 @@ impl Rib {
     /// nothing from that.
     fn produce(&mut self, group: &mut Group, member: Whose) -> bool {
         let mut looks = 0;
-        while looks < self.places
+        while looks < self.config.bounds.prefixes
             && !self.scratch.log.is_full()
             && let Some(slot) = group.next_dirty(member)
         {
@@ -181,7 +174,7 @@ impl Rib {
     }
 
     fn append(&mut self, group: &mut Group) {
-        let (batch, limit) = (&mut self.scratch.log, self.log_limit);
+        let (batch, limit) = (&mut self.scratch.log, self.config.bounds.backlog);
         group.append(batch, limit, &mut self.tables, &mut self.outputs);
     }
 
@@ -240,7 +233,7 @@ impl Rib {
             else {
                 continue;
             };
-            catch_up.next_places(family, self.places, &mut places);
+            catch_up.next_places(family, self.config.bounds.prefixes, &mut places);
         }
         let is_done = places.is_empty();
         let mut looked = 0;
@@ -308,7 +301,7 @@ impl Rib {
             return Some(marked(mark));
         }
         let mut looks = 0;
-        while looks < self.places
+        while looks < self.config.bounds.prefixes
             && !self.scratch.private.is_full()
             && let Some((family, index)) = group.members.get_mut(&id)?.next_again()
         {
