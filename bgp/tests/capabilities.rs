@@ -252,8 +252,7 @@ fn long_messages_are_read_by_whoever_offered_to() {
             assert_eq!(single.state(), State::Established);
             if longest < 65535 {
                 single.hear(Conn::Inbound, &long_update(longest + 1));
-                let told = single.notification(Conn::Inbound).expect("refused");
-                assert_eq!((told.code, told.subcode), (1, 2));
+                assert_eq!(single.refusal(Conn::Inbound), Some((1, 2)));
             }
         }
     }
@@ -267,8 +266,7 @@ fn open_is_never_long_nor_is_what_comes_before_it() {
         single.connect(Conn::Inbound);
         single.sent(Conn::Inbound);
         single.hear(Conn::Inbound, &message(kind, &[0; 4097 - 19]));
-        let told = single.notification(Conn::Inbound).expect("refused");
-        assert_eq!((told.code, told.subcode), (1, 2), "type {kind}");
+        assert_eq!(single.refusal(Conn::Inbound), Some((1, 2)), "type {kind}");
     }
 }
 
@@ -310,8 +308,7 @@ fn a_refresh_of_the_wrong_length_has_an_error_of_its_own() {
         let bytes = message(5, body);
         let mut plain = Single::established(config(), &[Capability::EnhancedRefresh]);
         plain.hear(Conn::Inbound, &bytes);
-        let told = plain.notification(Conn::Inbound).expect("refused");
-        assert_eq!((told.code, told.subcode), (1, 2));
+        assert_eq!(plain.refusal(Conn::Inbound), Some((1, 2)));
         let mut marked = Single::established(generous(), &[Capability::EnhancedRefresh]);
         marked.hear(Conn::Inbound, &bytes);
         let told = marked.notification(Conn::Inbound);

@@ -318,8 +318,7 @@ fn without_graceful_restart_or_right_after_the_first_a_second_connection_is_refu
         single.wait(Duration::from_secs(age));
         single.connect(Conn::Inbound);
         assert_eq!(single.state(), State::Established);
-        let told = single.notification(Conn::Inbound).expect("refused");
-        assert_eq!((told.code, told.subcode), (6, 7));
+        assert_eq!(single.refusal(Conn::Inbound), Some((6, 7)));
     }
 }
 
@@ -399,6 +398,6 @@ fn a_failed_attempt_does_not_hide_why_the_session_ended() {
     let status = single.session.status();
     assert_eq!(status.last_down, Some(DownReason::Received(cease)));
     assert_eq!(status.last_attempt, Some(DownReason::ConnectionLost));
-    single.establish(&[]);
+    single.establish();
     assert_eq!(single.session.status().last_attempt, None);
 }

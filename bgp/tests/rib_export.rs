@@ -111,6 +111,7 @@ impl Router {
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),
+                Output::Limit { .. } => {}
             }
         }
     }

@@ -31,8 +31,7 @@ fn meet(config: SessionConfig, theirs: &[Capability]) -> Result<Option<Role>, (u
     if single.state() == State::Established {
         return Ok(single.negotiated().peer_role);
     }
-    let told = single.notification(Conn::Inbound).expect("refused");
-    Err((told.code, told.subcode))
+    Err(single.refusal(Conn::Inbound).expect("refused"))
 }
 
 #[test]

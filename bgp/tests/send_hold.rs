@@ -74,7 +74,7 @@ fn routes_that_wait_count_even_without_keepalives() {
         hold_time_secs: 0,
         ..config()
     });
-    single.establish(&[]);
+    single.establish();
     assert_eq!(single.session.poll_timeout(), None);
     let mut end_of_rib = BytesMut::new();
     encode_end_of_rib(Family::Ipv4Unicast, &mut end_of_rib);

@@ -89,13 +89,14 @@ impl Single {
     /// Established with a peer that has these capabilities.
     pub(crate) fn established(config: SessionConfig, capabilities: &[Capability]) -> Self {
         let mut single = Self::new(config);
-        single.establish(capabilities);
+        single.connect(Conn::Inbound);
+        single.finish(Conn::Inbound, capabilities);
         single
     }
 
-    pub(crate) fn establish(&mut self, capabilities: &[Capability]) {
+    pub(crate) fn establish(&mut self) {
         self.connect(Conn::Inbound);
-        self.finish(Conn::Inbound, capabilities);
+        self.finish(Conn::Inbound, &[]);
     }
 
     /// The peer says OPEN and KEEPALIVE.
@@ -158,6 +159,12 @@ impl Single {
             }
         }
         last
+    }
+
+    /// Code and subcode of it.
+    pub(crate) fn refusal(&mut self, conn: Conn) -> Option<(u8, u8)> {
+        let told = self.notification(conn)?;
+        Some((told.code, told.subcode))
     }
 
     /// What the session said last of why it ended.

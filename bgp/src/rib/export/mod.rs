@@ -338,6 +338,14 @@ impl Rib {
         }
     }
 
+    /// Owes every group a look at everything.
+    pub(super) fn owe_everything(&mut self) {
+        for group in self.groups.iter_mut() {
+            group.owe_all(&self.tables);
+            group.wake(&mut self.outputs);
+        }
+    }
+
     /// Puts a peer into its group.
     pub(super) fn join(&mut self, id: PeerId, key: Key, marks: Marks) -> GroupId {
         let group = match self.groups.find(&key) {
@@ -397,10 +405,15 @@ impl Rib {
     }
 
     /// The peer is told by other rules: everything that it was sent, or was not, is looked at.
-    pub(super) fn on_export_changed(&mut self, id: PeerId, key: Key) {
-        let Some(old_id) = self.group_of(id) else {
+    pub(super) fn on_export_changed(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else {
             return;
         };
+        let Some(session) = &peer.session else {
+            return;
+        };
+        let old_id = session.group;
+        let key = Key::new(&self.config, &peer.config, &session.up);
         let new_id = self.groups.find(&key);
         if new_id == Some(old_id) {
             return;
