@@ -13,9 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
+use bgp::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set};
 use bgp::rib::{
-    ExportBounds, Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange, Standing, Step,
+    ExportBounds, Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange,
+    Standing, Step,
 };
 use bgp::wire::Dialect;
 use bgp::{
@@ -229,7 +230,7 @@ fn an_internal_peer_gets_the_path_as_it_is_with_a_local_pref() {
         matches: Match::default(),
         action: Action::Accept,
         set: Set {
-            prepend: 3,
+            prepend: Some(Prepend::own(3)),
             ..Set::default()
         },
     }]);
@@ -385,7 +386,11 @@ fn refresh_sends_everything_again_and_says_where_it_ends() {
     assert_eq!(router.told(B), []);
     router.handle(Input::Refresh(B, Family::Ipv4Unicast));
     let heard = router.listen(B);
-    let mut prefixes: Vec<_> = heard.changes.into_iter().map(|(prefix, _)| prefix).collect();
+    let mut prefixes: Vec<_> = heard
+        .changes
+        .into_iter()
+        .map(|(prefix, _)| prefix)
+        .collect();
     prefixes.sort_unstable();
     let end = RouteEvent::EndOfRib(Family::Ipv4Unicast);
     assert_eq!((prefixes, heard.marks), (many(), vec![end]));

@@ -17,8 +17,8 @@ use bgp::filter::Filter;
 use bgp::rib::{Input, PeerOptions, Rib, RibConfig, RibPeer};
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, FirstAs, LargeCommunity, Origin, PeerId, Prefix, RouteEvent, RouterId,
-    SessionUp,
+    AsPath, Asn, Attrs, Community, FirstAs, LargeCommunity, Origin, PeerId, Prefix, RouteEvent,
+    RouterId, SessionUp,
 };
 
 use crate::describe;

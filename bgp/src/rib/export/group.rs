@@ -253,7 +253,9 @@ impl Group {
     }
 
     fn is_member(&self, whose: Whose) -> bool {
-        whose.peer().is_some_and(|id| self.members.contains_key(&id))
+        whose
+            .peer()
+            .is_some_and(|id| self.members.contains_key(&id))
     }
 
     /// Everything is to be looked at, by everybody.
@@ -278,7 +280,8 @@ impl Group {
             };
             Progress::CatchingUp(Box::new(Family::ALL.map(catch_up)))
         };
-        self.members.insert(id, Member::new(progress, families, marks));
+        self.members
+            .insert(id, Member::new(progress, families, marks));
     }
 
     /// Notes that a prefix may have to be told about.

@@ -171,9 +171,7 @@ impl CatchUp {
     /// Places that are kept for this member: it has been told of a prefix there and may have to be
     /// told otherwise.
     pub(super) fn pinned(&self) -> impl Iterator<Item = usize> + '_ {
-        self.dirty
-            .iter()
-            .filter(|place| self.told.contains(*place))
+        self.dirty.iter().filter(|place| self.told.contains(*place))
     }
 
     /// Appends places to look at until there are `limit` in all, in a circle.

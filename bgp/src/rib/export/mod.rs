@@ -256,7 +256,10 @@ impl Rib {
         if is_done {
             group.rejoin(id);
         }
-        self.scratch.private.pack(&group.policy).share(Whose::of(Some(id)))
+        self.scratch
+            .private
+            .pack(&group.policy)
+            .share(Whose::of(Some(id)))
     }
 
     /// The group may have something to look at there, too.
@@ -464,7 +467,9 @@ impl Rib {
     fn branch_off(&mut self, id: PeerId, old: &mut Group, key: Key) -> GroupId {
         old.detach(id, &mut self.tables);
         let member = old.leave(id);
-        let mut group = self.groups.branch(old, key, &mut self.attrs, &mut self.tables);
+        let mut group = self
+            .groups
+            .branch(old, key, &mut self.attrs, &mut self.tables);
         group.owe_all(&self.tables);
         group.members.extend(member.map(|member| (id, member)));
         self.groups.insert(Box::new(group))

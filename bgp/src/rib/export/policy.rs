@@ -11,7 +11,7 @@ use super::super::egress::{self, EgressKey, Sender};
 use super::super::interface::{RibConfig, RibPeer};
 use super::super::source::index_of;
 use crate::attrs::Attrs;
-use crate::filter::{Filter, RuleIndex};
+use crate::filter::{Filter, Nexthop, RuleIndex};
 use crate::route::SessionUp;
 use crate::types::{Asn, Family, FamilySet, FirstAs, Prefix};
 use crate::wire::{Dialect, UpdateWriter};
@@ -155,8 +155,15 @@ impl Policy {
     fn treat(&self, rule: RuleIndex, sender: Sender, before: &Arc<Attrs>) -> Attrs {
         let Key { filter, egress, .. } = &self.key;
         let filtered = Attrs::clone(&filter.apply(rule, before, egress.shown));
-        let med = filter.set_of(rule).and_then(|set| set.med);
-        egress::treat(egress, sender, before, filtered, med)
+        let med = filtered.med.filter(|_| filter.sets_med(rule));
+        let mut after = egress::treat(egress, sender, before, filtered, med);
+        match filter.sets_nexthop(rule) {
+            Some(Nexthop::Address(address)) => after.nexthop = Some(address),
+            Some(Nexthop::Ourselves) => after.nexthop = None,
+            Some(Nexthop::Unchanged) => after.nexthop = before.nexthop,
+            None => {}
+        }
+        after
     }
 
     pub(super) fn forget(&mut self, attrs: &mut AttrsTable) {
