@@ -226,6 +226,9 @@ impl Rib {
         let group = self.peers.get(&id)?.session.as_ref()?.out.group;
         let group = self.groups.group_mut(group)?;
         let prefix = self.tables.prefix(slot);
+        if self.aggregates.suppresses(&prefix) {
+            return None;
+        }
         group.export(best, source.sender(), &prefix, &mut self.attrs)
     }
 

@@ -224,6 +224,8 @@ pub enum Input {
     Nexthop(IpAddr, NexthopState),
     /// All prefixes that this router originates; replaces what was said before.
     Originate(Vec<Prefix>),
+    /// All aggregates; replaces what was said before.
+    Aggregate(Vec<Aggregate>),
     /// Carry on with work that was left for later.
     Timeout,
 }
@@ -241,6 +243,25 @@ impl RibConfig {
             seed,
         }
     }
+}
+
+/// A prefix that is announced while a more specific one has a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aggregate {
+    /// What is announced.
+    pub prefix: Prefix,
+    /// What becomes of the prefixes within it.
+    pub more_specifics: MoreSpecifics,
+}
+
+/// What becomes of prefixes for which there is an [`Aggregate`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MoreSpecifics {
+    /// They are told as well.
+    #[default]
+    Told,
+    /// They are told to nobody (`summary-only`).
+    Suppressed,
 }
 
 /// Where the link that a peer is reached through stands.

@@ -31,6 +31,7 @@
 //! **Nothing observable follows the order of a hash table.** Outputs come in order of arrival or of
 //! place in the table, reads in order of prefix.
 
+mod aggregate;
 mod attrs;
 mod bitset;
 mod decision;
@@ -64,12 +65,13 @@ use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
-    MedComparison, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PathView, PeerCounts,
-    PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop,
-    RouteView, Standing, Step,
+    Aggregate, AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
+    PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer,
+    RouteChange, RouteHop, RouteView, Standing, Step,
 };
 
+use aggregate::Aggregates;
 use attrs::{AttrsId, AttrsTable};
 use egress::EgressKey;
 use export::{Groups, Out, Sent};
@@ -107,9 +109,11 @@ pub struct Rib {
     /// Those that are not simply reachable at no cost.
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
-    /// Prefixes whose own path is to be brought in line with `originated`.
+    /// Prefixes whose own path is to be brought in line with `originated` and `aggregates`.
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
+    aggregates: Aggregates,
+    aggregated_attrs: AttrsId,
     sweep: Sweep,
     /// What peers that went down had been sent, to be released.
     retired: Vec<(Family, Sent)>,
@@ -152,7 +156,10 @@ impl Rib {
         let hasher = FixedState::with_seed(config.seed);
         let mut attrs = AttrsTable::new(&config, hasher.clone());
         let originated_attrs = attrs.acquire(&Arc::new(Attrs::originated()));
+        let aggregated_attrs = attrs.acquire(&Arc::new(aggregate::attrs(&config)));
         Self {
+            aggregates: Aggregates::default(),
+            aggregated_attrs,
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
@@ -197,6 +204,7 @@ impl Rib {
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
+            Input::Aggregate(aggregates) => self.on_aggregate(&aggregates),
             Input::Timeout => {}
         }
         self.expire(now);

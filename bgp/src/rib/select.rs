@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::aggregate::Presence;
 use super::attrs::AttrsId;
 use super::decision::{self, Candidate, Class, Places, Staleness};
 use super::interface::{NexthopState, Output, RouteChange, RouteHop, Standing, Step};
@@ -62,6 +63,7 @@ impl Rib {
         let identity = |path: Path| (path.source, path.accepted);
         if before.map(identity) != after.map(identity) {
             self.count_best(before, after);
+            self.note_presence(slot, before, after);
             self.owe(slot, after);
         }
         self.free_if_unused(slot);
@@ -257,6 +259,16 @@ impl Rib {
             let changes = std::mem::take(&mut self.changes);
             self.outputs.push_back(Output::Routes(changes));
         }
+    }
+
+    fn note_presence(&mut self, slot: Slot, before: Option<Path>, after: Option<Path>) {
+        let presence = match (before, after) {
+            (None, Some(_)) => Presence::Comes,
+            (Some(_), None) => Presence::Goes,
+            (None, None) | (Some(_), Some(_)) => return,
+        };
+        let prefix = self.tables.prefix(slot);
+        self.count_contributor(&prefix, presence);
     }
 
     fn count_best(&mut self, before: Option<Path>, after: Option<Path>) {
