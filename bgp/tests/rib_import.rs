@@ -15,7 +15,7 @@ use bgp::filter::Filter;
 use bgp::rib::{
     Aggregate, AsOverride, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend, MoreSpecifics,
     Multipath, MultipathAs, NexthopMode, NexthopState, Output, PeerOptions, PrefixLimit, PrivateAs,
-    ReflectionRole, Rib, RibConfig, RibPeer, RouteHop, Standing, Step,
+    ReflectionRole, Rib, RibConfig, RibPeer, RouteHop, Selection, Standing, Step,
 };
 use bgp::wire::Dialect;
 use bgp::{
@@ -873,4 +873,44 @@ fn an_aggregate_counts_what_was_there_before_it_was_configured() {
     };
     router.handle(Input::Aggregate(vec![aggregate]));
     assert!(router.best("10.0.0.0/8").is_some());
+}
+
+/// All prefixes that are selected, in order, collected two places at a time.
+fn selected(router: &Router, selection: Selection) -> Vec<Prefix> {
+    let (mut prefixes, mut from) = (Vec::new(), None);
+    loop {
+        let page = router.rib.prefixes(V4, selection, from, 2);
+        prefixes.extend(page.prefixes);
+        from = page.next;
+        if from.is_none() {
+            prefixes.sort();
+            return prefixes;
+        }
+    }
+}
+
+#[test]
+fn readers_find_what_was_received_and_what_was_told() {
+    let mut router = Router::new();
+    let of_a = ["10.0.0.0/24", "10.0.1.0/24", "11.0.0.0/24"];
+    router.announce(A, &of_a, attrs(A, &[1]));
+    router.announce(B, &["10.0.0.0/24"], communities(&[Community::NO_ADVERTISE]));
+    router.told(C);
+    let nets = |texts: &[&str]| texts.iter().map(|text| net(text)).collect::<Vec<_>>();
+    assert_eq!(selected(&router, Selection::All), nets(&of_a));
+    assert_eq!(
+        selected(&router, Selection::ReceivedFrom(B)),
+        nets(&of_a[..1])
+    );
+    assert_eq!(selected(&router, Selection::AdvertisedTo(C)), nets(&of_a));
+    assert_eq!(selected(&router, Selection::AdvertisedTo(A)), []);
+    assert_eq!(
+        selected(&router, Selection::Within(net("10.0.0.0/8"))),
+        nets(&of_a[..2])
+    );
+    let told = router.rib.advertised(C, &net("11.0.0.0/24")).unwrap();
+    assert_eq!(told.as_path, path(&[65010, 1]));
+    let views = router.rib.views(&nets(&["11.0.0.0/24", "12.0.0.0/24"]));
+    assert_eq!(views.len(), 1);
+    assert_eq!(views[0].paths[0].received.as_path, path(&[1]));
 }

@@ -232,6 +232,12 @@ impl Rib {
         group.export(best, source.sender(), &prefix, &mut self.attrs)
     }
 
+    /// What a peer was last sent of a prefix.
+    pub(super) fn sent(&self, peer: PeerId, slot: Slot) -> Option<AttrsId> {
+        let session = self.peers.get(&peer)?.session.as_ref()?;
+        session.out.table(slot.family)?.sent(slot.index)
+    }
+
     /// Notes that one peer fewer was told of this prefix.
     pub(super) fn untell(&mut self, slot: Slot) {
         self.tables.entry_mut(slot).told -= 1;

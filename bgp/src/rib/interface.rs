@@ -419,10 +419,38 @@ pub struct PathView {
     pub stale: bool,
     /// After the import filter; as received where that refused it.
     pub attrs: Arc<Attrs>,
+    /// As received.
+    pub received: Arc<Attrs>,
     /// This is the one.
     pub best: bool,
     /// For the best path the step that decided, for the others the step they lost at.
     pub step: Step,
+}
+
+/// Which prefixes a reader wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// Those with a path.
+    All,
+    /// Those that this peer sent, accepted or not.
+    ReceivedFrom(PeerId),
+    /// Those that this peer was told.
+    AdvertisedTo(PeerId),
+    /// This one and those within it.
+    Within(Prefix),
+}
+
+/// Where a page of prefixes ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(pub(super) usize);
+
+/// A part of the prefixes of a family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrefixPage {
+    /// In no order.
+    pub prefixes: Vec<Prefix>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<Place>,
 }
 
 /// Prefixes of one peer and family.

@@ -67,8 +67,8 @@ use crate::types::{Family, PeerId, Prefix};
 pub use interface::{
     Aggregate, AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
     MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
-    PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer,
-    RouteChange, RouteHop, RouteView, Standing, Step,
+    PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
+    RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
 };
 
 use aggregate::Aggregates;
