@@ -18,7 +18,7 @@ use crate::types::Hop;
 pub(super) const MAX_HOPS: usize = 8;
 
 /// Where there is no LOCAL_PREF. Every implementation uses it; no RFC names it.
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+pub(super) const DEFAULT_LOCAL_PREF: u32 = crate::Attrs::DEFAULT_LOCAL_PREF;
 
 /// A path on its way to becoming a hop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
