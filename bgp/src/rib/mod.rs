@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  Routes ──► import: filter, store the path ──┐
-//!  Originate ─► a path of our own ─────────────┤
+//!  Originate, Aggregate ─► a path of our own ──┤
 //!  Down, Standing, Nexthop, Configure ─► sweep ┤   (in bites: `poll_timeout` says when to go on)
 //!                                              ▼
 //!                              select: eligible paths ─► decision (elimination)
@@ -25,8 +25,11 @@
 //! A prefix without paths keeps its node until every peer that was told of it has been told otherwise.
 //!
 //! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
-//! went down are not eligible from that moment: each life of a session is a source of its own, and
-//! the sweep only collects what is left.
+//! went down are not eligible from that moment, unless they are kept: each life of a session is a
+//! source of its own, and the sweep only collects what is left (`source`, `stale`).
+//!
+//! **What a peer can make us hold is bounded** by its limit (`limit`), where it has one, and by a
+//! number of paths for each prefix.
 //!
 //! **Nothing observable follows the order of a hash table.** Outputs come in order of arrival or of
 //! place in the table, reads in order of prefix.
@@ -244,6 +247,10 @@ impl Rib {
         let same_import = old.import == config.import && peer.ingress == ingress;
         let same_session = (old.asn, old.address) == (config.asn, config.address)
             && peer.ingress.kind == ingress.kind;
+        let key = |peer: &RibPeer, up| EgressKey::new(&self.config, peer, up);
+        let up = peer.session.as_ref().map(|session| &session.up);
+        let same_export =
+            old.export == config.export && up.is_none_or(|up| key(&old, up) == key(&config, up));
         peer.ingress = ingress;
         if !same_session {
             self.on_down(id, &Retention::new(), now);
@@ -255,7 +262,7 @@ impl Rib {
                 self.sweep.refilter(source);
             }
         }
-        if old.export != config.export || old.options != config.options {
+        if !same_export {
             self.on_export_changed(id);
         }
         if old.options.reflection != config.options.reflection {

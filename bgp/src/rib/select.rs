@@ -128,7 +128,7 @@ impl Rib {
         }
         source.life != Life::Ended
             && source.standing != Standing::Unusable
-            && (self.nexthops.is_empty() || self.metric(accepted).is_some())
+            && self.metric(accepted).is_some()
     }
 
     /// Why a path can not be chosen, if it can not.
@@ -155,6 +155,9 @@ impl Rib {
     /// To the nexthop that these attributes name; `None` while it is unreachable.
     fn metric(&self, attrs: AttrsId) -> Option<u32> {
         let nexthop = self.attrs.facts(attrs).nexthop?;
+        if self.nexthops.is_empty() {
+            return Some(0);
+        }
         match self.nexthops.get(&nexthop) {
             Some(NexthopState::Reachable { metric }) => Some(*metric),
             Some(NexthopState::Unreachable) => None,
@@ -187,11 +190,7 @@ impl Rib {
             // As received: an import filter that prepends does not move the path to another AS.
             neighbour: self.attrs.facts(path.received).neighbour,
             med: facts.med,
-            metric: if self.nexthops.is_empty() {
-                0
-            } else {
-                self.metric(accepted).unwrap_or(0)
-            },
+            metric: self.metric(accepted).unwrap_or(0),
             router_id: facts.originator_id.unwrap_or(source.router_id),
             clusters: facts.clusters,
             address: source.address,
