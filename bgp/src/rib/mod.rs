@@ -117,7 +117,7 @@ pub struct Rib {
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     aggregates: Aggregates,
-    aggregated_attrs: AttrsId,
+    aggregated_attrs: Arc<Attrs>,
     sweep: Sweep,
     retired: Vec<Retired>,
     /// Prefixes with at least one path, by family.
@@ -159,7 +159,7 @@ impl Rib {
         let hasher = FixedState::with_seed(config.seed);
         let mut attrs = AttrsTable::new(&config, hasher.clone());
         let originated_attrs = attrs.acquire(&Arc::new(Attrs::originated()));
-        let aggregated_attrs = attrs.acquire(&Arc::new(aggregate::attrs(&config)));
+        let aggregated_attrs = Arc::new(aggregate::attrs(&config));
         Self {
             aggregates: Aggregates::default(),
             aggregated_attrs,

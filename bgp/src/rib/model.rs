@@ -1037,8 +1037,8 @@ impl Pair {
         assert!(self.fib.values().all(|hops| hops.is_empty()));
         assert_eq!(
             self.rib.attrs.len(),
-            2,
-            "only the attributes of our own prefixes and aggregates remain"
+            1,
+            "only the attributes of our own prefixes remain"
         );
         assert_eq!((self.rib.hops.len(), self.rib.nexthops().count()), (0, 0));
         assert_eq!(self.rib.sources.len(), 1, "only we remain");

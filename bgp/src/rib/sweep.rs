@@ -103,16 +103,16 @@ impl Rib {
         {
             *budget -= 1;
             let attrs = if self.originated.contains(&prefix) {
+                self.attrs.retain(self.originated_attrs);
                 self.originated_attrs
             } else if self.aggregates.is_active(&prefix) {
-                self.aggregated_attrs
+                self.attrs.acquire(&self.aggregated_attrs)
             } else {
                 if let Some(slot) = self.tables.find(&prefix) {
                     self.remove_path(slot, SourceId::OURSELVES);
                 }
                 continue;
             };
-            self.attrs.retain(attrs);
             self.attrs.retain(attrs);
             let path = Path {
                 source: SourceId::OURSELVES,
