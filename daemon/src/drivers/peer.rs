@@ -265,6 +265,9 @@ impl Driver {
 
     fn hang_up(&mut self, conn: Conn) {
         let Some(mut transport) = self.conns.take(conn) else {
+            if conn == Conn::Outbound {
+                self.conns.dial = None;
+            }
             return;
         };
         while self.session.poll_transmit(conn, &mut transport.out) > 0 {}
