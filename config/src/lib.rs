@@ -16,7 +16,7 @@ mod mask;
 mod nearest;
 mod read;
 
-pub use diff::{Change, FieldChange, LinkPart, RouterField, diff};
+pub use diff::{Change, FieldChange, LinkPart, PeerPart, RouterField, diff};
 pub use model::Config;
 pub use report::{Finding, Report, Severity};
 

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
-use bgp::rib::{PeerOptions, RibConfig, RibPeer};
-use bgp::session::{Mode, SessionConfig};
+use bgp::rib::{RibConfig, RibPeer};
 use bgp::{Asn, Community, LargeCommunity, PeerId, RouterId};
 use config::Config;
 use config::model::{self, Carrier};
@@ -19,11 +17,12 @@ use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpe
 
 use crate::drivers::link::LinkConfig;
 use crate::drivers::messages::Wanted;
-use crate::drivers::peer::Endpoint;
 use crate::secrets;
 
-/// The longest wait between two attempts at a session.
-const CONNECT_RETRY_MAX: Duration = Duration::from_secs(120);
+mod peer;
+
+use peer::options;
+pub(crate) use peer::{Keys, endpoint, keys, session};
 
 /// Our identifier. The config allows no 0.0.0.0.
 fn router_id(config: &Config) -> Option<RouterId> {
@@ -33,41 +32,6 @@ fn router_id(config: &Config) -> Option<RouterId> {
 pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
     let router_id = router_id(config)?;
     Some(RibConfig::new(Asn(config.router.asn), router_id, seed))
-}
-
-pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConfig> {
-    let link = peer.link.as_ref().and_then(|link| config.links.get(link));
-    let local = peer
-        .local_address
-        .or(link.map(|link| link.inside.local.addr()));
-    Some(SessionConfig {
-        hold_time_secs: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
-        connect_retry: peer.connect_retry,
-        connect_retry_max: CONNECT_RETRY_MAX,
-        mode: if peer.passive {
-            Mode::Passive
-        } else {
-            Mode::Active
-        },
-        nexthop_v6: match local {
-            Some(IpAddr::V6(address)) => Some(address),
-            Some(IpAddr::V4(_)) | None => None,
-        },
-        nexthop_v4: match local {
-            Some(IpAddr::V4(address)) => Some(address),
-            Some(IpAddr::V6(_)) | None => None,
-        },
-        ..SessionConfig::new(Asn(config.router.asn), router_id(config)?, Asn(peer.asn))
-    })
-}
-
-pub(crate) fn endpoint(config: &Config, peer: &model::Peer) -> Endpoint {
-    let link = peer.link.as_ref().and_then(|link| config.links.get(link));
-    Endpoint {
-        remote: SocketAddr::new(peer.address, peer.port),
-        local: peer.local_address,
-        interface: link.map(|link| link.interface.clone()),
-    }
 }
 
 /// A peer without a filter gets one that lets nothing through (RFC 8212).
@@ -82,7 +46,7 @@ pub(crate) fn rib_peer(config: &Config, peer: &model::Peer, id: PeerId) -> RibPe
         address: peer.address,
         import: named(&peer.import),
         export: named(&peer.export),
-        options: PeerOptions::default(),
+        options: options(peer),
     }
 }
 

@@ -13,6 +13,8 @@ use fields::Field;
 /// One difference between two intents. Shown as one line: `peer aws-gw: hold-time 90s -> 30s`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
+    /// `[[aggregate]]`.
+    AggregatesChanged,
     /// `[api]`.
     ApiChanged(Vec<FieldChange>),
     /// `[fib]`.
@@ -66,11 +68,24 @@ pub enum Change {
     PeerChanged {
         /// The peer.
         name: String,
+        /// What the change costs.
+        part: PeerPart,
         /// At least one.
         fields: Vec<FieldChange>,
     },
     /// A peer is gone.
     PeerRemoved(String),
+    /// A listen range is there that was not.
+    RangeAdded(String),
+    /// A listen range that stays.
+    RangeChanged {
+        /// The range.
+        name: String,
+        /// At least one.
+        fields: Vec<FieldChange>,
+    },
+    /// A listen range is gone.
+    RangeRemoved(String),
     /// `[router]`; see [`RouterField::needs_restart`].
     RouterChanged {
         /// Which of its keys.
@@ -98,15 +113,20 @@ pub enum RouterField {
     Name,
     /// `asn`.
     Asn,
+    /// `cluster-id`.
+    ClusterId,
+    /// `multipath`, `always-compare-med`.
+    Decision,
     /// `id`.
     Id,
 }
 
 impl RouterField {
-    /// Every session has told it to its peer: it cannot change under them.
+    /// Every session has told it to its peer, or every route was chosen by it: it cannot change under
+    /// them.
     pub fn needs_restart(self) -> bool {
         match self {
-            Self::Asn | Self::Id => true,
+            Self::Asn | Self::ClusterId | Self::Decision | Self::Id => true,
             Self::Name => false,
         }
     }
@@ -123,6 +143,15 @@ pub enum LinkPart {
     Probe,
     /// What carries it, its interface included.
     Tunnel,
+}
+
+/// What a change of a peer costs: the greatest of its fields.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PeerPart {
+    /// Nothing: an established session goes on.
+    Live,
+    /// The session is restarted: the two ends agreed on it, or TCP was opened with it.
+    Session,
 }
 
 /// What leads from `old` to `new`, in a fixed order; empty if they are the same.
@@ -162,6 +191,22 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         [Change::PeerAdded, Change::PeerRemoved],
         |name, fields| Change::PeerChanged {
             name,
+            part: fields
+                .iter()
+                .map(|(part, _)| *part)
+                .max()
+                .unwrap_or(PeerPart::Live),
+            fields: plain(fields),
+        },
+    );
+    items(
+        &old.ranges,
+        &new.ranges,
+        fields::range,
+        &mut changes,
+        [Change::RangeAdded, Change::RangeRemoved],
+        |name, fields| Change::RangeChanged {
+            name,
             fields: plain(fields),
         },
     );
@@ -185,6 +230,9 @@ fn originate(old: &Config, new: &Config, changes: &mut Vec<Change>) {
             announce: after.difference(&before).copied().collect(),
             withdraw: before.difference(&after).copied().collect(),
         });
+    }
+    if old.aggregates != new.aggregates {
+        changes.push(Change::AggregatesChanged);
     }
 }
 
@@ -275,6 +323,15 @@ fn plain<Part>(fields: Vec<(Part, FieldChange)>) -> Vec<FieldChange> {
     fields.into_iter().map(|(_, field)| field).collect()
 }
 
+impl PeerPart {
+    fn cost(self) -> &'static str {
+        match self {
+            Self::Live => "",
+            Self::Session => " (restarts the session)",
+        }
+    }
+}
+
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}", self.field, self.from, self.to)
@@ -284,6 +341,7 @@ impl fmt::Display for FieldChange {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AggregatesChanged => f.write_str("aggregates: changed"),
             Self::ApiChanged(fields) => write!(f, "api: {}", list(fields)),
             Self::FibChanged(fields) => write!(f, "fib: {}", list(fields)),
             Self::FilterAdded(name) => write!(f, "filter {name}: added"),
@@ -307,8 +365,13 @@ impl fmt::Display for Change {
                 )
             }
             Self::PeerAdded(name) => write!(f, "peer {name}: added"),
-            Self::PeerChanged { name, fields } => write!(f, "peer {name}: {}", list(fields)),
+            Self::PeerChanged { name, part, fields } => {
+                write!(f, "peer {name}: {}{}", list(fields), part.cost())
+            }
             Self::PeerRemoved(name) => write!(f, "peer {name}: removed"),
+            Self::RangeAdded(name) => write!(f, "listen {name}: added"),
+            Self::RangeChanged { name, fields } => write!(f, "listen {name}: {}", list(fields)),
+            Self::RangeRemoved(name) => write!(f, "listen {name}: removed"),
             Self::RouterChanged { field, change } => {
                 write!(f, "router: {change}")?;
                 f.write_str(if field.needs_restart() {

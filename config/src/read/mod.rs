@@ -16,7 +16,9 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use crate::Config;
-use crate::model::{Api, Fib, Group, Inside, Link, Log, Metrics, Peer, Probe, Router, Rule};
+use crate::model::{
+    Aggregate, Api, Fib, Group, Inside, Link, Log, Metrics, Peer, Probe, Router, Rule,
+};
 use crate::report::{Sink, Wrong};
 
 use section::Section;
@@ -29,6 +31,8 @@ pub(crate) struct Draft {
     pub(crate) links: BTreeMap<String, Link>,
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) peers: BTreeMap<String, Peer>,
+    pub(crate) ranges: BTreeMap<String, crate::model::Range>,
+    pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) filters: BTreeMap<String, Vec<Rule>>,
     pub(crate) fib: Fib,
     pub(crate) api: Api,
@@ -64,6 +68,8 @@ impl Draft {
             links: self.links,
             groups: self.groups,
             peers: self.peers,
+            ranges: self.ranges,
+            aggregates: self.aggregates,
             filters: self.filters,
             fib: self.fib,
             api: self.api,
@@ -87,6 +93,8 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
         links: BTreeMap::new(),
         groups: BTreeMap::new(),
         peers: BTreeMap::new(),
+        ranges: BTreeMap::new(),
+        aggregates: rest::aggregates(&mut root, sink),
         filters: filter::filters(&mut root, sink),
         fib: rest::fib(&mut root, sink),
         api: rest::api(&mut root, sink),
@@ -106,6 +114,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
             .or_insert_with(link::default_group);
     }
     peer::peers(&mut root, sink, &mut draft);
+    peer::ranges(&mut root, sink, &mut draft);
     root.finish(sink);
     draft
 }

@@ -1,6 +1,7 @@
 //! Everything that passes between the tasks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bgp::rib::{ExportBatch, Input, Rib, RouteChange};
@@ -114,8 +115,17 @@ pub(crate) struct TunnelsMessage {
 
 /// What the router is told from outside.
 pub(crate) enum Command {
+    /// Somebody in a listen range has called.
+    Call(Call),
     /// Read the file again.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+}
+
+/// A connection from an address in a listen range, which is no peer yet.
+pub(crate) struct Call {
+    pub(crate) range: String,
+    pub(crate) address: IpAddr,
+    pub(crate) stream: TcpStream,
 }
 
 /// What a reload did.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use super::messages::{RibMessage, ToPeer};
 use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
-use crate::sockets;
+use crate::sockets::{self, Endpoint};
 
 /// A peer that does not answer a SYN for so long is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,14 +32,6 @@ const PENDING: usize = 4096;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
 const READ_BUFFER: usize = 64 * 1024;
-
-/// How a peer is reached.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Endpoint {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: Option<IpAddr>,
-    pub(crate) interface: Option<String>,
-}
 
 /// What a peer task is made from.
 pub(crate) struct Peer {
@@ -298,12 +289,7 @@ impl Driver {
 }
 
 async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
-    let connect = sockets::dial(
-        endpoint.remote,
-        endpoint.local,
-        endpoint.interface.as_deref(),
-    );
-    timeout(DIAL_TIMEOUT, connect).await?
+    timeout(DIAL_TIMEOUT, sockets::dial(&endpoint)).await?
 }
 
 /// Writes what is left, says that no more comes, and reads until the other side has closed too:
