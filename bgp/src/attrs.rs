@@ -253,6 +253,14 @@ impl fmt::Display for LargeCommunity {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExtCommunity(pub u64);
 
+impl ExtCommunity {
+    /// Whether it goes to other ASes (RFC 4360 §2, bit T of the type: 0 says that it does).
+    #[must_use]
+    pub fn is_transitive(self) -> bool {
+        self.0 & 1 << 62 == 0
+    }
+}
+
 /// ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Reflection {

@@ -23,10 +23,13 @@
 //! | 6608 | subcodes of the finite state machine error | [`session`] |
 //! | 6793 | 4-octet AS numbers | [`wire`] |
 //! | 7606 | revised error handling | [`wire`] |
+//! | 7607 | AS 0 is nobody | [`wire`] |
 //! | 8212 | default deny without policy | [`filter`] |
 //! | 9003 (was 8203) | shutdown communication: what the peer says is shown, we say nothing | [`wire`] |
 //! | 9072 | extended optional parameters of OPEN | [`wire`] |
 //! | 9384 | Cease subcode for a link found dead below the session | [`session`] |
+//!
+//! `docs/conformance.md` says rule by rule what is kept, and is made from the tests that show it.
 //!
 //! Left out, so that nobody has to look for it:
 //!
@@ -54,4 +57,4 @@ pub use attrs::{
     Reflection, Segment, SegmentKind,
 };
 pub use route::{Delta, Retained, Retention, RouteEvent, SessionUp};
-pub use types::{Asn, Family, FamilySet, Hop, PathId, PeerId, Prefix, Role, RouterId};
+pub use types::{Asn, Family, FamilySet, FirstAs, Hop, PathId, PeerId, Prefix, Role, RouterId};

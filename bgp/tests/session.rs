@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::session::{Cease, Conn, DownReason, Input, Mode, Output, Session, SessionConfig, State};
-use bgp::wire::{Capability, Notification, Open, RouteRefresh, encode_keepalive};
+use bgp::wire::{Capability, Notification, Open, encode_keepalive};
 use bgp::{AsPath, Asn, Attrs, Delta, Family, FamilySet, Prefix, RouteEvent, RouterId};
 use bytes::BytesMut;
 use pair::{Pair, config};
@@ -356,116 +356,4 @@ fn keepalive() -> BytesMut {
     let mut bytes = BytesMut::new();
     encode_keepalive(&mut bytes);
     bytes
-}
-
-fn header(length: u16, kind: u8) -> BytesMut {
-    let mut bytes = BytesMut::from(&[0xff; 16][..]);
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(&[kind]);
-    bytes
-}
-
-#[test]
-fn every_message_in_every_state_has_its_answer() {
-    let mut refresh = BytesMut::new();
-    RouteRefresh::request(Family::Ipv4Unicast).encode(&mut refresh);
-    let mut cease = BytesMut::new();
-    Notification::cease(Cease::AdministrativeReset).encode(&mut cease);
-    let mut update = header(23, 2);
-    update.extend_from_slice(&[0; 4]);
-    let mut broken = update.clone();
-    broken[19] = 1;
-    let mut garbage = keepalive();
-    garbage[3] = 0;
-    let asn = |asn: u16| {
-        open(|open| {
-            open.my_as = asn;
-            open.capabilities.clear();
-        })
-    };
-    let v6_only = |afi| {
-        open(|open| {
-            open.capabilities
-                .push(Capability::Multiprotocol { afi, safi: 70 });
-        })
-    };
-    let hold = |secs| open(|open| open.hold_time_secs = secs);
-    let mut version = open(|_| ());
-    version[19] = 3;
-    use State::{Established, Idle, OpenConfirm, OpenSent};
-    // State, message, the state after it, code and subcode of our NOTIFICATION, source.
-    type Row = (State, BytesMut, State, Option<(u8, u8)>, &'static str);
-    #[rustfmt::skip]
-    let rows: Vec<Row> = vec![
-        (OpenSent, open(|_| ()), OpenConfirm, None, "RFC 4271 §8.2.2 event 19"),
-        (OpenSent, asn(65099), Idle, Some((2, 2)), "RFC 4271 §6.2"),
-        (OpenSent, hold(1), Idle, Some((2, 6)), "RFC 4271 §6.2"),
-        (OpenSent, hold(0), OpenConfirm, None, "RFC 4271 §4.2"),
-        (OpenSent, version, Idle, Some((2, 1)), "RFC 4271 §6.2"),
-        (OpenSent, v6_only(25), Idle, Some((2, 7)), "RFC 5492 §5"),
-        (OpenSent, keepalive(), Idle, Some((5, 1)), "RFC 6608 §3"),
-        (OpenSent, update.clone(), Idle, Some((5, 1)), "RFC 6608 §3"),
-        (OpenSent, refresh.clone(), Idle, Some((5, 1)), "RFC 6608 §3"),
-        (OpenSent, cease.clone(), Idle, None, "RFC 4271 §8.2.2 event 25"),
-        (OpenSent, garbage.clone(), Idle, Some((1, 1)), "RFC 4271 §6.1"),
-        (OpenSent, header(4097, 2), Idle, Some((1, 2)), "RFC 4271 §6.1"),
-        (OpenSent, header(19, 9), Idle, Some((1, 3)), "RFC 4271 §6.1"),
-        (OpenConfirm, keepalive(), Established, None, "RFC 4271 §8.2.2 event 26"),
-        (OpenConfirm, open(|_| ()), Idle, Some((5, 2)), "RFC 6608 §3"),
-        (OpenConfirm, update.clone(), Idle, Some((5, 2)), "RFC 6608 §3"),
-        (OpenConfirm, refresh.clone(), Idle, Some((5, 2)), "RFC 6608 §3"),
-        (OpenConfirm, cease.clone(), Idle, None, "RFC 4271 §8.2.2 event 25"),
-        (OpenConfirm, garbage.clone(), Idle, Some((1, 1)), "RFC 4271 §6.1"),
-        (OpenConfirm, header(4097, 2), Idle, Some((1, 2)), "RFC 4271 §6.1"),
-        (Established, keepalive(), Established, None, "RFC 4271 §8.2.2 event 26"),
-        (Established, update.clone(), Established, None, "RFC 4271 §8.2.2 event 27"),
-        (Established, refresh.clone(), Established, None, "RFC 2918 §4"),
-        (Established, open(|_| ()), Idle, Some((5, 3)), "RFC 6608 §3"),
-        (Established, broken, Idle, Some((3, 1)), "RFC 4271 §6.3"),
-        (Established, cease, Idle, None, "RFC 4271 §8.2.2 event 25"),
-        (Established, garbage, Idle, Some((1, 1)), "RFC 4271 §6.1"),
-        (Established, header(4097, 2), Idle, Some((1, 2)), "RFC 4271 §6.1"),
-        (Established, update[..22].into(), Established, None, "a message that is not complete"),
-    ];
-    for (index, (state, message, after, notification, source)) in rows.into_iter().enumerate() {
-        let mut passive = config(65001, 65002);
-        passive.mode = Mode::Passive;
-        let mut session = single(passive);
-        session.reach(state);
-        session.sent(Conn::Inbound);
-        session.outputs.clear();
-        session.bytes(Conn::Inbound, &message);
-        let got = (
-            session.session.status().state,
-            session.notification(Conn::Inbound),
-        );
-        assert_eq!(
-            got,
-            (after, notification),
-            "row {index} in {state:?}: {source}"
-        );
-        if after == Idle {
-            assert!(
-                session.outputs.contains(&Output::Hangup(Conn::Inbound)),
-                "row {index}"
-            );
-            assert_eq!(downs(&session.outputs).len(), 1, "row {index}");
-            session.now = session.session.poll_timeout().expect("it tries again");
-            session.input(Input::Timeout);
-            session.establish();
-        }
-    }
-}
-
-#[test]
-fn an_internal_peer_with_our_identifier_is_refused() {
-    let mut passive = config(65002, 65002);
-    passive.mode = Mode::Passive;
-    let mut session = single(passive.clone());
-    session.connect(Conn::Inbound);
-    session.bytes(
-        Conn::Inbound,
-        &open(|open| open.router_id = passive.router_id),
-    );
-    assert_eq!(session.notification(Conn::Inbound), Some((2, 3)));
 }

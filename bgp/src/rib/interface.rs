@@ -1,6 +1,6 @@
 //! What goes into a [`Rib`](super::Rib) and what comes out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub struct RibConfig {
     pub local_asn: Asn,
     /// Our identifier.
     pub router_id: RouterId,
+    /// Which cluster we reflect for (RFC 4456 §7). Usually our identifier.
+    pub cluster_id: Ipv4Addr,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
     pub seed: u64,
 }
@@ -45,8 +47,6 @@ pub struct PeerOptions {
     /// How often our own AS may occur in a path that it sends (`allowas-in`). RFC 4271 §9.1.2: not
     /// at all.
     pub own_as_allowed: u8,
-    /// Whether the first AS of a path from it must be its own.
-    pub first_as: FirstAs,
     /// It is a client of ours (RFC 4456): paths of internal peers go to it, and its paths to them.
     pub reflection: ReflectionRole,
     /// What we are to it (RFC 9234 §3); `None`: nothing is checked or marked.
@@ -66,17 +66,6 @@ pub struct PeerOptions {
     /// How many paths for a prefix it is sent where the session says that it takes
     /// several. 0: all.
     pub add_path_limit: u8,
-}
-
-/// Whether the first AS of a path must be that of the external peer that sent it
-/// (RFC 4271 §6.3 leaves it open).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum FirstAs {
-    /// It must; other paths are treated as withdrawn.
-    #[default]
-    Enforced,
-    /// It need not: the peer is a route server (RFC 7947 §2.2.2.1).
-    Free,
 }
 
 /// What an internal peer is to us (RFC 4456 §4).
@@ -201,6 +190,7 @@ impl RibConfig {
         Self {
             local_asn,
             router_id,
+            cluster_id: router_id.address(),
             seed,
         }
     }

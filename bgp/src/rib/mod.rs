@@ -34,6 +34,7 @@
 mod attrs;
 mod bitset;
 mod decision;
+mod egress;
 mod export;
 mod import;
 mod interface;
@@ -59,12 +60,13 @@ use crate::route::SessionUp;
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, FirstAs, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
+    AsOverride, ExportBatch, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs,
     ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Standing, Step,
 };
 
 use attrs::{AttrsId, AttrsTable};
+use egress::{EgressKey, shown_asn};
 use export::{Groups, Out, Sent};
 use intern::Interner;
 use source::{Kind, Life, Source, SourceId, Sources};
@@ -124,6 +126,7 @@ struct Peer {
 #[derive(Debug)]
 struct Established {
     source: SourceId,
+    up: SessionUp,
     out: Out,
 }
 
@@ -169,7 +172,7 @@ impl Rib {
             }
             Input::Up(peer, session) => {
                 self.on_down(peer);
-                self.on_up(peer, &session);
+                self.on_up(peer, session);
             }
             Input::Down(peer, _) => self.on_down(peer),
             Input::Routes(peer, events) => self.on_routes(peer, events),
@@ -223,11 +226,11 @@ impl Rib {
         }
     }
 
-    fn on_up(&mut self, id: PeerId, up: &SessionUp) {
+    fn on_up(&mut self, id: PeerId, up: SessionUp) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let kind = if peer.config.asn == self.config.local_asn {
+        let kind = if peer.config.asn == shown_asn(&self.config, &peer.config) {
             Kind::Internal
         } else {
             Kind::External
@@ -238,10 +241,12 @@ impl Rib {
             router_id: up.router_id.address(),
             address: peer.config.address,
             standing: peer.standing,
+            reflection: peer.config.options.reflection,
             life: Life::Alive,
             counts: Default::default(),
         });
-        let group = self.groups.join(&peer.config.export, kind);
+        let key = EgressKey::new(&self.config, &peer.config, &up);
+        let group = self.groups.join(&peer.config.export, key);
         let ends = |family| {
             up.dialect
                 .families
@@ -249,7 +254,7 @@ impl Rib {
                 .then(|| self.tables.end(family))
         };
         let out = Out::new(group, ends);
-        peer.session = Some(Established { source, out });
+        peer.session = Some(Established { source, up, out });
         self.say_ready(id);
     }
 

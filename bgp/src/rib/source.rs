@@ -6,7 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-use super::interface::Standing;
+use super::egress::Sender;
+use super::interface::{ReflectionRole, Standing};
 use crate::types::{Family, PeerId, RouterId};
 
 /// Names a source.
@@ -50,6 +51,7 @@ pub(super) struct Source {
     pub(super) router_id: Ipv4Addr,
     pub(super) address: IpAddr,
     pub(super) standing: Standing,
+    pub(super) reflection: ReflectionRole,
     pub(super) life: Life,
     pub(super) counts: [SourceCounts; Family::ALL.len()],
 }
@@ -71,8 +73,21 @@ impl Source {
             router_id: router_id.address(),
             address: router_id.address().into(),
             standing: Standing::Unranked,
+            reflection: ReflectionRole::NonClient,
             life: Life::Alive,
             counts: Default::default(),
+        }
+    }
+
+    /// What those who are told of its paths have to know of it.
+    pub(super) fn sender(&self) -> Sender {
+        match self.kind {
+            Kind::Originated => Sender::Ourselves,
+            Kind::External => Sender::External,
+            Kind::Internal => Sender::Internal {
+                reflection: self.reflection,
+                router_id: self.router_id,
+            },
         }
     }
 

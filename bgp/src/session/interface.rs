@@ -199,11 +199,20 @@ impl Negotiated {
     #[must_use]
     pub fn session_up(&self) -> SessionUp {
         let preserved = self.graceful_restart.as_ref().map(|peer| peer.preserved);
+        let kept = self
+            .graceful_restart
+            .iter()
+            .flat_map(|peer| &peer.retention);
         SessionUp {
             router_id: self.router_id,
             dialect: self.dialect.clone(),
             nexthops: self.nexthops,
             preserved: preserved.unwrap_or_default(),
+            long_lived: kept
+                .filter(|kept| !kept.long_lived.is_zero())
+                .map(|kept| kept.family)
+                .collect(),
+            connected: None,
         }
     }
 }

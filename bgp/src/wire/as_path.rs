@@ -19,7 +19,7 @@ pub(super) enum Width {
 }
 
 /// Reads a path. Sequences that follow each other become one, so that a path split for the
-/// 255 numbers of a segment is the path it was before.
+/// 255 numbers of a segment is the path it was before. AS 0 makes it malformed (RFC 7607 §2).
 pub(super) fn decode(mut bytes: &[u8], width: Width) -> Result<AsPath, &'static str> {
     let mut path = AsPath::default();
     while let Some(kind) = take_u8(&mut bytes) {
@@ -37,11 +37,11 @@ pub(super) fn decode(mut bytes: &[u8], width: Width) -> Result<AsPath, &'static 
         }
         let length = usize::from(count) * width as usize;
         let numbers = take(&mut bytes, length).ok_or("segment runs past the end")?;
-        append(
-            &mut path,
-            kind,
-            numbers.chunks_exact(width as usize).map(number),
-        );
+        let asns = numbers.chunks_exact(width as usize).map(number);
+        if asns.clone().any(|asn| asn == Asn(0)) {
+            return Err("AS 0 is in the path");
+        }
+        append(&mut path, kind, asns);
     }
     Ok(path)
 }

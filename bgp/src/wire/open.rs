@@ -106,7 +106,7 @@ impl Open {
             capabilities,
         };
         if open.my_as == 0 || open.asn() == Asn(0) {
-            return Err(Notification::new(2, 2, &my_as.to_be_bytes()));
+            return Err(Notification::new(2, 2, &[0, 0]));
         }
         if matches!(hold_time_secs, 1 | 2) {
             return Err(Notification::open_error(6));
