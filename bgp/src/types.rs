@@ -209,6 +209,45 @@ pub enum Role {
     Peer = 4,
 }
 
+impl Role {
+    /// The role with this value on the wire.
+    #[must_use]
+    pub fn from_octet(octet: u8) -> Option<Self> {
+        match octet {
+            0 => Some(Self::Provider),
+            1 => Some(Self::RouteServer),
+            2 => Some(Self::RouteServerClient),
+            3 => Some(Self::Customer),
+            4 => Some(Self::Peer),
+            _ => None,
+        }
+    }
+
+    /// What the other end has to be (RFC 9234 §4.2, table 2).
+    #[must_use]
+    pub fn counterpart(self) -> Self {
+        match self {
+            Self::Provider => Self::Customer,
+            Self::RouteServer => Self::RouteServerClient,
+            Self::RouteServerClient => Self::RouteServer,
+            Self::Customer => Self::Provider,
+            Self::Peer => Self::Peer,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Provider => "provider",
+            Self::RouteServer => "route server",
+            Self::RouteServerClient => "route server client",
+            Self::Customer => "customer",
+            Self::Peer => "peer",
+        })
+    }
+}
+
 /// Whether the first AS of a path must be that of the external peer that sent it
 /// (RFC 4271 §6.3 leaves it open).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

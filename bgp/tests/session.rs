@@ -202,7 +202,7 @@ fn reconfigure_restarts_only_when_the_offer_changes() {
 fn a_stopped_session_stays_stopped_and_refuses() {
     let mut session = single(config(65001, 65002));
     session.establish();
-    session.input(Input::Stop(Cease::AdministrativeShutdown));
+    session.input(Input::Stop(Cease::AdministrativeShutdown.into()));
     let stopped = DownReason::Stopped(Cease::AdministrativeShutdown);
     assert_eq!(downs(&session.outputs), [stopped]);
     assert_eq!(session.session.poll_timeout(), None);

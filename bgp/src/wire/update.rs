@@ -118,6 +118,9 @@ pub fn decode_update(
     }
 }
 
+/// So many faults of one message are told, and one more for each severity beyond.
+const FAULTS_LIMIT: usize = 16;
+
 /// A fault that ends the session.
 struct Reset {
     subcode: u8,
@@ -237,7 +240,12 @@ impl<'a> Decoder<'a> {
     }
 
     fn fault(&mut self, severity: Severity, attribute: u8, text: &'static str) {
+        let is_worse = self.worst < Some(severity);
         self.worst = self.worst.max(Some(severity));
+        // A message can hold ten thousand attributes; a few faults tell enough.
+        if self.faults.len() >= FAULTS_LIMIT && !is_worse {
+            return;
+        }
         self.faults.push(Fault {
             severity,
             attribute,

@@ -135,9 +135,9 @@ impl Driver {
         let now = Instant::now();
         match message {
             ToPeer::Start => self.session.handle(Input::Start, now),
-            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease), now),
+            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease.into()), now),
             ToPeer::End(cease) => {
-                self.session.handle(Input::Stop(cease), now);
+                self.session.handle(Input::Stop(cease.into()), now);
                 self.is_ending = true;
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
@@ -188,7 +188,7 @@ impl Driver {
                 return;
             }
         };
-        if self.conns.slot(conn).is_some() {
+        if self.conns.slot(conn).is_some() && !self.session.is_replaced_by(conn, now) {
             // One connection each way is all that a session can hold (RFC 4271 §6.8).
             return;
         }

@@ -204,7 +204,7 @@ fn last_down(peer: &PeerView) -> String {
     let reason = peer
         .status
         .as_ref()
-        .and_then(|status| status.last_down.as_ref());
+        .and_then(|status| status.last_attempt.as_ref().or(status.last_down.as_ref()));
     reason.map(ToString::to_string).unwrap_or_default()
 }
 
