@@ -69,6 +69,11 @@ pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConf
         }
     };
     Some(SessionConfig {
+        first_as: if peer.enforce_first_as {
+            FirstAs::Enforced
+        } else {
+            FirstAs::Free
+        },
         hold_time_secs: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
         connect_retry: peer.connect_retry,
         connect_retry_max: CONNECT_RETRY_MAX,
@@ -156,11 +161,6 @@ pub(super) fn options(peer: &model::Peer) -> PeerOptions {
     let (inward, outward) = (peer.prefix_limit.as_ref(), peer.prefix_limit_out);
     PeerOptions {
         own_as_allowed: peer.own_as_allowed,
-        first_as: if peer.enforce_first_as {
-            FirstAs::Enforced
-        } else {
-            FirstAs::Free
-        },
         reflection: if peer.reflector_client {
             ReflectionRole::Client
         } else {

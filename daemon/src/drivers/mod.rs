@@ -28,6 +28,7 @@ pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod messages;
 pub(crate) mod peer;
+pub(crate) mod permit;
 pub(crate) mod rib;
 mod settle;
 pub(crate) mod tunnels;

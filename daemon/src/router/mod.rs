@@ -5,6 +5,7 @@ mod intent;
 mod peers;
 mod places;
 mod ranges;
+mod reset;
 mod reload;
 mod signals;
 
@@ -255,6 +256,10 @@ impl Router {
                 },
                 Some(command) = self.commands.recv() => match command {
                     Command::Call(call) => self.on_call(call).await,
+                    Command::Reset(reset, answer) => {
+                        let done = self.reset(&reset).await;
+                        let _ = answer.send(done);
+                    }
                     Command::Reload(answer) => {
                         let result = self.reload().await;
                         // The one who asked may be gone.
@@ -288,7 +293,7 @@ impl Router {
         for peer in self.peers.values() {
             let _ = peer
                 .inbox
-                .send(ToPeer::End(Cease::AdministrativeShutdown))
+                .send(ToPeer::End(Cease::AdministrativeShutdown.into()))
                 .await;
         }
         let farewell = async { while self.peer_tasks.join_next().await.is_some() {} };

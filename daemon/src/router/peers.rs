@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bgp::rib;
-use bgp::session::Cease;
+use bgp::session::{Cease, Farewell};
 use bgp::{PeerId, Retention};
 use config::Config;
 use ipnet::IpNet;
@@ -60,6 +60,9 @@ impl Router {
             board: Arc::clone(&self.reader.board),
         };
         let task = self.peer_tasks.spawn(peer::run(task, inbox_seen)).id();
+        if peer.shutdown.is_some() {
+            let _ = inbox.send(ToPeer::ShutDown(peer.shutdown.clone())).await;
+        }
         if peer.link.is_none() {
             // A peer on a link waits for the link.
             let _ = inbox.send(ToPeer::Start).await;
@@ -68,12 +71,12 @@ impl Router {
             .insert(name.to_owned(), RunningPeer { id, inbox, task });
     }
 
-    pub(super) async fn end_peer(&mut self, name: &str, cease: Cease) {
+    pub(super) async fn end_peer(&mut self, name: &str, farewell: impl Into<Farewell>) {
         let Some(running) = self.peers.remove(name) else {
             return;
         };
         self.ids.remove(name);
-        let _ = running.inbox.send(ToPeer::End(cease)).await;
+        let _ = running.inbox.send(ToPeer::End(farewell.into())).await;
         let _ = self
             .reader
             .rib
@@ -115,6 +118,8 @@ impl Router {
             && let Some(running) = self.peers.get(name)
         {
             let _ = running.inbox.send(ToPeer::Reconfigure(session)).await;
+            let shut_down = new_peer.shutdown.clone();
+            let _ = running.inbox.send(ToPeer::ShutDown(shut_down)).await;
         }
     }
 
