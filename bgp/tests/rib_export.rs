@@ -71,6 +71,7 @@ impl Router {
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),
+                Output::Limit { .. } => {}
             }
         }
     }

@@ -21,8 +21,7 @@ use crate::secrets;
 
 mod peer;
 
-use peer::options;
-pub(crate) use peer::{Keys, endpoint, keys, session};
+pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
 
 /// Our identifier. The config allows no 0.0.0.0.
 fn router_id(config: &Config) -> Option<RouterId> {

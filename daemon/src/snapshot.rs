@@ -158,17 +158,17 @@ impl Reader {
             let link = peer.link.as_ref().and_then(|link| config.links.get(link));
             let interface = link.map(|link| &link.interface);
             PeerView {
-            name: name.clone(),
-            config: peer.clone(),
-            status: row.session,
-            held: row.held,
-            ends: row.ends,
-            interface: interface.or(peer.interface.as_ref()).cloned(),
-            counts: by_name
-                .get(name)
-                .and_then(|id| counts.get(id))
-                .map(|counts| counts.iter().copied().collect())
-                .unwrap_or_default(),
+                name: name.clone(),
+                config: peer.clone(),
+                status: row.session,
+                held: row.held,
+                ends: row.ends,
+                interface: interface.or(peer.interface.as_ref()).cloned(),
+                counts: by_name
+                    .get(name)
+                    .and_then(|id| counts.get(id))
+                    .map(|counts| counts.iter().copied().collect())
+                    .unwrap_or_default(),
             }
         };
         let peers = config.peers.iter().map(peer_view).collect();

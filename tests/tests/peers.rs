@@ -55,7 +55,11 @@ fn signed(program: Program, over: Over) -> Result<()> {
         Program::Frr => format!("neighbor {} password hunter2-and-a-half", over.ours()),
         Program::Bird | Program::GoBgp => format!("password \"{key}\";"),
     };
-    let key = if program == Program::Frr { "hunter2-and-a-half" } else { key };
+    let key = if program == Program::Frr {
+        "hunter2-and-a-half"
+    } else {
+        key
+    };
     let terms = Terms {
         over,
         session_words: words,
@@ -82,7 +86,9 @@ fn signed(program: Program, over: Over) -> Result<()> {
     // The file that is named stays, what is in it changes.
     keep(&pair, "right.key", "yet another")?;
     pair.router.cli(&["reload"])?;
-    pair.wait_for_peer("the session to end", |peer| peer.state() != State::Established)?;
+    pair.wait_for_peer("the session to end", |peer| {
+        peer.state() != State::Established
+    })?;
     ensure_apart(&pair)?;
     for text in [
         pair.router.cli(&["show", "bgp", "neighbors", "other"])?,
@@ -183,7 +189,8 @@ fn a_caller_from_a_range_is_a_peer_for_as_long_as_it_is_there() -> Result<()> {
     };
     let mut pair = Pair::build(Program::Frr, "rng", terms)?;
     let key = keep(&pair, "lan.key", "for-the-lan")?;
-    let range = "range = \"192.0.2.0/24\"\nasn = 65020\nhold-time = \"9s\"\ngraceful-restart = false\n";
+    let range =
+        "range = \"192.0.2.0/24\"\nasn = 65020\nhold-time = \"9s\"\ngraceful-restart = false\n";
     with_range(&pair, &format!("{range}{}", md5(&key)))?;
     pair.router.start()?;
     let up = |pair: &Pair| {
@@ -199,9 +206,15 @@ fn a_caller_from_a_range_is_a_peer_for_as_long_as_it_is_there() -> Result<()> {
     let series = "skybridge_bgp_session_up{peer=\"lan-192.0.2.2\"}";
     ensure!(metric(&pair, series)? > 0.5);
     // A reload keeps it, and its terms are those of the range.
-    with_range(&pair, &format!("{range}description = \"desk\"\n{}", md5(&key)))?;
+    with_range(
+        &pair,
+        &format!("{range}description = \"desk\"\n{}", md5(&key)),
+    )?;
     let said = pair.router.cli(&["reload"])?;
-    ensure!(said.contains("listen lan: description none -> desk"), "{said}");
+    ensure!(
+        said.contains("listen lan: description none -> desk"),
+        "{said}"
+    );
     let peer = caller(&pair)?.context("it is one still")?;
     ensure!(peer.established_count == 1, "{peer:?}");
     // One that stays away is forgotten, with all its series.

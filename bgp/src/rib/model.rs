@@ -260,6 +260,7 @@ impl Model {
                 hops.push(RouteHop {
                     hop: Hop { peer, address },
                     tier,
+                    weight: 0,
                 });
                 tier += u8::from(!one_group);
             }
@@ -381,6 +382,7 @@ impl Pair {
                 Output::ExportReady(peer) => {
                     assert!(self.ready.insert(peer), "ready said twice");
                 }
+                Output::Limit { .. } => {}
             }
         }
     }
@@ -475,6 +477,8 @@ impl Pair {
                 received: received.count(),
                 accepted: accepted.count(),
                 best: best.count(),
+                stale: 0,
+                discarded: 0,
                 advertised: told.keys().filter(of).count(),
             };
             assert_eq!(self.rib.counts(id, family), counts, "{id:?} {family}");
@@ -597,9 +601,12 @@ impl Pair {
 
     fn nexthop(&mut self, random: &mut Random) {
         let address = random.pick(&nexthops());
-        let state = random.pick(&[NexthopState::Reachable, NexthopState::Unreachable]);
+        let state = random.pick(&[
+            NexthopState::Reachable { metric: 0 },
+            NexthopState::Unreachable,
+        ]);
         match state {
-            NexthopState::Reachable => self.model.unreachable.remove(&address),
+            NexthopState::Reachable { .. } => self.model.unreachable.remove(&address),
             NexthopState::Unreachable => self.model.unreachable.insert(address),
         };
         self.handle(Input::Nexthop(address, state));

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp::rib::{
-    AsOverride, FirstAs, LimitAction, LocalAs, LocalAsPrepend, NexthopMode, PeerOptions,
-    PrefixLimit, PrivateAs, ReflectionRole,
+    AsOverride, LimitAction, LocalAs, LocalAsPrepend, NexthopMode, PeerOptions, PrefixLimit,
+    PrivateAs, ReflectionRole,
 };
 use bgp::session::{GracefulRestart, Mode, SessionConfig, SessionRole};
-use bgp::{Asn, Family, FamilySet, Role};
+use bgp::{Asn, Family, FamilySet, FirstAs, Role};
 use config::Config;
 use config::model;
 
@@ -119,7 +119,7 @@ fn families(peer: &model::Peer) -> FamilySet {
     peer.families.iter().map(family).collect()
 }
 
-fn role(ours: model::Role) -> Role {
+pub(crate) fn role(ours: model::Role) -> Role {
     match ours {
         model::Role::Customer => Role::Customer,
         model::Role::Peer => Role::Peer,
@@ -154,7 +154,7 @@ pub(crate) fn endpoint(config: &Config, peer: &model::Peer, key: Option<Arc<Md5K
     }
 }
 
-pub(super) fn options(peer: &model::Peer) -> PeerOptions {
+pub(crate) fn options(peer: &model::Peer) -> PeerOptions {
     let limit = |limit: Option<&model::PrefixLimit>, max: Option<u32>| {
         max.zip(limit).map(|(max, limit)| prefix_limit(limit, max))
     };

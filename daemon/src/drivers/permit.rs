@@ -199,7 +199,14 @@ mod tests {
         let now = Instant::now();
         let said = orders(
             &mut Permit::default(),
-            vec![Input::Reachable, Input::Reachable, dead(), dead(), reset(), Input::Reachable],
+            vec![
+                Input::Reachable,
+                Input::Reachable,
+                dead(),
+                dead(),
+                reset(),
+                Input::Reachable,
+            ],
             now,
         );
         assert_eq!(said, "s..x...s.");

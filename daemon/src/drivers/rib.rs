@@ -144,6 +144,16 @@ impl Driver {
                         outlet.is_ready = true;
                     }
                 }
+                Output::Limit {
+                    peer,
+                    family,
+                    event,
+                } => {
+                    if let Some(outlet) = self.outlets.get(&peer) {
+                        // There is room: connections leave some to others.
+                        let _ = outlet.sender.try_send(ToPeer::Limit(family, event));
+                    }
+                }
             }
         }
     }
@@ -165,7 +175,7 @@ impl Driver {
             return;
         }
         let state = |address| match interfaces.toward(address) {
-            Some(_) => NexthopState::Reachable,
+            Some(_) => NexthopState::Reachable { metric: 0 },
             None => NexthopState::Unreachable,
         };
         let states: BTreeMap<_, _> = self
@@ -176,15 +186,17 @@ impl Driver {
         let now = Instant::now();
         for (address, state) in &states {
             let known = self.reach.known.get(address).copied();
-            if known.unwrap_or(NexthopState::Reachable) != *state {
+            if known.unwrap_or(NexthopState::Reachable { metric: 0 }) != *state {
                 self.rib.handle(Input::Nexthop(*address, *state), now);
             }
         }
         // One that nothing uses is forgotten, and usable when it returns.
         for (address, known) in &self.reach.known {
             if *known == NexthopState::Unreachable && !states.contains_key(address) {
-                self.rib
-                    .handle(Input::Nexthop(*address, NexthopState::Reachable), now);
+                self.rib.handle(
+                    Input::Nexthop(*address, NexthopState::Reachable { metric: 0 }),
+                    now,
+                );
             }
         }
         self.reach.known = states;

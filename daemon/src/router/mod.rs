@@ -5,8 +5,8 @@ mod intent;
 mod peers;
 mod places;
 mod ranges;
-mod reset;
 mod reload;
+mod reset;
 mod signals;
 
 use std::collections::BTreeMap;

@@ -86,9 +86,11 @@ fn soft_in(status: Option<&SessionStatus>) -> String {
         Some(negotiated) if negotiated.route_refresh => {
             "the peer is asked for all its routes again".to_owned()
         }
-        Some(_) => "the peer cannot be asked again; what it sent is kept, and has passed the import \
+        Some(_) => {
+            "the peer cannot be asked again; what it sent is kept, and has passed the import \
                     filter as it is now"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 
