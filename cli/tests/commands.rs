@@ -215,7 +215,7 @@ fn every_command_prints_what_the_daemon_answers() {
         (&["reset", "gw", "--soft", "in"], "SoftIn"),
         (
             &["reset", "gw", "--soft", "out", "--json"],
-            "{\"done\":\"SoftOut \"}",
+            "\"done\": \"SoftOut \"",
         ),
         (&["show", "tunnels"], "wg-a    up     kernel"),
         (
