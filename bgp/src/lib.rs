@@ -54,4 +54,4 @@ pub use attrs::{
     Reflection, Segment, SegmentKind,
 };
 pub use route::{Delta, Retained, Retention, RouteEvent, SessionUp};
-pub use types::{Asn, Family, FamilySet, Hop, PathId, PeerId, Prefix, Role, RouterId};
+pub use types::{Asn, Family, FamilySet, FirstAs, Hop, PathId, PeerId, Prefix, Role, RouterId};

@@ -209,6 +209,17 @@ pub enum Role {
     Peer = 4,
 }
 
+/// Whether the first AS of a path must be that of the external peer that sent it
+/// (RFC 4271 §6.3 leaves it open).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum FirstAs {
+    /// It must; other paths are treated as withdrawn.
+    #[default]
+    Enforced,
+    /// It need not: the peer is a route server (RFC 7947 §2.2.2.1).
+    Free,
+}
+
 /// Names one configured peer for the life of the process. Given out by the owner of the intent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub u32);

@@ -92,8 +92,6 @@ pub struct PeerOptions {
     /// How often our own AS may occur in a path that it sends (`allowas-in`). RFC 4271 §9.1.2: not
     /// at all.
     pub own_as_allowed: u8,
-    /// Whether the first AS of a path from it must be its own.
-    pub first_as: FirstAs,
     /// It is a client of ours (RFC 4456): paths of internal peers go to it, and its paths to them.
     pub reflection: ReflectionRole,
     /// What we are to it (RFC 9234 §3); `None`: nothing is checked or marked.
@@ -113,17 +111,6 @@ pub struct PeerOptions {
     /// How many paths for a prefix it is sent where the session says that it takes
     /// several. 0: all.
     pub add_path_limit: u8,
-}
-
-/// Whether the first AS of a path must be that of the external peer that sent it
-/// (RFC 4271 §6.3 leaves it open).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum FirstAs {
-    /// It must; other paths are treated as withdrawn.
-    #[default]
-    Enforced,
-    /// It need not: the peer is a route server (RFC 7947 §2.2.2.1).
-    Free,
 }
 
 /// What an internal peer is to us (RFC 4456 §4).

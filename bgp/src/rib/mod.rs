@@ -64,7 +64,7 @@ use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, FirstAs, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
     MedComparison, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PathView, PeerCounts,
     PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop,
     RouteView, Standing, Step,
