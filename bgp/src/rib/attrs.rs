@@ -118,6 +118,11 @@ impl AttrsTable {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn facts_of(&self, attrs: &Attrs) -> Facts {
+        Facts::of(attrs, &self.us)
+    }
+
     pub(super) fn facts(&self, id: AttrsId) -> &Facts {
         &self.facts[id.index()]
     }

@@ -207,16 +207,19 @@ impl Rib {
         if best_is_ours {
             return Hops::new();
         }
-        ranked
-            .iter()
-            .filter_map(|ranked| {
-                Some(RouteHop {
-                    hop: hop(&paths[ranked.place])?,
+        let mut hops = Hops::new();
+        for ranked in ranked {
+            if let Some(hop) = hop(&paths[ranked.place])
+                && hops.iter().all(|known| known.hop != hop)
+            {
+                hops.push(RouteHop {
+                    hop,
                     tier: ranked.tier,
                     weight: ranked.weight,
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        hops
     }
 
     /// Remembers the hops, and gives them out if they changed.
