@@ -24,7 +24,45 @@ fn said(body: &str) -> (Vec<(&'static str, bool)>, String) {
     (rules.collect(), text.collect())
 }
 
+const DOCUMENT: &str = include_str!("../../docs/peers.md");
+
 const PEER: &str = "[peer.p]\naddress = \"10.9.0.2\"\nimport = \"f\"\nexport = \"f\"\n";
+
+/// The keys that a file is told of after one that is not known.
+fn known(section: &str) -> Vec<String> {
+    let (_, text) = said(&format!("{section}nonsense-of-mine = 1\n"));
+    let list = text.split("known here: ").nth(1).expect("a list of keys");
+    let list = list.lines().next().unwrap_or_default();
+    list.split(", ")
+        .map(|key| key.trim_matches(['`', ' ']).to_owned())
+        .collect()
+}
+
+/// The keys in the first column of the tables of docs/peers.md.
+fn documented() -> Vec<String> {
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
+    let first = rows.filter_map(|row| row.split(" | ").next());
+    let keys = first.flat_map(|cell| cell.split(", "));
+    keys.map(|key| key.trim_matches('`').to_owned())
+        .filter(|key| !key.starts_with("skybridge "))
+        .collect()
+}
+
+#[test]
+fn every_key_of_a_peer_is_documented_and_no_other() {
+    let mut documented = documented();
+    documented.sort();
+    let mut known = known(&format!("{PEER}asn = 64512\n"));
+    known.retain(|key| key != "tcp-ao");
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_range_in_the_document_is_legal() {
+    let (_, rest) = DOCUMENT.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    assert!(load(&file(example), "t").is_ok());
+}
 
 #[test]
 fn terms_that_contradict_each_other_are_named() {

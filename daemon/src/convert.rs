@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
-use bgp::rib::{RibConfig, RibPeer};
+use bgp::rib::{MedComparison, Multipath, MultipathAs, RibConfig, RibPeer};
 use bgp::{Asn, Community, LargeCommunity, PeerId, RouterId};
 use config::Config;
 use config::model::{self, Carrier};
@@ -30,7 +30,32 @@ fn router_id(config: &Config) -> Option<RouterId> {
 
 pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
     let router_id = router_id(config)?;
-    Some(RibConfig::new(Asn(config.router.asn), router_id, seed))
+    let model::Router {
+        asn,
+        cluster_id,
+        multipath,
+        always_compare_med,
+        ..
+    } = &config.router;
+    let usual = RibConfig::new(Asn(*asn), router_id, seed);
+    Some(RibConfig {
+        cluster_id: cluster_id.unwrap_or(usual.cluster_id),
+        med: if *always_compare_med {
+            MedComparison::Always
+        } else {
+            MedComparison::SameNeighbour
+        },
+        multipath: Multipath {
+            external: multipath.ebgp,
+            internal: multipath.ibgp,
+            as_paths: if multipath.relax_as_path {
+                MultipathAs::AnyNeighbour
+            } else {
+                MultipathAs::SameNeighbour
+            },
+        },
+        ..usual
+    })
 }
 
 /// A peer without a filter gets one that lets nothing through (RFC 8212).

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use api::v1::Peer;
 use api::v1::peer::State;
-use tests::lab::pair::{FILTERS, Over, Pair, Program, Terms};
+use tests::lab::pair::{Announced, FILTERS, Over, Pair, Program, Terms};
 use tests::lab::process::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -122,23 +122,23 @@ fn secured(over: Over, words: &str) -> Result<()> {
         Over::V6 => "tt6",
     };
     let mut pair = Pair::build(Program::Frr, name, terms)?;
+    pair.configure("ttl-security = true", FILTERS)?;
     pair.router.start()?;
-    match over {
-        // Packets that leave with a TTL of 1 are too far away for the other.
-        Over::V4 => ensure_apart(&pair)?,
-        // FRR looks at no hop limit, it only sets its own.
-        Over::V6 => pair.wait_for_session()?,
-    }
-    pair.reconfigure("ttl-security = true", FILTERS)?;
     let up = |peer: &Peer| peer.state() == State::Established;
-    let before = pair.wait_for_peer("a secured session", up)?.established_count;
+    let before = pair
+        .wait_for_peer("a secured session", up)?
+        .established_count;
     // And the other way round: called, by a peer that is where it should be.
     pair.reconfigure("ttl-security = true\npassive = true", FILTERS)?;
     pair.router.cli(&["reset", "other"])?;
     pair.wait_for_peer("a session that the other opened", |peer| {
         up(peer) && peer.established_count > before
     })?;
-    pair.packets().map(drop)
+    let packets = pair.packets()?;
+    let near = packets.matching("bgp.type == 1 && (ip.ttl == 255 || ipv6.hlim == 255)")?;
+    let far = packets.matching("bgp && !(ip.ttl == 255 || ipv6.hlim == 255)")?;
+    ensure!(near.len() >= 4 && far.is_empty(), "{near:?} {far:?}");
+    Ok(())
 }
 
 #[test]
@@ -257,4 +257,141 @@ fn a_stranger_is_refused_and_counted() -> Result<()> {
     let said = packets.matching("bgp && ip.src == 192.0.2.1")?;
     ensure!(said.is_empty(), "a stranger was talked to: {said:?}");
     Ok(())
+}
+
+/// As many prefixes of theirs.
+fn announced(count: u8) -> Vec<Announced> {
+    let prefix = |n| Announced::plain(&format!("10.20.{n}.0/24"));
+    (0..count).map(prefix).collect()
+}
+
+#[test]
+fn a_peer_that_sends_too_much_is_told_how_much_and_tried_again() -> Result<()> {
+    let terms = Terms {
+        announced: announced(4),
+        ..Terms::external()
+    };
+    let mut pair = Pair::build(Program::Frr, "lim", terms)?;
+    let limit =
+        |action: &str| format!("graceful-restart = false\nprefix-limit = {{ ipv4 = 5, {action} }}");
+    pair.configure(&limit("restart-after = \"2s\""), FILTERS)?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    pair.wait_for_peer("four prefixes", |peer| {
+        peer.families.iter().any(|family| family.received == 4)
+    })?;
+    let near = pair.router.cli(&["status"])?;
+    ensure!(near.contains("it sends 4 ipv4 prefixes of 5"), "{near}");
+    pair.other.announce(&announced(8))?;
+    pair.wait_for_peer("the session held", |peer| {
+        peer.held.contains("more than 5 ipv4")
+    })?;
+    pair.other.announce(&announced(3))?;
+    pair.wait_for_session()?;
+    // Until somebody looks after it.
+    pair.reconfigure(&limit("action = \"shutdown\""), FILTERS)?;
+    pair.other.announce(&announced(8))?;
+    pair.wait_for_peer("the session held", |peer| {
+        peer.held.contains("tried again on skybridge reset")
+    })?;
+    pair.other.announce(&announced(3))?;
+    pair.router.cli(&["reset", "other"])?;
+    pair.wait_for_session()?;
+    // What is over the limit is not there, and the session is.
+    pair.reconfigure(&limit("action = \"discard\""), FILTERS)?;
+    pair.other.announce(&announced(8))?;
+    let peer = pair.wait_for_peer("three discarded", |peer| {
+        peer.families.iter().any(|family| family.discarded == 3)
+    })?;
+    ensure!(peer.state() == State::Established, "{peer:?}");
+    ensure!(
+        peer.families.iter().any(|family| family.received == 5),
+        "{peer:?}"
+    );
+    let series = "skybridge_bgp_prefix_limit{peer=\"other\",family=\"ipv4\",direction=\"receive\"}";
+    ensure!((metric(&pair, series)? - 5.0).abs() < 0.1);
+    let events = pair.router.cli(&["watch", "--history", "--no-follow"])?;
+    for said in [
+        "prefix-limit-near",
+        "more than 5 ipv4 prefixes",
+        "peer-reset",
+    ] {
+        ensure!(events.contains(said), "{said} is not in {events}");
+    }
+    let packets = pair.packets()?;
+    // Cease 6/1 with AFI 1, SAFI 1 and the limit (RFC 4486 §4).
+    let told = packets.matching(
+        "bgp.notify.major_error == 6 && bgp.notify.minor_error_cease == 1 && ip.src == 192.0.2.1",
+    )?;
+    let hard = packets.matching("bgp.notify.major_error == 6 && ip.src == 192.0.2.1")?;
+    ensure!(!told.is_empty(), "it was told {hard:?}");
+    Ok(())
+}
+
+#[test]
+fn their_limit_is_shown_in_words() -> Result<()> {
+    let mut pair = Pair::build(
+        Program::Frr,
+        "lth",
+        Terms {
+            family_words: "neighbor 192.0.2.1 maximum-prefix 2".to_owned(),
+            ..Terms::external()
+        },
+    )?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    for count in [3, 6] {
+        let prefixes: Vec<String> = (0..count).map(|n| format!("\"10.1.{n}.0/24\"")).collect();
+        let originate = format!("[originate]\nprefixes = [{}]\n", prefixes.join(", "));
+        pair.reconfigure("", &format!("{originate}{FILTERS}"))?;
+    }
+    pair.wait_for_peer("the other's limit", |peer| {
+        peer.last_session_end.contains("limit of 2 ipv4 prefixes")
+    })?;
+    let said = pair.router.cli(&["show", "peers", "other"])?;
+    ensure!(said.contains("limit of 2 ipv4 prefixes"), "{said}");
+    pair.packets().map(drop)
+}
+
+#[test]
+fn a_peer_that_is_shut_down_is_told_why_and_left_alone() -> Result<()> {
+    let mut pair = Pair::established(Program::Frr, "shu", Terms::external())?;
+    pair.reconfigure("shutdown = \"moved to rack 7\"", FILTERS)?;
+    pair.wait_for_peer("the session ended", |peer| {
+        peer.held == "shut down in the file: moved to rack 7"
+    })?;
+    let frr = pair.other.frr().context("it is FRR")?;
+    let said = frr.vtysh(&["show bgp neighbors 192.0.2.1 json"])?;
+    ensure!(said.contains("moved to rack 7"), "{said}");
+    let done = pair.router.cli(&["reset", "other"])?;
+    ensure!(done.contains("shut down in the file"), "{done}");
+    ensure_apart(&pair)?;
+    pair.reconfigure("", FILTERS)?;
+    pair.wait_for_session()?;
+    pair.router
+        .cli(&["reset", "192.0.2.2", "--message", "back at four"])?;
+    pair.wait_for_session()?;
+    pair.packets().map(drop)
+}
+
+#[test]
+fn a_soft_reset_exchanges_routes_and_keeps_the_session() -> Result<()> {
+    let terms = Terms {
+        announced: announced(2),
+        ..Terms::external()
+    };
+    let mut pair = Pair::established(Program::Bird, "sft", terms)?;
+    let count = |peer: &Peer| {
+        let updates = |counts: &Option<api::v1::MessageCounts>| counts.map_or(0, |c| c.update);
+        (updates(&peer.received), updates(&peer.sent))
+    };
+    let before = count(&pair.peer()?);
+    let said = pair.router.cli(&["reset", "other", "--soft", "in"])?;
+    ensure!(said.contains("asked for all its routes"), "{said}");
+    pair.wait_for_peer("their routes again", |peer| count(peer).0 > before.0)?;
+    let said = pair.router.cli(&["reset", "other", "--soft", "out"])?;
+    ensure!(said.contains("sent again"), "{said}");
+    let peer = pair.wait_for_peer("ours again", |peer| count(peer).1 > before.1)?;
+    ensure!(peer.established_count == 1, "{peer:?}");
+    pair.packets().map(drop)
 }

@@ -121,9 +121,6 @@ pub(super) fn graceful_restart(
 ) -> Option<GracefulRestart> {
     let key = "graceful-restart";
     let usual = GracefulRestart::default();
-    if !section.has(key) {
-        return Some(usual);
-    }
     if section.kind_of(key) != Some("a table") {
         let is_on = section.or(sink, key, true, value::boolean);
         return is_on.then_some(usual);
