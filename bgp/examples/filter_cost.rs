@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
+use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Span, Verdict};
 use bgp::{AsPath, Asn, Attrs, Community, Prefix};
 
 const PATHS: u32 = 1_000_000;
@@ -65,11 +65,11 @@ fn edge() -> Filter {
     };
     Filter::compile(vec![
         refuse(Match {
-            communities: vec![Community(0xffff_029a)],
+            communities: vec![Community(0xffff_029a).into()],
             ..Match::default()
         }),
         refuse(Match {
-            as_path_contains: vec![Asn(64496), Asn(64511)],
+            as_path_contains: vec![Span::exactly(64496), Span::exactly(64511)],
             ..Match::default()
         }),
         refuse(Match {

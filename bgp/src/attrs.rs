@@ -43,6 +43,9 @@ pub struct Attrs {
 }
 
 impl Attrs {
+    /// What counts as LOCAL_PREF where a path has none.
+    pub const DEFAULT_LOCAL_PREF: u32 = 100;
+
     /// The attributes of a path that this speaker originates.
     #[must_use]
     pub fn originated() -> Self {

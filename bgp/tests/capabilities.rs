@@ -301,6 +301,18 @@ fn a_marked_refresh_is_heard_in_order_with_the_routes() {
     assert_eq!(routes(&marked), all);
 }
 
+#[test]
+fn a_flood_of_refreshes_asks_for_each_family_once() {
+    let mut stream = BytesMut::new();
+    for _ in 0..1000 {
+        stream.extend_from_slice(&message(5, &[0, 1, 0, 1]));
+        stream.extend_from_slice(&message(5, &[0, 2, 0, 1]));
+    }
+    let mut single = Single::established(config(), &[]);
+    single.hear(Conn::Inbound, &stream);
+    assert_eq!(single.outputs, Family::ALL.map(Output::Refresh));
+}
+
 /// RFC 7313 §5; without that capability the framing judges it.
 #[test]
 fn a_refresh_of_the_wrong_length_has_an_error_of_its_own() {

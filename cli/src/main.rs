@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod client;
+mod filter;
 mod json;
 mod output;
 mod show;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use api::v1::reset_peer_request::Manner;
-use args::{Args, Bgp, Command, Show, Soft};
+use args::{Args, Bgp, Command, Filter, Show, Soft};
 use output::{Output, Printed};
 
 /// How a command ended, as its exit code says it.
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result<Outcome, Failure> {
     let mut output = Output::stdout(args.json);
     match args.command {
         Command::Check { file, strict } => check::run(&file, strict, &mut output),
+        Command::Filter(Filter::Test(asked)) => filter::run(&asked, &mut output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "skybridge", &mut script);
@@ -104,7 +106,9 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
             limit,
         }) => show::routes::run(channel, prefix, longer, limit, output).await,
         Command::Show(Show::Tunnels) => show::tunnels::run(channel, output).await,
-        Command::Check { .. } | Command::Completions { .. } => Ok(Outcome::Good),
+        Command::Check { .. } | Command::Completions { .. } | Command::Filter(_) => {
+            Ok(Outcome::Good)
+        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! The intent, typed. Every default of the file is filled in here already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+mod filter;
+mod peer;
+
+pub use filter::*;
+pub use peer::*;
 
 /// A whole intent.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,8 +31,12 @@ pub struct Config {
     pub ranges: BTreeMap<String, Range>,
     /// `[[aggregate]]`, by prefix.
     pub aggregates: Vec<Aggregate>,
-    /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected.
+    /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected. No filter calls itself, not
+    /// by way of others either, and none is larger than [`MOST_RULES`], [`MOST_SETTING`] and
+    /// [`MOST_CALLS`] allow.
     pub filters: BTreeMap<String, Vec<Rule>>,
+    /// `[prefix-list.NAME] prefixes = ["10.1.0.0/16 le 24"]`. None is empty.
+    pub prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     /// `[fib]`.
     pub fib: Fib,
     /// `[api]`.
@@ -236,314 +246,6 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
-}
-
-/// `[peer.NAME]`, or `bgp = { … }` of a link.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// The link it is reached through, if any.
-    pub link: Option<String>,
-    /// The listen range that it called from. Never set in what a file says.
-    pub range: Option<String>,
-    /// Its address; the link's `inside.remote` for a peer of a link.
-    pub address: IpAddr,
-    /// `port`; default 179.
-    pub port: u16,
-    /// Our own address toward it; the link's `inside.local` for a peer of a link.
-    pub local_address: Option<IpAddr>,
-    /// `interface`: the only one that packets to it leave by and come in by.
-    pub interface: Option<String>,
-    /// Its AS; not 0, 23456, 65535 or 4294967295.
-    pub asn: u32,
-    /// Name of the import filter, which exists. Without one nothing is accepted.
-    pub import: Option<String>,
-    /// Name of the export filter, which exists. Without one nothing is announced.
-    pub export: Option<String>,
-    /// `description`: for people.
-    pub description: Option<String>,
-    /// `shutdown`: there is no session, and the peer is told why (RFC 9003). At most 255 bytes,
-    /// empty for `true`.
-    pub shutdown: Option<String>,
-    /// `families = ["ipv4", "ipv6"]`: both by default, never none.
-    pub families: BTreeSet<Family>,
-    /// `passive = true`: we do not dial.
-    pub passive: bool,
-    /// `hold-time`: whole seconds, 0 or 3 to 65535. Default 90 s.
-    pub hold_time: Duration,
-    /// `send-hold-time` (RFC 9687): how long it may take nothing of what we send. Default: the longer
-    /// of 8 minutes and twice the hold time.
-    pub send_hold_time: Option<Duration>,
-    /// `connect-retry`: first wait after a failed attempt. Default 5 s, at most 120 s.
-    pub connect_retry: Duration,
-    /// `multihop`, `ttl-security`: how far away it is.
-    pub distance: Distance,
-    /// `md5`: the key of TCP MD5 (RFC 2385).
-    pub md5: Option<SecretSource>,
-    /// `extended-messages` (RFC 8654). Default true.
-    pub extended_messages: bool,
-    /// `enhanced-refresh` (RFC 7313). Default true.
-    pub enhanced_refresh: bool,
-    /// `extended-nexthop`: IPv4 prefixes with an IPv6 nexthop (RFC 8950). Default false.
-    pub extended_nexthop: bool,
-    /// `add-path` (RFC 7911).
-    pub add_path: AddPath,
-    /// `add-path-limit`: how many paths for a prefix it is sent. 0: all.
-    pub add_path_limit: u8,
-    /// `graceful-restart` (RFC 4724). On by default.
-    pub graceful_restart: Option<GracefulRestart>,
-    /// `role`: what we are to it (RFC 9234).
-    pub role: Option<Role>,
-    /// `role-strict`: it must say its role too.
-    pub role_strict: bool,
-    /// `local-as`: another AS that we are to it.
-    pub local_as: Option<LocalAs>,
-    /// `allowas-in`: how often our own AS may be in a path that it sends. Default 0.
-    pub own_as_allowed: u8,
-    /// `enforce-first-as`. Default true.
-    pub enforce_first_as: bool,
-    /// `as-override`: its AS is replaced by ours in what it is sent.
-    pub as_override: bool,
-    /// `remove-private`: private AS numbers in what it is sent.
-    pub private_as: PrivateAs,
-    /// `nexthop`: which one it is told.
-    pub nexthop: Nexthop,
-    /// `route-reflector-client` (RFC 4456).
-    pub reflector_client: bool,
-    /// `prefix-limit`: how much it may send.
-    pub prefix_limit: Option<PrefixLimit>,
-    /// `prefix-limit-out`: how much it is sent at most.
-    pub prefix_limit_out: Limits,
-}
-
-/// `[listen.NAME]`: peers that need no configuration of their own.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Range {
-    /// Where they call from. Host bits are zero.
-    pub network: IpNet,
-    /// `limit`: how many at once. Default 64, at most 4096.
-    pub limit: u32,
-    /// What they have in common; its address is the first of the network.
-    pub peer: Peer,
-}
-
-impl Range {
-    /// The peer at one address of it.
-    pub fn peer(&self, name: &str, address: IpAddr) -> Peer {
-        Peer {
-            address,
-            range: Some(name.to_owned()),
-            ..self.peer.clone()
-        }
-    }
-}
-
-/// A family of addresses.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Family {
-    /// IPv4 unicast.
-    Ipv4,
-    /// IPv6 unicast.
-    Ipv6,
-}
-
-/// How many hops away a peer is, and how that is made sure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Distance {
-    /// On our own network: packets leave with a TTL of 1. The default for another AS.
-    Connected,
-    /// `multihop = N`: packets leave with this TTL. 255 is the default for our own AS.
-    Multihop(u8),
-    /// `ttl-security = N`: at most so many hops away. What comes from farther is dropped (RFC 5082).
-    Secured(u8),
-}
-
-impl Distance {
-    /// The TTL of packets to the peer.
-    pub fn ttl(self) -> u8 {
-        match self {
-            Self::Connected => 1,
-            Self::Multihop(ttl) => ttl,
-            Self::Secured(_) => u8::MAX,
-        }
-    }
-
-    /// The least TTL of packets from it, where that is asked for.
-    pub fn min_ttl(self) -> Option<u8> {
-        match self {
-            Self::Connected | Self::Multihop(_) => None,
-            Self::Secured(hops) => Some((u8::MAX - hops).saturating_add(1)),
-        }
-    }
-}
-
-/// Which of the two sends several paths for a prefix.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum AddPath {
-    /// Both.
-    Both,
-    /// Neither.
-    #[default]
-    Off,
-    /// The peer.
-    Receive,
-    /// We.
-    Send,
-}
-
-/// `graceful-restart = { time = "120s", long-lived = "1h" }`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GracefulRestart {
-    /// How long the peer keeps our routes when the session ends: whole seconds, at most 4095.
-    /// Default 120 s.
-    pub time: Duration,
-    /// How long after that, as routes of last resort (RFC 9494). Default 0: not.
-    pub long_lived: Duration,
-}
-
-impl Default for GracefulRestart {
-    fn default() -> Self {
-        Self {
-            time: Duration::from_secs(120),
-            long_lived: Duration::ZERO,
-        }
-    }
-}
-
-/// What we are to a peer (RFC 9234 §3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// `customer`: it gives us transit.
-    Customer,
-    /// `peer`: each sends its own routes and its customers'.
-    Peer,
-    /// `provider`: we give it transit.
-    Provider,
-    /// `route-server`.
-    RouteServer,
-    /// `route-server-client`.
-    RouteServerClient,
-}
-
-/// `local-as = 64600`, or `{ asn = 64600, no-prepend = true, replace-as = true }`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LocalAs {
-    /// What we are to it.
-    pub asn: u32,
-    /// It is not put in front of paths that the peer sends.
-    pub no_prepend: bool,
-    /// Paths that the peer is sent have it in place of our own, not in front of it.
-    pub replace_as: bool,
-}
-
-/// What becomes of private AS numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum PrivateAs {
-    /// They stay.
-    #[default]
-    Keep,
-    /// `remove-private = true`: they go.
-    Remove,
-    /// `remove-private = "replace"`: our own AS stands for each.
-    Replace,
-}
-
-/// Which nexthop a peer is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Nexthop {
-    /// `self`.
-    #[default]
-    Ourselves,
-    /// `third-party`: that of the path where the peer can reach it directly, ours otherwise.
-    ThirdParty,
-    /// `unchanged`: that of the path.
-    Unchanged,
-}
-
-/// A number of prefixes for each family; at least 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Limits {
-    /// `ipv4`.
-    pub ipv4: Option<u32>,
-    /// `ipv6`.
-    pub ipv6: Option<u32>,
-}
-
-/// `prefix-limit = { ipv4 = 1000, warn = "80%", action = "restart", restart-after = "15m" }`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PrefixLimit {
-    /// At least one of them is set.
-    pub max: Limits,
-    /// `warn`, in percent. Default 80.
-    pub warn_percent: u8,
-    /// `action`.
-    pub action: LimitAction,
-}
-
-/// What happens when a peer sends too much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LimitAction {
-    /// `discard`: what is over is not stored.
-    Discard,
-    /// `restart`: the session ends, and begins again `restart-after` later. The default, with 15 m.
-    Restart(Duration),
-    /// `shutdown`: the session ends, until `skybridge reset`.
-    Shutdown,
-    /// `warn`: it is said.
-    Warn,
-}
-
-/// One rule of `[[filter.NAME]]`: all conditions given must hold; none given holds always.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rule {
-    /// `prefix = ["10.1.0.0/16 le 24"]`: any of these. Empty: any prefix.
-    pub prefix: Vec<PrefixPattern>,
-    /// `community = ["65010:100"]`: any of these. Empty: not asked.
-    pub community: Vec<u32>,
-    /// `large-community = ["65010:1:2"]`: any of these. Empty: not asked.
-    pub large_community: Vec<(u32, u32, u32)>,
-    /// `as-path-contains = [64512]`: any of these is in the path. Empty: not asked.
-    pub as_path_contains: Vec<u32>,
-    /// `action = "accept" | "reject"`.
-    pub action: Action,
-    /// `set = { … }`; only with `accept`.
-    pub set: Set,
-}
-
-/// `10.1.0.0/16`, `10.1.0.0/16 le 24`, `10.1.0.0/16 ge 20 le 24`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PrefixPattern {
-    /// Host bits are zero.
-    pub net: IpNet,
-    /// Shortest length that matches; at least that of `net`.
-    pub min: u8,
-    /// Longest length that matches; at least `min`.
-    pub max: u8,
-}
-
-/// What a rule does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Let it through, with `set` applied.
-    Accept,
-    /// Do not.
-    Reject,
-}
-
-/// `set = { local-pref = 200, … }`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Set {
-    /// `local-pref`.
-    pub local_pref: Option<u32>,
-    /// `med`.
-    pub med: Option<u32>,
-    /// `prepend`: our own AS so many more times. 0 to 16.
-    pub prepend: u8,
-    /// `add-community`.
-    pub add_community: Vec<u32>,
-    /// `delete-community`.
-    pub delete_community: Vec<u32>,
-    /// `add-large-community`.
-    pub add_large_community: Vec<(u32, u32, u32)>,
 }
 
 /// `[fib]`.

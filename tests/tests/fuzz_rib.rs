@@ -283,7 +283,7 @@ fn nexthop(peer: PeerId) -> Ipv4Addr {
 
 fn state(value: u8) -> NexthopState {
     if value & 1 == 0 {
-        NexthopState::Reachable
+        NexthopState::Reachable { metric: 0 }
     } else {
         NexthopState::Unreachable
     }

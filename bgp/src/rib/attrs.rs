@@ -19,6 +19,7 @@ pub(super) type AttrsId = Id<Attrs>;
 /// What is asked of a set for each of its paths, over and over: worked out once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
+    pub(super) nexthop: Option<IpAddr>,
     pub(super) local_pref: u32,
     pub(super) med: u32,
     pub(super) as_path_length: u32,
@@ -46,6 +47,7 @@ impl Facts {
         let clusters = reflection.map_or(&[][..], |reflection| &reflection.cluster_list);
         let own_asns = attrs.as_path.iter().filter(|asn| *asn == us.asn).count();
         Self {
+            nexthop: attrs.nexthop,
             local_pref: attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             med: attrs.med.unwrap_or(0),
             as_path_length: u32::try_from(attrs.as_path.length()).unwrap_or(u32::MAX),

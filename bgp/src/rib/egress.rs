@@ -10,6 +10,8 @@
 //! | internal | ourselves | as it is | kept, or 100 | kept |
 //! | internal, reflected | as it is (RFC 4456 §10) | as it is | kept, or 100 | kept |
 //!
+//! A nexthop that the export filter sets is told instead of these.
+//!
 //! Nexthop self toward internal peers is a choice: routers between clouds rarely share an interior
 //! routing protocol that would carry the original nexthop. A reflector is not on the way of the
 //! packets, so what it reflects keeps its nexthop. Prepending in a filter is ignored toward

@@ -18,7 +18,7 @@ use super::interface::{ExportBatch, Output};
 use super::source::index_of;
 use super::table::{Path, Slot};
 use crate::attrs::Attrs;
-use crate::filter::{Filter, RuleIndex};
+use crate::filter::{Filter, Nexthop, RuleIndex};
 use crate::route::Delta;
 use crate::types::{Family, PeerId, Prefix};
 
@@ -413,8 +413,15 @@ impl Group {
 
     fn treat(&self, rule: RuleIndex, sender: Sender, before: &Arc<Attrs>) -> Attrs {
         let filtered = Attrs::clone(&self.filter.apply(rule, before, self.key.shown));
-        let med = self.filter.set_of(rule).and_then(|set| set.med);
-        egress::treat(&self.key, sender, before, filtered, med)
+        let med = filtered.med.filter(|_| self.filter.sets_med(rule));
+        let mut after = egress::treat(&self.key, sender, before, filtered, med);
+        match self.filter.sets_nexthop(rule) {
+            Some(Nexthop::Address(address)) => after.nexthop = Some(address),
+            Some(Nexthop::Ourselves) => after.nexthop = None,
+            Some(Nexthop::Unchanged) => after.nexthop = before.nexthop,
+            None => {}
+        }
+        after
     }
 
     fn forget(&mut self, attrs: &mut AttrsTable) {

@@ -73,6 +73,8 @@ impl Rib {
         }
         let received = self.attrs.acquire(attrs);
         let refusal = intake.ingress.refusal(attrs, self.attrs.facts(received));
+        let import = Arc::clone(&intake.import);
+        let prepared = import.prepare(attrs);
         let mut applied = None;
         for (prefix, path_id) in numbered(prefixes, path_ids) {
             let Some(arrival) = intake.arrival(prefix) else {
@@ -80,7 +82,10 @@ impl Rib {
             };
             let accepted = match refusal {
                 Some(_) => None,
-                None => self.import(intake, prefix, received, Life::Alive, &mut applied),
+                None => {
+                    let rule = import.accepting_rule_of(&prepared, prefix, attrs);
+                    self.import(intake, rule, received, Life::Alive, &mut applied)
+                }
             };
             self.attrs.retain(received);
             let path = Path {
@@ -101,13 +106,13 @@ impl Rib {
     fn import(
         &mut self,
         intake: &Intake,
-        prefix: &Prefix,
+        rule: Option<RuleIndex>,
         received: AttrsId,
         life: Life,
         applied: &mut Applied,
     ) -> Option<AttrsId> {
         let import = &intake.import;
-        let rule = import.accepting_rule(prefix, self.attrs.value(received))?;
+        let rule = rule?;
         if let Some((last, accepted)) = *applied
             && last == rule
         {
@@ -208,7 +213,6 @@ impl Rib {
         paths.remove(index);
         self.occupied[index_of(slot.family)] -= usize::from(paths.as_slice().is_empty());
         self.uncount_accepted(&path);
-        self.sources.source_mut(path.source).note_fewer();
         self.sources.uncount_received(path.source);
         self.release_path(&path);
     }
@@ -228,7 +232,12 @@ impl Rib {
         let mut applied = None;
         let accepted = match self.refusal(&intake.ingress, old.received) {
             Some(_) => None,
-            None => self.import(&intake, &prefix, old.received, life, &mut applied),
+            None => {
+                let rule = intake
+                    .import
+                    .accepting_rule(&prefix, self.attrs.value(old.received));
+                self.import(&intake, rule, old.received, life, &mut applied)
+            }
         };
         self.release_applied(applied);
         self.attrs.retain(old.received);

@@ -14,7 +14,7 @@ use super::egress::{self, Sender};
 use super::source::Kind;
 use super::*;
 use crate::attrs::{AsPath, Community, ExtCommunity, Origin, Reflection};
-use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
+use crate::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set, Verdict};
 use crate::route::{Delta, Retained, RouteEvent};
 use crate::types::{Asn, FamilySet, Hop, PathId, Role, RouterId};
 use crate::wire::Dialect;
@@ -66,21 +66,21 @@ fn filters() -> Vec<Arc<Filter>> {
                 .iter()
                 .map(|text| PrefixPattern::exact(text.parse().unwrap()))
                 .collect(),
-            communities: communities.iter().copied().map(Community).collect(),
+            communities: communities.iter().map(|c| Community(*c).into()).collect(),
             ..Match::default()
         },
         action,
         set,
     };
     let preferring = Set {
-        local_pref: Some(200),
+        local_pref: Some(200.into()),
         add_communities: vec![Community(9)],
         ..Set::default()
     };
     let steering = Set {
-        med: Some(50),
-        prepend: 2,
-        delete_communities: vec![Community(7)],
+        med: Some(50.into()),
+        prepend: Some(Prepend::own(2)),
+        delete_communities: vec![Community(7).into()],
         ..Set::default()
     };
     [

@@ -17,7 +17,7 @@ use crate::types::Hop;
 pub(super) const MAX_HOPS: usize = 8;
 
 /// Where there is no LOCAL_PREF. Every implementation uses it; no RFC names it.
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+pub(super) const DEFAULT_LOCAL_PREF: u32 = crate::Attrs::DEFAULT_LOCAL_PREF;
 
 /// A path on its way to becoming a hop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,17 @@ struct Ranked {
     place: usize,
     tier: u8,
     weight: u8,
+}
+
+impl Ranked {
+    /// One that takes all traffic, or none.
+    fn active(place: usize, tier: u8) -> Self {
+        Self {
+            place,
+            tier,
+            weight: 0,
+        }
+    }
 }
 
 /// The eligible paths of a prefix.
@@ -59,11 +70,7 @@ impl Rib {
     fn rank_paths(&self, slot: Slot) -> Ranking {
         let paths = self.tables.entry(slot).paths.as_slice();
         if let [path] = paths {
-            let alone = self.is_eligible(path).then_some(Ranked {
-                place: 0,
-                tier: 0,
-                weight: 0,
-            });
+            let alone = self.is_eligible(path).then(|| Ranked::active(0, 0));
             return Ranking {
                 best: alone.map(|alone| alone.place),
                 hops: alone.into_iter().collect(),
@@ -80,33 +87,31 @@ impl Rib {
         let med = self.config.med;
         let ranked = decision::rank(&candidates, MAX_HOPS, med);
         let shared = multipath::shared(&candidates, &self.config);
-        let weights = multipath::weights(
-            shared
+        let hops = if shared.is_empty() {
+            decision::tiers(&candidates, &ranked, med)
+                .into_iter()
+                .map(|(index, tier)| Ranked::active(places[index], tier))
+                .collect()
+        } else {
+            let accepted = shared
                 .iter()
-                .filter_map(|&index| paths[places[index]].accepted)
-                .map(|accepted| self.attrs.value(accepted)),
-        );
-        let first_tier = u8::from(!shared.is_empty());
-        let rest: Places = ranked
-            .iter()
-            .copied()
-            .filter(|index| !shared.contains(index))
-            .take(MAX_HOPS - shared.len())
-            .collect();
-        let others = decision::tiers(&candidates, &rest, med);
-        let shared = shared.iter().zip(weights).map(|(&index, weight)| Ranked {
-            place: places[index],
-            tier: 0,
-            weight,
-        });
-        let others = others.into_iter().map(|(index, tier)| Ranked {
-            place: places[index],
-            tier: tier.saturating_add(first_tier),
-            weight: 0,
-        });
+                .filter_map(|&index| paths[places[index]].accepted);
+            let weights = multipath::weights(accepted.map(|id| self.attrs.value(id)));
+            let mut rest = ranked.clone();
+            rest.retain(|index| !shared.contains(index));
+            rest.truncate(MAX_HOPS - shared.len());
+            let sharing = shared.iter().zip(weights).map(|(&index, weight)| Ranked {
+                weight,
+                ..Ranked::active(places[index], 0)
+            });
+            let others = decision::tiers(&candidates, &rest, med)
+                .into_iter()
+                .map(|(index, tier)| Ranked::active(places[index], tier.saturating_add(1)));
+            sharing.chain(others).collect()
+        };
         Ranking {
             best: ranked.first().map(|&index| places[index]),
-            hops: shared.chain(others).collect(),
+            hops,
         }
     }
 
@@ -147,7 +152,7 @@ impl Rib {
 
     /// To the nexthop that these attributes name; `None` while it is unreachable.
     fn metric(&self, attrs: AttrsId) -> Option<u32> {
-        let nexthop = self.attrs.value(attrs).nexthop?;
+        let nexthop = self.attrs.facts(attrs).nexthop?;
         match self.nexthops.get(&nexthop) {
             Some(NexthopState::Reachable { metric }) => Some(*metric),
             Some(NexthopState::Unreachable) => None,
@@ -198,7 +203,7 @@ impl Rib {
         let hop = |path: &Path| {
             Some(Hop {
                 peer: self.sources.source(path.source).peer?,
-                address: self.attrs.value(path.received).nexthop?,
+                address: self.attrs.facts(path.accepted?).nexthop?,
             })
         };
         let best_is_ours = ranked

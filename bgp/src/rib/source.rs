@@ -264,7 +264,9 @@ impl Sources {
 
     /// Counts a path that is no longer stored. The source may be gone afterwards.
     pub(super) fn uncount_received(&mut self, id: SourceId) {
-        self.source_mut(id).counts.received -= 1;
+        let source = self.source_mut(id);
+        source.counts.received -= 1;
+        source.note_fewer();
         if let Node::Numbered(numbered) = &mut self.nodes[id.index()] {
             numbered.paths -= 1;
         }

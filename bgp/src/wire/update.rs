@@ -561,7 +561,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn finish(mut self, events: &mut Vec<RouteEvent>) {
+    fn finish(&mut self, events: &mut Vec<RouteEvent>) {
         let is_usable = self.worst < Some(Severity::TreatAsWithdraw);
         if !is_usable {
             self.withdrawn[Family::Ipv4Unicast as usize].append(&mut self.announced);
@@ -573,29 +573,37 @@ impl<'a> Decoder<'a> {
                 events.push(RouteEvent::Withdraw { prefixes, path_ids });
             }
         }
-        let end_of_rib = self.end_of_rib;
         if self.announces() {
             self.announce(events);
         }
-        events.extend(end_of_rib.map(RouteEvent::EndOfRib));
+        events.extend(self.end_of_rib.map(RouteEvent::EndOfRib));
     }
 
     /// One event for each nexthop that has prefixes.
-    fn announce(mut self, events: &mut Vec<RouteEvent>) {
+    fn announce(&mut self, events: &mut Vec<RouteEvent>) {
         self.restore_four_octets();
         if let Some(unknown) = self.attrs.unknown.as_mut() {
             unknown.sort_by_key(|attribute| attribute.code);
         }
-        if self.mp_announced.is_empty() {
+        let classic = std::mem::take(&mut self.announced);
+        let multiprotocol = std::mem::take(&mut self.mp_announced);
+        if !classic.is_empty() {
             self.attrs.nexthop = self.nexthop.map(IpAddr::V4);
-            return events.push(announcement(Arc::new(self.attrs), self.announced));
+            let attrs = if multiprotocol.is_empty() {
+                self.take_attrs()
+            } else {
+                Arc::new(self.attrs.clone())
+            };
+            events.push(announcement(attrs, classic));
         }
-        if !self.announced.is_empty() {
-            self.attrs.nexthop = self.nexthop.map(IpAddr::V4);
-            events.push(announcement(Arc::new(self.attrs.clone()), self.announced));
+        if !multiprotocol.is_empty() {
+            self.attrs.nexthop = self.mp_nexthop;
+            events.push(announcement(self.take_attrs(), multiprotocol));
         }
-        self.attrs.nexthop = self.mp_nexthop;
-        events.push(announcement(Arc::new(self.attrs), self.mp_announced));
+    }
+
+    fn take_attrs(&mut self) -> Arc<Attrs> {
+        Arc::new(std::mem::replace(&mut self.attrs, Attrs::originated()))
     }
 
     /// RFC 6793 §4.2.3.

@@ -1,7 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
-mod filter;
+pub(crate) mod filter;
 mod link;
 mod peer;
 mod rest;
@@ -17,7 +17,8 @@ use toml::de::DeTable;
 
 use crate::Config;
 use crate::model::{
-    Aggregate, Api, Fib, Group, Inside, Link, Log, Metrics, Peer, Probe, Router, Rule,
+    Aggregate, Api, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe, Router,
+    Rule,
 };
 use crate::report::{Sink, Wrong};
 
@@ -34,6 +35,7 @@ pub(crate) struct Draft {
     pub(crate) ranges: BTreeMap<String, crate::model::Range>,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) filters: BTreeMap<String, Vec<Rule>>,
+    pub(crate) prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     pub(crate) fib: Fib,
     pub(crate) api: Api,
     pub(crate) metrics: Metrics,
@@ -71,6 +73,7 @@ impl Draft {
             ranges: self.ranges,
             aggregates: self.aggregates,
             filters: self.filters,
+            prefix_lists: self.prefix_lists,
             fib: self.fib,
             api: self.api,
             metrics: self.metrics,
@@ -96,6 +99,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
         ranges: BTreeMap::new(),
         aggregates: rest::aggregates(&mut root, sink),
         filters: filter::filters(&mut root, sink),
+        prefix_lists: filter::prefix_lists(&mut root, sink),
         fib: rest::fib(&mut root, sink),
         api: rest::api(&mut root, sink),
         metrics: rest::metrics(&mut root, sink),

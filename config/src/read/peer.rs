@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::model::{Inside, Nexthop, Peer, PrivateAs, Range};
+use crate::model::{Inside, NexthopMode, Peer, PrivateAs, Range};
 use crate::report::{Sink, Wrong};
 
 use super::link::interface_name;
@@ -154,7 +154,7 @@ pub(crate) fn terms(
         enforce_first_as: section.or(sink, "enforce-first-as", true, value::boolean),
         as_override: section.or(sink, "as-override", false, value::boolean),
         private_as: section.or(sink, "remove-private", PrivateAs::Keep, words::private_as),
-        nexthop: section.or(sink, "nexthop", Nexthop::Ourselves, words::nexthop),
+        nexthop: section.or(sink, "nexthop", NexthopMode::Ourselves, words::nexthop),
         reflector_client: section.or(sink, "route-reflector-client", false, value::boolean),
         prefix_limit: limits::prefix_limit(section, sink),
         prefix_limit_out: limits::out(section, sink),

@@ -168,9 +168,9 @@ pub(crate) fn options(peer: &model::Peer) -> PeerOptions {
         },
         role: peer.role.map(role),
         nexthop: match peer.nexthop {
-            model::Nexthop::Ourselves => NexthopMode::Ourselves,
-            model::Nexthop::ThirdParty => NexthopMode::ThirdParty,
-            model::Nexthop::Unchanged => NexthopMode::Unchanged,
+            model::NexthopMode::Ourselves => NexthopMode::Ourselves,
+            model::NexthopMode::ThirdParty => NexthopMode::ThirdParty,
+            model::NexthopMode::Unchanged => NexthopMode::Unchanged,
         },
         local_as: peer.local_as.map(local_as),
         as_override: if peer.as_override {

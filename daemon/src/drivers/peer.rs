@@ -20,6 +20,7 @@ use tracing::{Instrument, debug, info, warn};
 
 use super::messages::{RibMessage, ToPeer};
 use super::permit::{self, Order, Permit};
+use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
 use crate::board::{Board, PeerRow};
 use crate::journal::Severity;
@@ -33,7 +34,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const PENDING: usize = 4096;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
-const READ_BUFFER: usize = 64 * 1024;
 
 /// What a peer task is made from.
 pub(crate) struct Peer {
@@ -186,9 +186,8 @@ impl Driver {
         let now = Instant::now();
         match event {
             Event::Bytes(conn) => {
-                let Conns { buffer, length, .. } = &self.conns;
-                self.session
-                    .handle(Input::Bytes(conn, &buffer[..*length]), now);
+                let bytes = self.conns.buffer.bytes();
+                self.session.handle(Input::Bytes(conn, bytes), now);
             }
             Event::Closed(conn) => {
                 self.conns.take(conn);
@@ -361,24 +360,12 @@ struct Transport {
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// Both connections and the dial.
+#[derive(Default)]
 struct Conns {
     inbound: Option<Transport>,
     outbound: Option<Transport>,
     dial: Option<Dialling>,
-    buffer: Box<[u8]>,
-    length: usize,
-}
-
-impl Default for Conns {
-    fn default() -> Self {
-        Self {
-            inbound: None,
-            outbound: None,
-            dial: None,
-            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
-            length: 0,
-        }
-    }
+    buffer: ReadBuffer,
 }
 
 enum Event {
@@ -434,7 +421,6 @@ impl Conns {
             inbound,
             outbound,
             buffer,
-            length,
             ..
         } = self;
         let transport = match conn {
@@ -457,10 +443,10 @@ impl Conns {
         if !ready.is_readable() && !ready.is_read_closed() {
             return None;
         }
-        match transport.stream.try_read(buffer) {
+        match transport.stream.try_read(buffer.room()) {
             Ok(0) => Some(Event::Closed(conn)),
             Ok(read) => {
-                *length = read;
+                buffer.filled(read);
                 Some(Event::Bytes(conn))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bgp::rib;
 use bgp::session::Cease;
 use config::{Change, Config, RouterField};
+use policy::Filters;
 use tracing::{error, info};
 
 use super::places::{listen, listen_for_scrapes};
@@ -70,6 +71,7 @@ impl Router {
         }
         self.take_places(&new).await?;
         let old = std::mem::replace(&mut self.config, Arc::clone(&new));
+        self.filters = Filters::of(&new);
         self.reader.board.retain(&new);
         let old_keys = std::mem::replace(&mut self.keys, intent.keys);
         self.carry_out(&changes, (&old, &old_keys), intent.tunnels)
@@ -136,6 +138,9 @@ impl Router {
                 Change::FilterAdded(_)
                 | Change::FilterChanged(_)
                 | Change::FilterRemoved(_)
+                | Change::PrefixListAdded(_)
+                | Change::PrefixListChanged(_)
+                | Change::PrefixListRemoved(_)
                 | Change::LinkAdded(_)
                 | Change::LinkRemoved(_)
                 | Change::PeerRemoved(_)
@@ -160,7 +165,7 @@ impl Router {
         // Cheap for the RIB where nothing changed.
         for (name, running) in &self.peers {
             if let Some(peer) = self.config.peers.get(name) {
-                let peer = convert::rib_peer(&self.config, peer, running.id);
+                let peer = convert::rib_peer(&self.filters, peer, running.id);
                 let _ = self
                     .reader
                     .rib
@@ -233,7 +238,10 @@ fn needs_restart(change: &Change) -> bool {
         | Change::RangeAdded(_)
         | Change::RangeChanged { .. }
         | Change::RangeRemoved(_)
-        | Change::AggregatesChanged => false,
+        | Change::AggregatesChanged
+        | Change::PrefixListAdded(_)
+        | Change::PrefixListChanged(_)
+        | Change::PrefixListRemoved(_) => false,
     }
 }
 

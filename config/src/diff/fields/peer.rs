@@ -1,8 +1,8 @@
 //! The fields of a peer.
 
 use crate::model::{
-    AddPath, Distance, Family, GracefulRestart, LimitAction, Limits, Nexthop, Peer, PrefixLimit,
-    PrivateAs, Range, Role,
+    AddPath, Distance, Family, GracefulRestart, LimitAction, Limits, NexthopMode, Peer,
+    PrefixLimit, PrivateAs, Range, Role,
 };
 
 use super::super::PeerPart;
@@ -192,11 +192,11 @@ fn private_word(private: PrivateAs) -> &'static str {
     }
 }
 
-fn nexthop_word(nexthop: Nexthop) -> &'static str {
+fn nexthop_word(nexthop: NexthopMode) -> &'static str {
     match nexthop {
-        Nexthop::Ourselves => "self",
-        Nexthop::ThirdParty => "third-party",
-        Nexthop::Unchanged => "unchanged",
+        NexthopMode::Ourselves => "self",
+        NexthopMode::ThirdParty => "third-party",
+        NexthopMode::Unchanged => "unchanged",
     }
 }
 

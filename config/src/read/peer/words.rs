@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::model::{AddPath, Distance, Family, GracefulRestart, LocalAs, Nexthop, PrivateAs, Role};
+use crate::model::{
+    AddPath, Distance, Family, GracefulRestart, LocalAs, NexthopMode, PrivateAs, Role,
+};
 use crate::read::section::Section;
 use crate::read::value;
 use crate::report::{Sink, Wrong};
@@ -92,11 +94,11 @@ pub(super) fn role(value: &DeValue<'_>) -> Result<Role, Wrong> {
     value::word(value, &words)
 }
 
-pub(super) fn nexthop(value: &DeValue<'_>) -> Result<Nexthop, Wrong> {
+pub(super) fn nexthop(value: &DeValue<'_>) -> Result<NexthopMode, Wrong> {
     let words = [
-        ("self", Nexthop::Ourselves),
-        ("third-party", Nexthop::ThirdParty),
-        ("unchanged", Nexthop::Unchanged),
+        ("self", NexthopMode::Ourselves),
+        ("third-party", NexthopMode::ThirdParty),
+        ("unchanged", NexthopMode::Unchanged),
     ];
     value::word(value, &words)
 }
