@@ -27,6 +27,7 @@ pub(crate) mod groups;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod messages;
+mod nexthops;
 pub(crate) mod peer;
 pub(crate) mod permit;
 mod read_buffer;
