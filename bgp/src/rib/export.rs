@@ -226,7 +226,16 @@ impl Rib {
         let group = self.peers.get(&id)?.session.as_ref()?.out.group;
         let group = self.groups.group_mut(group)?;
         let prefix = self.tables.prefix(slot);
+        if self.aggregates.suppresses(&prefix) {
+            return None;
+        }
         group.export(best, source.sender(), &prefix, &mut self.attrs)
+    }
+
+    /// What a peer was last sent of a prefix.
+    pub(super) fn sent(&self, peer: PeerId, slot: Slot) -> Option<AttrsId> {
+        let session = self.peers.get(&peer)?.session.as_ref()?;
+        session.out.table(slot.family)?.sent(slot.index)
     }
 
     /// Notes that one peer fewer was told of this prefix.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  Routes ──► import: filter, store the path ──┐
-//!  Originate ─► a path of our own ─────────────┤
+//!  Originate, Aggregate ─► a path of our own ──┤
 //!  Down, Standing, Nexthop, Configure ─► sweep ┤   (in bites: `poll_timeout` says when to go on)
 //!                                              ▼
 //!                              select: eligible paths ─► decision (elimination)
@@ -25,12 +25,16 @@
 //! A prefix without paths keeps its node until every peer that was told of it has been told otherwise.
 //!
 //! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
-//! went down are not eligible from that moment: each life of a session is a source of its own, and
-//! the sweep only collects what is left.
+//! went down are not eligible from that moment, unless they are kept: each life of a session is a
+//! source of its own, and the sweep only collects what is left (`source`, `stale`).
+//!
+//! **What a peer can make us hold is bounded** by its limit (`limit`), where it has one, and by a
+//! number of paths for each prefix.
 //!
 //! **Nothing observable follows the order of a hash table.** Outputs come in order of arrival or of
 //! place in the table, reads in order of prefix.
 
+mod aggregate;
 mod attrs;
 mod bitset;
 mod decision;
@@ -64,12 +68,13 @@ use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
-    MedComparison, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PathView, PeerCounts,
-    PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop,
-    RouteView, Standing, Step,
+    Aggregate, AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
+    PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
+    RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
 };
 
+use aggregate::Aggregates;
 use attrs::{AttrsId, AttrsTable};
 use egress::EgressKey;
 use export::{Groups, Out, Sent};
@@ -107,9 +112,11 @@ pub struct Rib {
     /// Those that are not simply reachable at no cost.
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
-    /// Prefixes whose own path is to be brought in line with `originated`.
+    /// Prefixes whose own path is to be brought in line with `originated` and `aggregates`.
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
+    aggregates: Aggregates,
+    aggregated_attrs: AttrsId,
     sweep: Sweep,
     /// What peers that went down had been sent, to be released.
     retired: Vec<(Family, Sent)>,
@@ -152,7 +159,10 @@ impl Rib {
         let hasher = FixedState::with_seed(config.seed);
         let mut attrs = AttrsTable::new(&config, hasher.clone());
         let originated_attrs = attrs.acquire(&Arc::new(Attrs::originated()));
+        let aggregated_attrs = attrs.acquire(&Arc::new(aggregate::attrs(&config)));
         Self {
+            aggregates: Aggregates::default(),
+            aggregated_attrs,
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
@@ -197,6 +207,7 @@ impl Rib {
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
+            Input::Aggregate(aggregates) => self.on_aggregate(&aggregates),
             Input::Timeout => {}
         }
         self.expire(now);
@@ -236,6 +247,10 @@ impl Rib {
         let same_import = old.import == config.import && peer.ingress == ingress;
         let same_session = (old.asn, old.address) == (config.asn, config.address)
             && peer.ingress.kind == ingress.kind;
+        let key = |peer: &RibPeer, up| EgressKey::new(&self.config, peer, up);
+        let up = peer.session.as_ref().map(|session| &session.up);
+        let same_export =
+            old.export == config.export && up.is_none_or(|up| key(&old, up) == key(&config, up));
         peer.ingress = ingress;
         if !same_session {
             self.on_down(id, &Retention::new(), now);
@@ -247,7 +262,7 @@ impl Rib {
                 self.sweep.refilter(source);
             }
         }
-        if old.export != config.export || old.options != config.options {
+        if !same_export {
             self.on_export_changed(id);
         }
         if old.options.reflection != config.options.reflection {
