@@ -262,6 +262,14 @@ impl ExtCommunity {
     pub fn is_transitive(self) -> bool {
         self.0 & 1 << 62 == 0
     }
+
+    /// Bytes a second, if that is what it says (draft-ietf-idr-link-bandwidth §2: type 0x40 or
+    /// 0x00, subtype 0x04, an AS number, an IEEE 754 number).
+    #[must_use]
+    pub fn link_bandwidth(self) -> Option<f32> {
+        let is_bandwidth = matches!(self.0 >> 48, 0x4004 | 0x0004);
+        is_bandwidth.then(|| f32::from_bits((self.0 & 0xffff_ffff) as u32))
+    }
 }
 
 /// ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8).

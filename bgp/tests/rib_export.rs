@@ -73,6 +73,7 @@ impl Router {
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),
+                Output::Limit { .. } => {}
             }
         }
     }

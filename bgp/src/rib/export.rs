@@ -89,10 +89,6 @@ impl Out {
         self.group
     }
 
-    pub(super) fn carries(&self, family: Family) -> bool {
-        self.table(family).is_some()
-    }
-
     pub(super) fn sent_count(&self, family: Family) -> usize {
         self.table(family).map_or(0, |table| table.sent_count)
     }
@@ -248,7 +244,8 @@ impl Rib {
             let Some(session) = &mut peer.session else {
                 continue;
             };
-            let nothing_to_say = best.is_none_or(|best| best.source == session.source);
+            let theirs = |best: Path| self.sources.source(best.source).peer == Some(*id);
+            let nothing_to_say = best.is_none_or(theirs);
             let Some(table) = session.out.table_mut(slot.family) else {
                 continue;
             };

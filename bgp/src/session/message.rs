@@ -192,9 +192,11 @@ impl Session {
         }
     }
 
+    /// Asked for twice before anyone has heard of it is asked for once.
     fn ask_for_all(&mut self, family: Family) {
-        if self.outputs.back() != Some(&Output::Refresh(family)) {
-            self.output(Output::Refresh(family));
+        let refresh = Output::Refresh(family);
+        if !self.outputs.contains(&refresh) {
+            self.output(refresh);
         }
     }
 }

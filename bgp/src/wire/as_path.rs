@@ -18,10 +18,13 @@ pub(super) enum Width {
     Four = 4,
 }
 
-/// Reads a path. Sequences that follow each other become one, so that a path split for the
+/// Reads a path into one that is empty; after an error it holds what came before. Sequences that follow each other become one, so that a path split for the
 /// 255 numbers of a segment is the path it was before. AS 0 makes it malformed (RFC 7607 §2).
-pub(super) fn decode(mut bytes: &[u8], width: Width) -> Result<AsPath, &'static str> {
-    let mut path = AsPath::default();
+pub(super) fn decode(
+    mut bytes: &[u8],
+    width: Width,
+    path: &mut AsPath,
+) -> Result<(), &'static str> {
     while let Some(kind) = take_u8(&mut bytes) {
         let kind = match kind {
             AS_SET => SegmentKind::Set,
@@ -41,9 +44,9 @@ pub(super) fn decode(mut bytes: &[u8], width: Width) -> Result<AsPath, &'static 
         if asns.clone().any(|asn| asn == Asn(0)) {
             return Err("AS 0 is in the path");
         }
-        append(&mut path, kind, asns);
+        append(path, kind, asns);
     }
-    Ok(path)
+    Ok(())
 }
 
 fn number(octets: &[u8]) -> Asn {
@@ -168,7 +171,9 @@ mod tests {
                 let mut bytes = Vec::new();
                 encode(&long, width, &mut bytes);
                 assert_eq!(bytes.len(), encoded_len(&long, width));
-                assert_eq!(decode(&bytes, width).as_ref(), Ok(&long), "{length}");
+                let mut back = AsPath::default();
+                assert_eq!(decode(&bytes, width, &mut back), Ok(()));
+                assert_eq!(back, long, "{length}");
             }
         }
     }

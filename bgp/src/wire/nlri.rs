@@ -96,14 +96,9 @@ fn take_v4(bytes: &mut &[u8]) -> Result<Prefix, Malformed> {
     if length > 32 {
         return Err(TOO_LONG);
     }
-    let octets = take(bytes, usize::from(length).div_ceil(8)).ok_or(CUT)?;
-    let mut address = [0; 4];
-    for (to, from) in address.iter_mut().zip(octets) {
-        *to = *from;
-    }
+    let address = u32::from_be_bytes(take_address(bytes, length)?);
     let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-    let address = Ipv4Addr::from(u32::from_be_bytes(address) & mask);
-    let net = Ipv4Net::new(address, length).map_err(|_| TOO_LONG)?;
+    let net = Ipv4Net::new(Ipv4Addr::from(address & mask), length).map_err(|_| TOO_LONG)?;
     Ok(Prefix::V4(net))
 }
 
@@ -112,15 +107,25 @@ fn take_v6(bytes: &mut &[u8]) -> Result<Prefix, Malformed> {
     if length > 128 {
         return Err(TOO_LONG);
     }
-    let octets = take(bytes, usize::from(length).div_ceil(8)).ok_or(CUT)?;
-    let mut address = [0; 16];
-    for (to, from) in address.iter_mut().zip(octets) {
+    let address = u128::from_be_bytes(take_address(bytes, length)?);
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    let net = Ipv6Net::new(Ipv6Addr::from(address & mask), length).map_err(|_| TOO_LONG)?;
+    Ok(Prefix::V6(net))
+}
+
+/// The octets of an address that `length` bits need. What follows them in the result is arbitrary.
+fn take_address<const N: usize>(bytes: &mut &[u8], length: u8) -> Result<[u8; N], Malformed> {
+    let octets = usize::from(length).div_ceil(8);
+    // In the middle of a message, one load; only its end needs to be copied with care.
+    if let Some(address) = bytes.first_chunk::<N>() {
+        *bytes = bytes.get(octets..).ok_or(CUT)?;
+        return Ok(*address);
+    }
+    let mut address = [0; N];
+    for (to, from) in address.iter_mut().zip(take(bytes, octets).ok_or(CUT)?) {
         *to = *from;
     }
-    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-    let address = Ipv6Addr::from(u128::from_be_bytes(address) & mask);
-    let net = Ipv6Net::new(address, length).map_err(|_| TOO_LONG)?;
-    Ok(Prefix::V6(net))
+    Ok(address)
 }
 
 /// Octets that `prefix` takes.

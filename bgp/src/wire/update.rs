@@ -158,13 +158,11 @@ struct Decoder<'a> {
     seen: [u64; 4],
     /// Attributes other than MP_UNREACH_NLRI have occurred.
     has_path_attributes: bool,
-    origin: Option<Origin>,
-    as_path: Option<AsPath>,
     as4_path: Option<AsPath>,
     as4_aggregator: Option<Aggregator>,
     nexthop: Option<Ipv4Addr>,
     mp_nexthop: Option<IpAddr>,
-    /// Those without a place of their own above.
+    /// Worth something once nothing is known to be worse than an attribute discarded.
     attrs: Attrs,
     /// By family: one may have path identifiers and the other not.
     withdrawn: [Nlri; Family::ALL.len()],
@@ -182,8 +180,6 @@ impl<'a> Decoder<'a> {
             worst: None,
             seen: [0; 4],
             has_path_attributes: false,
-            origin: None,
-            as_path: None,
             as4_path: None,
             as4_aggregator: None,
             nexthop: None,
@@ -362,10 +358,13 @@ impl<'a> Decoder<'a> {
             attribute::AS4_PATH | attribute::AS4_AGGREGATOR if self.dialect.four_octet_asn => {
                 self.discard(code, "from a speaker of 4-octet AS numbers");
             }
-            attribute::AS4_PATH => match as_path::decode(value, Width::Four) {
-                Ok(path) => self.as4_path = Some(path),
-                Err(text) => self.discard(code, text),
-            },
+            attribute::AS4_PATH => {
+                let mut path = AsPath::default();
+                match as_path::decode(value, Width::Four, &mut path) {
+                    Ok(()) => self.as4_path = Some(path),
+                    Err(text) => self.discard(code, text),
+                }
+            }
             attribute::AS4_AGGREGATOR => match aggregator(value, Width::Four) {
                 Some(aggregator) => self.as4_aggregator = Some(aggregator),
                 None => self.discard(code, "length is not 8"),
@@ -375,24 +374,22 @@ impl<'a> Decoder<'a> {
     }
 
     fn origin(&mut self, value: &[u8]) {
-        self.origin = match value {
-            [0] => Some(Origin::Igp),
-            [1] => Some(Origin::Egp),
-            [2] => Some(Origin::Incomplete),
+        self.attrs.origin = match value {
+            [0] => Origin::Igp,
+            [1] => Origin::Egp,
+            [2] => Origin::Incomplete,
             [_] => return self.withdraw(attribute::ORIGIN, "value is not 0, 1 or 2"),
             _ => return self.withdraw(attribute::ORIGIN, "length is not 1"),
         };
     }
 
     fn as_path(&mut self, value: &[u8]) {
-        match as_path::decode(value, self.dialect.width()) {
-            Ok(path) => {
-                if !self.dialect.allows_first(path.first()) {
-                    self.withdraw(attribute::AS_PATH, "does not start with the AS of the peer");
-                }
-                self.as_path = Some(path);
-            }
-            Err(text) => self.withdraw(attribute::AS_PATH, text),
+        let path = &mut self.attrs.as_path;
+        if let Err(text) = as_path::decode(value, self.dialect.width(), path) {
+            return self.withdraw(attribute::AS_PATH, text);
+        }
+        if !self.dialect.allows_first(self.attrs.as_path.first()) {
+            self.withdraw(attribute::AS_PATH, "does not start with the AS of the peer");
         }
     }
 
@@ -564,60 +561,73 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn finish(mut self, events: &mut Vec<RouteEvent>) {
-        let attrs = match self.worst {
-            Some(Severity::TreatAsWithdraw | Severity::SessionReset) => None,
-            Some(Severity::AttributeDiscard) | None => self.assemble(),
-        };
-        if attrs.is_none() {
+    fn finish(&mut self, events: &mut Vec<RouteEvent>) {
+        let is_usable = self.worst < Some(Severity::TreatAsWithdraw);
+        if !is_usable {
             self.withdrawn[Family::Ipv4Unicast as usize].append(&mut self.announced);
             self.withdrawn[self.mp_family as usize].append(&mut self.mp_announced);
         }
-        for nlri in self.withdrawn {
+        for nlri in &mut self.withdrawn {
             if !nlri.is_empty() {
-                events.push(RouteEvent::Withdraw {
-                    prefixes: nlri.prefixes,
-                    path_ids: nlri.path_ids,
-                });
+                let Nlri { prefixes, path_ids } = std::mem::take(nlri);
+                events.push(RouteEvent::Withdraw { prefixes, path_ids });
             }
         }
-        if let Some(attrs) = attrs {
-            let classic = (self.nexthop.map(IpAddr::V4), self.announced);
-            let multiprotocol = (self.mp_nexthop, self.mp_announced);
-            announce(attrs, [classic, multiprotocol], events);
+        if self.announces() {
+            self.announce(events);
         }
         events.extend(self.end_of_rib.map(RouteEvent::EndOfRib));
     }
 
-    /// The attributes without a nexthop; `None` when there is nothing to announce.
-    fn assemble(&mut self) -> Option<Attrs> {
-        if !self.announces() {
-            return None;
-        }
-        let mut attrs = std::mem::replace(&mut self.attrs, Attrs::originated());
-        attrs.origin = self.origin?;
-        attrs.as_path = self.as_path.take()?;
-        if let Some(unknown) = attrs.unknown.as_mut() {
+    /// One event for each nexthop that has prefixes.
+    fn announce(&mut self, events: &mut Vec<RouteEvent>) {
+        self.restore_four_octets();
+        if let Some(unknown) = self.attrs.unknown.as_mut() {
             unknown.sort_by_key(|attribute| attribute.code);
         }
-        self.restore_four_octets(&mut attrs);
-        Some(attrs)
+        let classic = std::mem::take(&mut self.announced);
+        let multiprotocol = std::mem::take(&mut self.mp_announced);
+        if !classic.is_empty() {
+            self.attrs.nexthop = self.nexthop.map(IpAddr::V4);
+            let attrs = if multiprotocol.is_empty() {
+                self.take_attrs()
+            } else {
+                Arc::new(self.attrs.clone())
+            };
+            events.push(announcement(attrs, classic));
+        }
+        if !multiprotocol.is_empty() {
+            self.attrs.nexthop = self.mp_nexthop;
+            events.push(announcement(self.take_attrs(), multiprotocol));
+        }
+    }
+
+    fn take_attrs(&mut self) -> Arc<Attrs> {
+        Arc::new(std::mem::replace(&mut self.attrs, Attrs::originated()))
     }
 
     /// RFC 6793 §4.2.3.
-    fn restore_four_octets(&mut self, attrs: &mut Attrs) {
-        if let Some(aggregator) = attrs.aggregator
+    fn restore_four_octets(&mut self) {
+        if let Some(aggregator) = self.attrs.aggregator
             && let Some(as4_aggregator) = self.as4_aggregator
         {
             if aggregator.asn != Asn::TRANS {
                 return;
             }
-            attrs.aggregator = Some(as4_aggregator);
+            self.attrs.aggregator = Some(as4_aggregator);
         }
         if let Some(as4_path) = self.as4_path.take() {
-            let path = std::mem::take(&mut attrs.as_path);
-            attrs.as_path = as_path::merge(path, as4_path);
+            let path = std::mem::take(&mut self.attrs.as_path);
+            self.attrs.as_path = as_path::merge(path, as4_path);
         }
+    }
+}
+
+fn announcement(attrs: Arc<Attrs>, nlri: Nlri) -> RouteEvent {
+    RouteEvent::Announce {
+        attrs,
+        prefixes: nlri.prefixes,
+        path_ids: nlri.path_ids,
     }
 }
 
@@ -628,32 +638,6 @@ fn split(mut body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let length = take_u16(&mut body)?;
     let attributes = take(&mut body, usize::from(length))?;
     Some((withdrawn, attributes, body))
-}
-
-/// One event for each nexthop that has prefixes.
-fn announce(attrs: Attrs, reached: [(Option<IpAddr>, Nlri); 2], events: &mut Vec<RouteEvent>) {
-    let [classic, multiprotocol] = reached;
-    if classic.1.is_empty() {
-        return announce_one(attrs, multiprotocol, events);
-    }
-    if !multiprotocol.1.is_empty() {
-        announce_one(attrs.clone(), classic, events);
-        return announce_one(attrs, multiprotocol, events);
-    }
-    announce_one(attrs, classic, events);
-}
-
-fn announce_one(
-    mut attrs: Attrs,
-    (nexthop, nlri): (Option<IpAddr>, Nlri),
-    events: &mut Vec<RouteEvent>,
-) {
-    attrs.nexthop = nexthop;
-    events.push(RouteEvent::Announce {
-        attrs: Arc::new(attrs),
-        prefixes: nlri.prefixes,
-        path_ids: nlri.path_ids,
-    });
 }
 
 fn number(value: &[u8]) -> Option<u32> {

@@ -20,6 +20,7 @@ mod rfc4271_states;
 mod rfc4271_update;
 mod rfc7606;
 mod rfc_attributes;
+mod rfc_sessions;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +34,7 @@ fn rows() -> Vec<Row> {
         rfc4271_decision::rows(),
         rfc7606::rows(),
         rfc_attributes::rows(),
+        rfc_sessions::rows(),
     ]
     .into_iter()
     .flatten()

@@ -14,17 +14,17 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows = vec![
         state("idle-start", "Started, it dials.", at(Idle).given("start", Start).becomes(Connect, "dial")),
         state("idle-start-passive", "Started to wait, it waits.", at(Idle).configured("passive: ", |config| config.mode = bgp::session::Mode::Passive).given("start", Start).becomes(Active, "")),
-        state("idle-stop", "Stopping what is stopped does nothing.", at(Idle).given("stop", Stop(AdministrativeShutdown)).becomes(Idle, "")),
+        state("idle-stop", "Stopping what is stopped does nothing.", at(Idle).given("stop", Stop(AdministrativeShutdown.into())).becomes(Idle, "")),
         state("idle-closed", "Nor do events of connections that are not there.", at(Idle).given("a connection closes", Closed).becomes(Idle, "")),
         state("idle-dial-failed", "Nor of dials.", at(Idle).given("the dial fails", DialFailed).becomes(Idle, "")),
         state("idle-bytes", "Nor bytes.", at(Idle).hears("OPEN", &usual_open()).becomes(Idle, "")),
         state("connect-start", "Starting what is started does nothing.", at(Connect).given("start", Start).becomes(Connect, "")),
-        state("connect-stop", "Stopped, it gives up.", at(Connect).given("stop", Stop(AdministrativeShutdown)).becomes(Idle, "down")),
+        state("connect-stop", "Stopped, it gives up.", at(Connect).given("stop", Stop(AdministrativeShutdown.into())).becomes(Idle, "down")),
         state("connect-opened", "Connected, it says OPEN.", at(Connect).given("the dial succeeds", Connected(Outbound)).becomes(OpenSent, "OPEN")),
         state("connect-called", "So it does to a peer that was faster.", at(Connect).given("the peer dials", Connected(Inbound)).becomes(OpenSent, "OPEN")),
         state("connect-failed", "A dial that fails is tried again after a wait.", at(Connect).given("the dial fails", DialFailed).becomes(Idle, "down")),
         state("active-called", "Whoever waits says OPEN to who comes.", at(Active).given("the peer dials", Connected(Inbound)).becomes(OpenSent, "OPEN")),
-        state("active-stop", "Stopped, it waits no longer.", at(Active).given("stop", Stop(AdministrativeShutdown)).becomes(Idle, "down")),
+        state("active-stop", "Stopped, it waits no longer.", at(Active).given("stop", Stop(AdministrativeShutdown.into())).becomes(Idle, "down")),
         state("active-start", "Starting what is started does nothing.", at(Active).given("start", Start).becomes(Active, "")),
         state("open-sent-open", "An OPEN is answered with a KEEPALIVE.", at(OpenSent).hears("OPEN", &usual_open()).becomes(OpenConfirm, "KEEPALIVE")),
         state("open-sent-hold", "A peer that does not say OPEN within 4 minutes is given up.", at(OpenSent).given("4 minutes pass", Deadline).becomes(Idle, "hang up, down, NOTIFICATION 4/0")),
@@ -42,7 +42,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ];
     for (at_state, place, subcode) in [(OpenSent, "open-sent", 1), (OpenConfirm, "open-confirm", 2), (Established, "established", 3)] {
         let named = |name: &str| -> &'static str { Box::leak(format!("{place}-{name}").into_boxed_str()) };
-        rows.push(state(named("stop"), "Stopped, it says why.", at(at_state).given("stop", Stop(AdministrativeShutdown)).becomes(Idle, "hang up, down, NOTIFICATION 6/2")));
+        rows.push(state(named("stop"), "Stopped, it says why.", at(at_state).given("stop", Stop(AdministrativeShutdown.into())).becomes(Idle, "hang up, down, NOTIFICATION 6/2")));
         rows.push(state(named("closed"), "A connection that is lost ends the attempt.", at(at_state).given("the connection closes", Closed).becomes(Idle, "down")));
         rows.push(state(named("silence"), "A silent peer is given up.", at(at_state).given("nothing for long", Silence).becomes(Idle, "hang up, down, NOTIFICATION 4/0")));
         rows.push(state(named("notification"), "A NOTIFICATION ends the attempt.", at(at_state).hears("NOTIFICATION 6/4", &message(3, "06 04")).becomes(Idle, "hang up, down")));

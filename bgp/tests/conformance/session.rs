@@ -1,10 +1,10 @@
 //! Cases of one event in one state of a session.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bgp::session::{Cease, Conn, Input, Mode, Output, Session, SessionConfig, State};
-use bgp::{Asn, RouterId};
+use bgp::session::{Conn, Farewell, Input, Mode, Output, Session, SessionConfig, State};
+use bgp::{Asn, Delta, Retained, RouterId};
 use bytes::BytesMut;
 
 use crate::describe::{events, messages, octets};
@@ -12,13 +12,16 @@ use crate::row::{self, Shown};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 /// Any wait of a session is shorter.
-const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Longer than two dials of one moment take, shorter than any hold time.
+const WHILE: Duration = Duration::from_secs(20);
 
 /// What happens.
 #[derive(Clone)]
 pub(crate) enum Event {
     Start,
-    Stop(Cease),
+    Stop(Farewell),
     Connected(Conn),
     DialFailed,
     Closed,
@@ -27,13 +30,19 @@ pub(crate) enum Event {
     /// The last of its deadlines passes, and nothing was heard: the hold timer.
     Silence,
     Hears(Vec<u8>),
+    /// Something waits to be sent, and nothing of it leaves until a deadline passes.
+    Blocked,
+    /// This, when the connection has been up for a while.
+    Later(Box<Self>),
 }
 
 /// One event in one state.
 pub(crate) struct Case {
     state: State,
-    with: &'static str,
+    with: String,
     config: SessionConfig,
+    /// The peer's OPEN on the way to the state.
+    opened: String,
     event: Event,
     shown: String,
     output: String,
@@ -48,8 +57,9 @@ pub(crate) fn at(state: State) -> Case {
     }
     Case {
         state,
-        with: "",
+        with: String::new(),
         config,
+        opened: usual_open(),
         event: Event::Deadline,
         shown: String::new(),
         output: String::new(),
@@ -86,9 +96,15 @@ pub(crate) fn keepalive() -> String {
 
 impl Case {
     /// With another configuration.
-    pub(crate) fn configured(mut self, with: &'static str, change: fn(&mut SessionConfig)) -> Self {
-        self.with = with;
+    pub(crate) fn configured(mut self, with: &str, change: impl Fn(&mut SessionConfig)) -> Self {
+        with.clone_into(&mut self.with);
         change(&mut self.config);
+        self
+    }
+
+    /// With another OPEN of the peer.
+    pub(crate) fn after(mut self, open: &str) -> Self {
+        open.clone_into(&mut self.opened);
         self
     }
 
@@ -119,7 +135,7 @@ impl Case {
 
     pub(crate) fn run(&self) -> String {
         let mut driven = Driven::new(self.config.clone());
-        driven.reach(self.state);
+        driven.reach(self.state, &self.opened);
         driven.drain();
         let mut done = driven.happen(&self.event);
         for conn in [Conn::Outbound, Conn::Inbound] {
@@ -172,7 +188,7 @@ impl Driven {
         }
     }
 
-    fn reach(&mut self, state: State) {
+    fn reach(&mut self, state: State, opened: &str) {
         if state == State::Idle {
             return;
         }
@@ -181,7 +197,7 @@ impl Driven {
             self.happen(&Event::Connected(self.conn));
         }
         if state >= State::OpenConfirm {
-            self.happen(&Event::Hears(octets(&usual_open())));
+            self.happen(&Event::Hears(octets(opened)));
         }
         if state >= State::Established {
             self.happen(&Event::Hears(octets(&keepalive())));
@@ -213,7 +229,7 @@ impl Driven {
     fn happen(&mut self, event: &Event) -> Vec<String> {
         let input = match event {
             Event::Start => Input::Start,
-            Event::Stop(cease) => Input::Stop((*cease).into()),
+            Event::Stop(farewell) => Input::Stop(farewell.clone()),
             Event::Connected(conn) => Input::Connected {
                 conn: *conn,
                 local: LOCAL,
@@ -228,6 +244,21 @@ impl Driven {
             Event::Silence => {
                 self.now += LONG;
                 Input::Timeout
+            }
+            Event::Blocked => {
+                let prefix = "203.0.113.0/24".parse().expect("valid");
+                let withdrawn = Delta {
+                    prefix,
+                    attrs: None,
+                };
+                self.session
+                    .handle(Input::Advertise(vec![withdrawn]), self.now);
+                self.now += LONG;
+                Input::Timeout
+            }
+            Event::Later(event) => {
+                self.now += WHILE;
+                return self.happen(event);
             }
         };
         self.session.handle(input, self.now);
@@ -248,8 +279,22 @@ fn describe(output: &Output) -> String {
         Output::Dial => "dial".to_owned(),
         Output::Hangup(_) => "hang up".to_owned(),
         Output::Up(_) => "up".to_owned(),
-        Output::Down(..) => "down".to_owned(),
+        Output::Down(_, retention) => {
+            let kept: Vec<String> = retention.iter().map(keeps).collect();
+            std::iter::once("down".to_owned())
+                .chain(kept)
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         Output::Routes(routes) => events(routes),
         Output::Refresh(family) => format!("send {family} again"),
+    }
+}
+
+fn keeps(kept: &Retained) -> String {
+    let (family, restart) = (kept.family, kept.restart.as_secs());
+    match kept.long_lived.as_secs() {
+        0 => format!("keeps {family} {restart} s"),
+        long_lived => format!("keeps {family} {restart} s and {long_lived} s"),
     }
 }

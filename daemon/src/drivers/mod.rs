@@ -28,6 +28,7 @@ pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod messages;
 pub(crate) mod peer;
+mod read_buffer;
 pub(crate) mod rib;
 mod settle;
 pub(crate) mod tunnels;

@@ -144,6 +144,13 @@ impl Driver {
                         outlet.is_ready = true;
                     }
                 }
+                Output::Limit {
+                    peer,
+                    family,
+                    event,
+                } => {
+                    tracing::warn!(?peer, %family, ?event, "prefix limit");
+                }
             }
         }
     }
@@ -165,7 +172,7 @@ impl Driver {
             return;
         }
         let state = |address| match interfaces.toward(address) {
-            Some(_) => NexthopState::Reachable,
+            Some(_) => NexthopState::Reachable { metric: 0 },
             None => NexthopState::Unreachable,
         };
         let states: BTreeMap<_, _> = self
@@ -176,15 +183,17 @@ impl Driver {
         let now = Instant::now();
         for (address, state) in &states {
             let known = self.reach.known.get(address).copied();
-            if known.unwrap_or(NexthopState::Reachable) != *state {
+            if known.unwrap_or(NexthopState::Reachable { metric: 0 }) != *state {
                 self.rib.handle(Input::Nexthop(*address, *state), now);
             }
         }
         // One that nothing uses is forgotten, and usable when it returns.
         for (address, known) in &self.reach.known {
             if *known == NexthopState::Unreachable && !states.contains_key(address) {
-                self.rib
-                    .handle(Input::Nexthop(*address, NexthopState::Reachable), now);
+                self.rib.handle(
+                    Input::Nexthop(*address, NexthopState::Reachable { metric: 0 }),
+                    now,
+                );
             }
         }
         self.reach.known = states;
@@ -247,9 +256,10 @@ impl Driver {
     }
 
     async fn sweep_when_settled(&mut self) {
+        // A deadline ahead is no work left: it is for what is kept of sessions that ended.
         let decided = match self.rib.poll_timeout() {
-            Some(_) => Decided::NotYet,
-            None => Decided::All,
+            Some(at) if at <= Instant::now() => Decided::NotYet,
+            Some(_) | None => Decided::All,
         };
         if self.settling.is_over(decided, Instant::now()) {
             let _ = self.fib.send(FibMessage::Sweep).await;

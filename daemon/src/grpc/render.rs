@@ -360,7 +360,12 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
 fn is_eligible(step: Step) -> bool {
     !matches!(
         step,
-        Step::LinkUnusable | Step::NexthopUnreachable | Step::Filtered | Step::AsLoop
+        Step::LinkUnusable
+            | Step::NexthopUnreachable
+            | Step::Filtered
+            | Step::AsLoop
+            | Step::ReflectionLoop
+            | Step::RouteLeak
     )
 }
 
@@ -394,14 +399,20 @@ fn step(step: Step) -> &'static str {
         Step::NexthopUnreachable => "nexthop-unreachable",
         Step::Filtered => "filtered",
         Step::AsLoop => "as-loop",
+        Step::ReflectionLoop => "reflection-loop",
+        Step::RouteLeak => "route-leak",
         Step::Originated => "originated",
+        Step::LongLivedStale => "long-lived-stale",
         Step::LocalPref => "local-pref",
         Step::AsPathLength => "as-path-length",
         Step::Origin => "origin",
         Step::LinkRank => "link-rank",
         Step::Med => "med",
         Step::ExternalOverInternal => "external-over-internal",
+        Step::NexthopMetric => "nexthop-metric",
         Step::RouterId => "router-id",
+        Step::ClusterList => "cluster-list",
         Step::PeerAddress => "peer-address",
+        Step::PathId => "path-id",
     }
 }

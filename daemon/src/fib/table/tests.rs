@@ -123,6 +123,7 @@ fn hops(links: &[u32]) -> Members {
                 address: format!("10.99.{link}.1").parse().unwrap(),
             },
             tier: 0,
+            weight: 0,
         })
         .collect()
 }
