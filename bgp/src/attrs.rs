@@ -43,6 +43,9 @@ pub struct Attrs {
 }
 
 impl Attrs {
+    /// What counts as LOCAL_PREF where a path has none.
+    pub const DEFAULT_LOCAL_PREF: u32 = 100;
+
     /// The attributes of a path that this speaker originates.
     #[must_use]
     pub fn originated() -> Self {
@@ -252,6 +255,22 @@ impl fmt::Display for LargeCommunity {
 /// An extended community (RFC 4360): type, subtype and six octets of value, in network order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExtCommunity(pub u64);
+
+impl ExtCommunity {
+    /// Whether it goes to other ASes (RFC 4360 §2, bit T of the type: 0 says that it does).
+    #[must_use]
+    pub fn is_transitive(self) -> bool {
+        self.0 & 1 << 62 == 0
+    }
+
+    /// Bytes a second, if that is what it says (draft-ietf-idr-link-bandwidth §2: type 0x40 or
+    /// 0x00, subtype 0x04, an AS number, an IEEE 754 number).
+    #[must_use]
+    pub fn link_bandwidth(self) -> Option<f32> {
+        let is_bandwidth = matches!(self.0 >> 48, 0x4004 | 0x0004);
+        is_bandwidth.then(|| f32::from_bits((self.0 & 0xffff_ffff) as u32))
+    }
+}
 
 /// ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -15,30 +15,41 @@
 //! | 4271 | BGP-4 | [`wire`], [`session`], [`rib`] |
 //! | 1997, 8092 | communities, large communities | [`attrs`] |
 //! | 2918 | route refresh | [`wire`], [`session`] |
+//! | 4360 | extended communities | [`attrs`] |
+//! | 4456 | route reflection | [`wire`], [`rib`] |
 //! | 4486 | subcodes of Cease | [`session`], [`wire`] |
-//! | 4724 | graceful restart: the End-of-RIB marker only (§2) | [`wire`], [`rib`] |
+//! | 4724, 8538 | graceful restart, also after a NOTIFICATION; hard reset | [`session`], [`rib`] |
 //! | 4760 | multiprotocol extensions | [`wire`] |
 //! | 5492 | capabilities | [`wire`] |
 //! | 6286 | AS-wide unique BGP identifier | [`session`] |
 //! | 6608 | subcodes of the finite state machine error | [`session`] |
 //! | 6793 | 4-octet AS numbers | [`wire`] |
 //! | 7606 | revised error handling | [`wire`] |
+//! | 7313 | enhanced route refresh | [`wire`], [`session`], [`rib`] |
+//! | 7607 | AS 0 is nobody | [`wire`] |
+//! | 7911 | several paths a prefix | [`wire`], [`session`], [`rib`] |
 //! | 8212 | default deny without policy | [`filter`] |
-//! | 9003 (was 8203) | shutdown communication: what the peer says is shown, we say nothing | [`wire`] |
+//! | 8654 | extended messages | [`wire`], [`session`] |
+//! | 8950 | IPv4 prefixes over an IPv6 nexthop | [`wire`], [`session`] |
+//! | 9003 (was 8203) | shutdown communication | [`session`], [`wire`] |
 //! | 9072 | extended optional parameters of OPEN | [`wire`] |
+//! | 9234 | roles, Only to Customer | [`session`], [`wire`], [`rib`] |
 //! | 9384 | Cease subcode for a link found dead below the session | [`session`] |
+//! | 9494 | long-lived graceful restart | [`session`], [`rib`] |
+//! | 9687 | send hold timer | [`session`] |
+//!
+//! `docs/conformance.md` says rule by rule what is kept, and is made from the tests that show it.
 //!
 //! Left out, so that nobody has to look for it:
 //!
-//! - Graceful restart itself (RFC 4724) and its long-lived form (RFC 9494): routes of a session that
-//!   ends go at once. Links are measured, and a dead one must not keep its routes.
-//! - Enhanced route refresh (RFC 7313): not offered, and its messages are ignored.
-//! - More than one path per prefix to a peer (RFC 7911), and route reflection (RFC 4456): what an
-//!   internal peer sent goes to no other internal peer.
-//! - Extended communities (RFC 4360) and everything that needs them: carried unread.
-//! - Extended messages (RFC 8654): a message has 4096 octets at most.
-//! - Roles (RFC 9234), origin validation (RFC 6811), confederations (RFC 5065), families other than
-//!   unicast.
+//! - Paths of a peer behind a link that was found dead: they are not kept by graceful restart. Links
+//!   are measured, and what leads over a dead one reaches nobody.
+//! - Extended communities are carried, matched and shown; none of the services that are built on them
+//!   is there.
+//! - The name of our host (draft-walton-bgp-hostname-capability): what the peer says is shown, we
+//!   say nothing.
+//! - Origin validation (RFC 6811), confederations (RFC 5065), outbound route filters (RFC 5291),
+//!   families other than unicast.
 //! - Session protection (RFC 2385, RFC 5925, RFC 5082) is the business of whoever owns the sockets.
 
 pub mod attrs;
@@ -54,4 +65,4 @@ pub use attrs::{
     Reflection, Segment, SegmentKind,
 };
 pub use route::{Delta, Retained, Retention, RouteEvent, SessionUp};
-pub use types::{Asn, Family, FamilySet, Hop, PathId, PeerId, Prefix, Role, RouterId};
+pub use types::{Asn, Family, FamilySet, FirstAs, Hop, PathId, PeerId, Prefix, Role, RouterId};

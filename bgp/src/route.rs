@@ -87,6 +87,12 @@ pub struct SessionUp {
     /// Families whose forwarding the peer kept while it restarted (RFC 4724 §4.2): paths retained
     /// from the session before stay until it has sent all it has. Those of other families go now.
     pub preserved: FamilySet,
+    /// Families in which the peer knows what a path means that is long-lived stale (RFC 9494 §4.3).
+    pub long_lived: FamilySet,
+    /// The network that both ends are on, where they share one: a third party on it can be the
+    /// nexthop (RFC 4271 §5.1.3). The session does not know it; whoever carries this to the RIB
+    /// may.
+    pub connected: Option<Prefix>,
 }
 
 impl SessionUp {
@@ -98,6 +104,8 @@ impl SessionUp {
             dialect,
             nexthops: [None; Family::ALL.len()],
             preserved: FamilySet::EMPTY,
+            long_lived: FamilySet::EMPTY,
+            connected: None,
         }
     }
 }

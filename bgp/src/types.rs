@@ -15,6 +15,12 @@ impl Asn {
     /// Stands in a 2-octet field for a number that does not fit (RFC 6793 §9).
     pub const TRANS: Self = Self(23456);
 
+    /// Whether it is for private use (RFC 6996 §5).
+    #[must_use]
+    pub fn is_private(self) -> bool {
+        matches!(self.0, 64_512..=65_534 | 4_200_000_000..=4_294_967_294)
+    }
+
     /// The number as a 2-octet field carries it: itself, or [`Asn::TRANS`].
     #[must_use]
     pub fn as_two_octets(self) -> u16 {
@@ -201,6 +207,56 @@ pub enum Role {
     Customer = 3,
     /// Each carries only its own and its customers'.
     Peer = 4,
+}
+
+impl Role {
+    /// The role with this value on the wire.
+    #[must_use]
+    pub fn from_octet(octet: u8) -> Option<Self> {
+        match octet {
+            0 => Some(Self::Provider),
+            1 => Some(Self::RouteServer),
+            2 => Some(Self::RouteServerClient),
+            3 => Some(Self::Customer),
+            4 => Some(Self::Peer),
+            _ => None,
+        }
+    }
+
+    /// What the other end has to be (RFC 9234 §4.2, table 2).
+    #[must_use]
+    pub fn counterpart(self) -> Self {
+        match self {
+            Self::Provider => Self::Customer,
+            Self::RouteServer => Self::RouteServerClient,
+            Self::RouteServerClient => Self::RouteServer,
+            Self::Customer => Self::Provider,
+            Self::Peer => Self::Peer,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Provider => "provider",
+            Self::RouteServer => "route server",
+            Self::RouteServerClient => "route server client",
+            Self::Customer => "customer",
+            Self::Peer => "peer",
+        })
+    }
+}
+
+/// Whether the first AS of a path must be that of the external peer that sent it
+/// (RFC 4271 §6.3 leaves it open).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum FirstAs {
+    /// It must; other paths are treated as withdrawn.
+    #[default]
+    Enforced,
+    /// It need not: the peer is a route server (RFC 7947 §2.2.2.1).
+    Free,
 }
 
 /// Names one configured peer for the life of the process. Given out by the owner of the intent.

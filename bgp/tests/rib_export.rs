@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
+use bgp::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set};
 use bgp::rib::{
     Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange, Standing, Step,
 };
@@ -71,6 +71,7 @@ impl Router {
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),
+                Output::Limit { .. } => {}
             }
         }
     }
@@ -176,7 +177,7 @@ fn an_internal_peer_gets_the_path_as_it_is_with_a_local_pref() {
         matches: Match::default(),
         action: Action::Accept,
         set: Set {
-            prepend: 3,
+            prepend: Some(Prepend::own(3)),
             ..Set::default()
         },
     }]);

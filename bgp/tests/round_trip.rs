@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bgp::wire::{Dialect, Frames, MAX_MESSAGE_LEN, UpdateWriter, decode_update, encode_withdraw};
 use bgp::{
-    Aggregator, AsPath, Asn, Attrs, Community, Family, LargeCommunity, Origin, Prefix, RawAttr,
-    RouteEvent, Segment, SegmentKind,
+    Aggregator, AsPath, Asn, Attrs, Community, ExtCommunity, Family, LargeCommunity, Origin,
+    Prefix, RawAttr, Reflection, RouteEvent, Segment, SegmentKind,
 };
 use bytes::BytesMut;
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -87,7 +87,12 @@ fn attrs(random: &mut Random, dialect: &Dialect, nexthop: IpAddr) -> Attrs {
         .into();
     attrs.large_communities.sort_unstable();
     attrs.large_communities.dedup();
-    let codes: Vec<u8> = [0, 9, 13, 16, 19, 31, 33, 128, 255]
+    attrs.ext_communities = random.list(4, |random| ExtCommunity(random.next())).into();
+    attrs.ext_communities.sort_unstable();
+    attrs.ext_communities.dedup();
+    attrs.only_to_customer = random.maybe(asn);
+    attrs.reflection = reflection(random).filter(|_| dialect.is_internal());
+    let codes: Vec<u8> = [0, 11, 13, 19, 31, 33, 36, 128, 255]
         .into_iter()
         .filter(|_| random.below(8) == 0)
         .collect();
@@ -101,6 +106,15 @@ fn attrs(random: &mut Random, dialect: &Dialect, nexthop: IpAddr) -> Attrs {
         .collect();
     attrs.unknown = (!unknown.is_empty()).then(|| Box::new(unknown));
     attrs
+}
+
+fn reflection(random: &mut Random) -> Option<Box<Reflection>> {
+    let reflection = Reflection {
+        originator_id: random.maybe(|random| random.word().into()),
+        cluster_list: random.list(3, |random| random.word().into()),
+    };
+    let is_some = reflection.originator_id.is_some() || !reflection.cluster_list.is_empty();
+    is_some.then(|| Box::new(reflection))
 }
 
 fn prefix(random: &mut Random, family: Family) -> Prefix {

@@ -1,16 +1,19 @@
 //! Sessions in simulated time: two wired together, and one against hand-made bytes.
 
 mod pair;
+mod single;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bgp::session::{Cease, Conn, DownReason, Input, Mode, Output, Session, SessionConfig, State};
-use bgp::wire::{Capability, Notification, Open, RouteRefresh, encode_keepalive};
-use bgp::{AsPath, Asn, Attrs, Delta, Family, FamilySet, Prefix, RouteEvent, RouterId};
-use bytes::BytesMut;
+use bgp::session::{
+    Cease, Conn, DownReason, GracefulRestart, Input, Mode, Output, SessionConfig, State,
+};
+use bgp::wire::Notification;
+use bgp::{AsPath, Asn, Attrs, Delta, Family, FamilySet, Prefix, RouteEvent};
 use pair::{Pair, config};
+use single::Single;
 
 fn established(seed: u64) -> Pair {
     let mut passive = config(65002, 65001);
@@ -55,9 +58,22 @@ fn one_dials_and_both_establish() {
     assert!(negotiated.dialect.four_octet_asn && negotiated.route_refresh);
 }
 
+fn graceful(local: u32, peer: u32) -> SessionConfig {
+    SessionConfig {
+        graceful_restart: Some(GracefulRestart {
+            restart_secs: 120,
+            long_lived_secs: 0,
+            restarting: false,
+            preserved: FamilySet::ALL,
+        }),
+        ..config(local, peer)
+    }
+}
+
 #[test]
 fn both_dial_at_once_and_one_connection_survives() {
-    for seed in 0..500 {
+    for seed in 0..1000 {
+        let config = if seed % 2 == 0 { config } else { graceful };
         let mut pair = Pair::new([config(65001, 65002), config(65002, 65001)], seed);
         pair.start();
         pair.settle();
@@ -69,6 +85,39 @@ fn both_dial_at_once_and_one_connection_survives() {
             status.negotiated.expect("established").conn
         });
         assert_ne!(conns[0], conns[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_crashed_peer_is_back_before_the_hold_timer_knows_where_graceful_restart_was_agreed_on() {
+    for seed in 0..100 {
+        let mut passive = graceful(65002, 65001);
+        passive.mode = Mode::Passive;
+        let mut pair = Pair::new([graceful(65001, 65002), passive], seed);
+        pair.start();
+        pair.settle();
+        let up = pair.now;
+        while pair.now - up < Duration::from_secs(300) {
+            assert!(pair.advance(), "seed {seed}");
+        }
+        pair.seen[1].clear();
+        let crashed = pair.now;
+        pair.crash(0, graceful(65001, 65002));
+        pair.settle();
+        assert!(pair.are_established(), "seed {seed}: {:?}", pair.states());
+        assert_eq!(pair.now, crashed, "seed {seed}");
+        let retentions: Vec<usize> = pair.seen[1]
+            .iter()
+            .filter_map(|output| {
+                if let Output::Down(_, retention) = output {
+                    Some(retention.len())
+                } else {
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(retentions, [2], "seed {seed}: both families are kept");
+        assert!(matches!(pair.seen[1].last(), Some(Output::Up(_))));
     }
 }
 
@@ -156,7 +205,7 @@ fn routes_arrive_with_our_address_as_nexthop_and_end_of_rib_last() {
 
 #[test]
 fn the_outbox_is_empty_after_the_session_is_down() {
-    let mut session = single(config(65001, 65002));
+    let mut session = Single::new(config(65001, 65002));
     session.establish();
     let delta = Delta {
         prefix: "10.0.0.0/8".parse().expect("valid"),
@@ -200,20 +249,20 @@ fn reconfigure_restarts_only_when_the_offer_changes() {
 
 #[test]
 fn a_stopped_session_stays_stopped_and_refuses() {
-    let mut session = single(config(65001, 65002));
+    let mut session = Single::new(config(65001, 65002));
     session.establish();
-    session.input(Input::Stop(Cease::AdministrativeShutdown));
+    session.input(Input::Stop(Cease::AdministrativeShutdown.into()));
     let stopped = DownReason::Stopped(Cease::AdministrativeShutdown);
     assert_eq!(downs(&session.outputs), [stopped]);
     assert_eq!(session.session.poll_timeout(), None);
     session.sent(Conn::Inbound);
     session.connect(Conn::Inbound);
-    assert_eq!(session.notification(Conn::Inbound), Some((6, 5)));
+    assert_eq!(session.refusal(Conn::Inbound), Some((6, 5)));
 }
 
 #[test]
 fn failures_wait_longer_and_longer() {
-    let mut session = single(config(65001, 65002));
+    let mut session = Single::new(config(65001, 65002));
     let mut waits = Vec::new();
     for _ in 0..8 {
         session.input(Input::DialFailed);
@@ -236,12 +285,12 @@ fn failures_wait_longer_and_longer() {
 fn a_peer_that_broke_the_protocol_is_refused_until_the_wait_is_over() {
     let mut passive = config(65001, 65002);
     passive.mode = Mode::Passive;
-    let mut session = single(passive);
+    let mut session = Single::new(passive);
     session.connect(Conn::Inbound);
-    session.bytes(Conn::Inbound, &[0; 19]);
+    session.hear(Conn::Inbound, &[0; 19]);
     session.sent(Conn::Inbound);
     session.connect(Conn::Inbound);
-    assert_eq!(session.notification(Conn::Inbound), Some((6, 5)));
+    assert_eq!(session.refusal(Conn::Inbound), Some((6, 5)));
     session.now = session.session.poll_timeout().expect("a wait");
     session.input(Input::Timeout);
     session.connect(Conn::Inbound);
@@ -250,7 +299,7 @@ fn a_peer_that_broke_the_protocol_is_refused_until_the_wait_is_over() {
 
 #[test]
 fn a_lost_connection_does_not_keep_the_peer_out() {
-    let mut session = single(config(65001, 65002));
+    let mut session = Single::new(config(65001, 65002));
     session.establish();
     session.input(Input::Closed(Conn::Inbound));
     session.establish();
@@ -258,214 +307,9 @@ fn a_lost_connection_does_not_keep_the_peer_out() {
 
 #[test]
 fn a_late_connection_is_refused_while_one_is_established() {
-    let mut session = single(config(65001, 65002));
+    let mut session = Single::new(config(65001, 65002));
     session.establish();
     session.connect(Conn::Outbound);
-    assert_eq!(session.notification(Conn::Outbound), Some((6, 7)));
+    assert_eq!(session.refusal(Conn::Outbound), Some((6, 7)));
     assert_eq!(session.session.status().state, State::Established);
-}
-
-/// One session against bytes made by hand.
-struct Single {
-    session: Session,
-    now: Instant,
-    outputs: Vec<Output>,
-}
-
-#[expect(clippy::disallowed_methods, reason = "where simulated time starts")]
-fn single(config: SessionConfig) -> Single {
-    let now = Instant::now();
-    let mut single = Single {
-        session: Session::new(config, 7, now),
-        now,
-        outputs: Vec::new(),
-    };
-    single.input(Input::Start);
-    single
-}
-
-impl Single {
-    fn input(&mut self, input: Input<'_>) {
-        self.session.handle(input, self.now);
-        while let Some(output) = self.session.poll_output() {
-            self.outputs.push(output);
-        }
-    }
-
-    fn connect(&mut self, conn: Conn) {
-        let local = IpAddr::from([192, 0, 2, 1]);
-        self.input(Input::Connected { conn, local });
-    }
-
-    fn bytes(&mut self, conn: Conn, bytes: &[u8]) {
-        self.input(Input::Bytes(conn, bytes));
-    }
-
-    fn sent(&mut self, conn: Conn) -> BytesMut {
-        let mut buf = BytesMut::new();
-        while self.session.poll_transmit(conn, &mut buf) > 0 {}
-        buf
-    }
-
-    /// Code and subcode of a NOTIFICATION at the end of what was sent.
-    fn notification(&mut self, conn: Conn) -> Option<(u8, u8)> {
-        let sent = self.sent(conn);
-        let mut frames = bgp::wire::Frames::default();
-        let mut input = &sent[..];
-        let mut last = None;
-        while let Some(frame) = frames.next(&mut input) {
-            let frame = frame.expect("we send valid headers");
-            last = Notification::decode(frame.body)
-                .filter(|_| frame.kind == bgp::wire::MessageKind::Notification)
-                .map(|notification| (notification.code, notification.subcode));
-        }
-        last
-    }
-
-    fn establish(&mut self) {
-        self.reach(State::Established);
-        assert_eq!(self.session.status().state, State::Established);
-    }
-
-    fn reach(&mut self, state: State) {
-        self.connect(Conn::Inbound);
-        if state >= State::OpenConfirm {
-            self.bytes(Conn::Inbound, &open(|_| ()));
-        }
-        if state >= State::Established {
-            self.bytes(Conn::Inbound, &keepalive());
-        }
-        assert_eq!(self.session.status().state, state);
-    }
-}
-
-fn open(change: impl Fn(&mut Open)) -> BytesMut {
-    let mut open = Open {
-        my_as: 65002,
-        hold_time_secs: 30,
-        router_id: RouterId::new(Ipv4Addr::new(10, 0, 0, 2)).expect("not zero"),
-        capabilities: vec![Capability::FourOctetAsn(Asn(65002))],
-    };
-    change(&mut open);
-    let mut bytes = BytesMut::new();
-    open.encode(&mut bytes);
-    bytes
-}
-
-fn keepalive() -> BytesMut {
-    let mut bytes = BytesMut::new();
-    encode_keepalive(&mut bytes);
-    bytes
-}
-
-fn header(length: u16, kind: u8) -> BytesMut {
-    let mut bytes = BytesMut::from(&[0xff; 16][..]);
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(&[kind]);
-    bytes
-}
-
-#[test]
-fn every_message_in_every_state_has_its_answer() {
-    let mut refresh = BytesMut::new();
-    RouteRefresh::request(Family::Ipv4Unicast).encode(&mut refresh);
-    let mut cease = BytesMut::new();
-    Notification::cease(Cease::AdministrativeReset).encode(&mut cease);
-    let mut update = header(23, 2);
-    update.extend_from_slice(&[0; 4]);
-    let mut broken = update.clone();
-    broken[19] = 1;
-    let mut garbage = keepalive();
-    garbage[3] = 0;
-    let asn = |asn: u16| {
-        open(|open| {
-            open.my_as = asn;
-            open.capabilities.clear();
-        })
-    };
-    let v6_only = |afi| {
-        open(|open| {
-            open.capabilities
-                .push(Capability::Multiprotocol { afi, safi: 70 });
-        })
-    };
-    let hold = |secs| open(|open| open.hold_time_secs = secs);
-    let mut version = open(|_| ());
-    version[19] = 3;
-    use State::{Established, Idle, OpenConfirm, OpenSent};
-    // State, message, the state after it, code and subcode of our NOTIFICATION, source.
-    type Row = (State, BytesMut, State, Option<(u8, u8)>, &'static str);
-    #[rustfmt::skip]
-    let rows: Vec<Row> = vec![
-        (OpenSent, open(|_| ()), OpenConfirm, None, "RFC 4271 §8.2.2 event 19"),
-        (OpenSent, asn(65099), Idle, Some((2, 2)), "RFC 4271 §6.2"),
-        (OpenSent, hold(1), Idle, Some((2, 6)), "RFC 4271 §6.2"),
-        (OpenSent, hold(0), OpenConfirm, None, "RFC 4271 §4.2"),
-        (OpenSent, version, Idle, Some((2, 1)), "RFC 4271 §6.2"),
-        (OpenSent, v6_only(25), Idle, Some((2, 7)), "RFC 5492 §5"),
-        (OpenSent, keepalive(), Idle, Some((5, 1)), "RFC 6608 §3"),
-        (OpenSent, update.clone(), Idle, Some((5, 1)), "RFC 6608 §3"),
-        (OpenSent, refresh.clone(), Idle, Some((5, 1)), "RFC 6608 §3"),
-        (OpenSent, cease.clone(), Idle, None, "RFC 4271 §8.2.2 event 25"),
-        (OpenSent, garbage.clone(), Idle, Some((1, 1)), "RFC 4271 §6.1"),
-        (OpenSent, header(4097, 2), Idle, Some((1, 2)), "RFC 4271 §6.1"),
-        (OpenSent, header(19, 9), Idle, Some((1, 3)), "RFC 4271 §6.1"),
-        (OpenConfirm, keepalive(), Established, None, "RFC 4271 §8.2.2 event 26"),
-        (OpenConfirm, open(|_| ()), Idle, Some((5, 2)), "RFC 6608 §3"),
-        (OpenConfirm, update.clone(), Idle, Some((5, 2)), "RFC 6608 §3"),
-        (OpenConfirm, refresh.clone(), Idle, Some((5, 2)), "RFC 6608 §3"),
-        (OpenConfirm, cease.clone(), Idle, None, "RFC 4271 §8.2.2 event 25"),
-        (OpenConfirm, garbage.clone(), Idle, Some((1, 1)), "RFC 4271 §6.1"),
-        (OpenConfirm, header(4097, 2), Idle, Some((1, 2)), "RFC 4271 §6.1"),
-        (Established, keepalive(), Established, None, "RFC 4271 §8.2.2 event 26"),
-        (Established, update.clone(), Established, None, "RFC 4271 §8.2.2 event 27"),
-        (Established, refresh.clone(), Established, None, "RFC 2918 §4"),
-        (Established, open(|_| ()), Idle, Some((5, 3)), "RFC 6608 §3"),
-        (Established, broken, Idle, Some((3, 1)), "RFC 4271 §6.3"),
-        (Established, cease, Idle, None, "RFC 4271 §8.2.2 event 25"),
-        (Established, garbage, Idle, Some((1, 1)), "RFC 4271 §6.1"),
-        (Established, header(4097, 2), Idle, Some((1, 2)), "RFC 4271 §6.1"),
-        (Established, update[..22].into(), Established, None, "a message that is not complete"),
-    ];
-    for (index, (state, message, after, notification, source)) in rows.into_iter().enumerate() {
-        let mut passive = config(65001, 65002);
-        passive.mode = Mode::Passive;
-        let mut session = single(passive);
-        session.reach(state);
-        session.sent(Conn::Inbound);
-        session.outputs.clear();
-        session.bytes(Conn::Inbound, &message);
-        let got = (
-            session.session.status().state,
-            session.notification(Conn::Inbound),
-        );
-        assert_eq!(
-            got,
-            (after, notification),
-            "row {index} in {state:?}: {source}"
-        );
-        if after == Idle {
-            assert!(
-                session.outputs.contains(&Output::Hangup(Conn::Inbound)),
-                "row {index}"
-            );
-            assert_eq!(downs(&session.outputs).len(), 1, "row {index}");
-            session.now = session.session.poll_timeout().expect("it tries again");
-            session.input(Input::Timeout);
-            session.establish();
-        }
-    }
-}
-
-#[test]
-fn an_internal_peer_with_our_identifier_is_refused() {
-    let mut passive = config(65002, 65002);
-    passive.mode = Mode::Passive;
-    let mut session = single(passive.clone());
-    session.connect(Conn::Inbound);
-    session.bytes(
-        Conn::Inbound,
-        &open(|open| open.router_id = passive.router_id),
-    );
-    assert_eq!(session.notification(Conn::Inbound), Some((2, 3)));
 }

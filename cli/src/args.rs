@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// The command line of Skybridge.
@@ -42,6 +42,9 @@ pub(crate) enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Filters of a configuration file
+    #[command(subcommand)]
+    Filter(Filter),
     /// Events as they happen, until interrupted
     Watch {
         /// Begin with those that the daemon still remembers
@@ -58,6 +61,61 @@ pub(crate) enum Command {
         /// Which shell
         shell: Shell,
     },
+}
+
+#[derive(Subcommand, Debug)]
+#[command(infer_subcommands = true)]
+pub(crate) enum Filter {
+    /// Say what a filter does with a route, rule by rule; needs no daemon
+    #[command(
+        after_help = "Exit codes: 0 every route is accepted, 1 one is rejected, 2 something cannot be read."
+    )]
+    Test(FilterTest),
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct FilterTest {
+    /// The configuration file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) filter: WhichFilter,
+    /// Which filter of the peer; with --filter, be sure that a peer uses it so
+    #[arg(long)]
+    pub(crate) direction: Option<Direction>,
+    #[command(flatten)]
+    pub(crate) routes: WhichRoutes,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WhichFilter {
+    /// The filter of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) filter: Option<String>,
+    /// The filter that this peer has in --direction
+    #[arg(long, value_name = "NAME", requires = "direction")]
+    pub(crate) peer: Option<String>,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(crate) struct WhichRoutes {
+    /// A route: 'prefix=10.1.0.0/16 as-path="65010 {1,2}" community=65010:100,no-export med=10'; also
+    /// nexthop, local-pref, origin, ext-community, large-community
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Vec<String>,
+    /// A file with a route in each line; - is the standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) routes: Option<PathBuf>,
+}
+
+/// Which way routes go.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// From the peer
+    Import,
+    /// To the peer
+    Export,
 }
 
 #[derive(Subcommand, Debug)]

@@ -57,7 +57,8 @@ pub(crate) fn run(file: &Path, strict: bool, output: &mut Output) -> Result<Outc
     })
 }
 
-fn read(file: &Path) -> Result<(String, String), Failure> {
+/// What the file is called, and its text.
+pub(crate) fn read(file: &Path) -> Result<(String, String), Failure> {
     let (name, bytes) = if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin()

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod client;
+mod filter;
 mod json;
 mod output;
 mod show;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Bgp, Command, Show};
+use args::{Args, Bgp, Command, Filter, Show};
 use output::{Output, Printed};
 
 /// How a command ended, as its exit code says it.
@@ -52,6 +53,7 @@ fn run(args: Args) -> Result<Outcome, Failure> {
     let mut output = Output::stdout(args.json);
     match args.command {
         Command::Check { file, strict } => check::run(&file, strict, &mut output),
+        Command::Filter(Filter::Test(asked)) => filter::run(&asked, &mut output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "skybridge", &mut script);
@@ -90,7 +92,9 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
             limit,
         }) => show::routes::run(channel, prefix, longer, limit, output).await,
         Command::Show(Show::Tunnels) => show::tunnels::run(channel, output).await,
-        Command::Check { .. } | Command::Completions { .. } => Ok(Outcome::Good),
+        Command::Check { .. } | Command::Completions { .. } | Command::Filter(_) => {
+            Ok(Outcome::Good)
+        }
     }
 }
 

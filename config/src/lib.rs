@@ -15,10 +15,12 @@ mod check;
 mod mask;
 mod nearest;
 mod read;
+mod route;
 
 pub use diff::{Change, FieldChange, LinkPart, RouterField, diff};
 pub use model::Config;
 pub use report::{Finding, Report, Severity};
+pub use route::{Route, Segment};
 
 /// A file that is legal.
 #[derive(Clone, PartialEq, Debug)]

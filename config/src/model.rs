@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod filter;
+
+pub use filter::*;
+
 /// A whole intent.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -21,8 +25,12 @@ pub struct Config {
     /// `[peer.NAME]`, and one for each link with `bgp`, under the link's name. No two have the same
     /// address, unless it is link-local and they are on different links.
     pub peers: BTreeMap<String, Peer>,
-    /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected.
+    /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected. No filter calls itself, not
+    /// by way of others either, and none is larger than [`MOST_RULES`], [`MOST_SETTING`] and
+    /// [`MOST_CALLS`] allow.
     pub filters: BTreeMap<String, Vec<Rule>>,
+    /// `[prefix-list.NAME] prefixes = ["10.1.0.0/16 le 24"]`. None is empty.
+    pub prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     /// `[fib]`.
     pub fib: Fib,
     /// `[api]`.
@@ -220,60 +228,6 @@ pub struct Peer {
     pub hold_time: Duration,
     /// `connect-retry`: first wait after a failed attempt. Default 5 s, at most 120 s.
     pub connect_retry: Duration,
-}
-
-/// One rule of `[[filter.NAME]]`: all conditions given must hold; none given holds always.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rule {
-    /// `prefix = ["10.1.0.0/16 le 24"]`: any of these. Empty: any prefix.
-    pub prefix: Vec<PrefixPattern>,
-    /// `community = ["65010:100"]`: any of these. Empty: not asked.
-    pub community: Vec<u32>,
-    /// `large-community = ["65010:1:2"]`: any of these. Empty: not asked.
-    pub large_community: Vec<(u32, u32, u32)>,
-    /// `as-path-contains = [64512]`: any of these is in the path. Empty: not asked.
-    pub as_path_contains: Vec<u32>,
-    /// `action = "accept" | "reject"`.
-    pub action: Action,
-    /// `set = { … }`; only with `accept`.
-    pub set: Set,
-}
-
-/// `10.1.0.0/16`, `10.1.0.0/16 le 24`, `10.1.0.0/16 ge 20 le 24`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PrefixPattern {
-    /// Host bits are zero.
-    pub net: IpNet,
-    /// Shortest length that matches; at least that of `net`.
-    pub min: u8,
-    /// Longest length that matches; at least `min`.
-    pub max: u8,
-}
-
-/// What a rule does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Let it through, with `set` applied.
-    Accept,
-    /// Do not.
-    Reject,
-}
-
-/// `set = { local-pref = 200, … }`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Set {
-    /// `local-pref`.
-    pub local_pref: Option<u32>,
-    /// `med`.
-    pub med: Option<u32>,
-    /// `prepend`: our own AS so many more times. 0 to 16.
-    pub prepend: u8,
-    /// `add-community`.
-    pub add_community: Vec<u32>,
-    /// `delete-community`.
-    pub delete_community: Vec<u32>,
-    /// `add-large-community`.
-    pub add_large_community: Vec<(u32, u32, u32)>,
 }
 
 /// `[fib]`.

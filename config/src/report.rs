@@ -220,6 +220,11 @@ impl<'t> Sink<'t> {
         self.raw.push((Severity::Warning, span, wrong));
     }
 
+    /// How many findings there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.raw.len()
+    }
+
     pub(crate) fn mark(&mut self, path: String, span: Range<usize>) {
         self.places.insert(path, span);
     }

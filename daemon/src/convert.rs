@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
 use bgp::rib::{PeerOptions, RibConfig, RibPeer};
 use bgp::session::{Mode, SessionConfig};
-use bgp::{Asn, Community, LargeCommunity, PeerId, RouterId};
+use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model::{self, Carrier};
 use links::{
     AddressFamily, GroupConfig, HealthConfig, LinkId, Measurement, Method, Policy, ProbeConfig,
 };
+use policy::Filters;
 use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpec};
 
 use crate::drivers::link::LinkConfig;
@@ -71,56 +70,14 @@ pub(crate) fn endpoint(config: &Config, peer: &model::Peer) -> Endpoint {
 }
 
 /// A peer without a filter gets one that lets nothing through (RFC 8212).
-pub(crate) fn rib_peer(config: &Config, peer: &model::Peer, id: PeerId) -> RibPeer {
-    let named = |name: &Option<String>| {
-        let rules = name.as_ref().and_then(|name| config.filters.get(name));
-        Arc::new(rules.map_or_else(Filter::reject_all, |rules| filter(rules)))
-    };
+pub(crate) fn rib_peer(filters: &Filters, peer: &model::Peer, id: PeerId) -> RibPeer {
     RibPeer {
         id,
         asn: Asn(peer.asn),
         address: peer.address,
-        import: named(&peer.import),
-        export: named(&peer.export),
+        import: filters.get(peer.import.as_deref()),
+        export: filters.get(peer.export.as_deref()),
         options: PeerOptions::default(),
-    }
-}
-
-fn filter(rules: &[model::Rule]) -> Filter {
-    Filter::compile(rules.iter().map(rule).collect())
-}
-
-fn rule(rule: &model::Rule) -> Rule {
-    let communities = |list: &[u32]| list.iter().copied().map(Community).collect::<Vec<_>>();
-    let large = |list: &[(u32, u32, u32)]| {
-        list.iter()
-            .map(|(a, b, c)| LargeCommunity(*a, *b, *c))
-            .collect::<Vec<_>>()
-    };
-    let pattern = |pattern: &model::PrefixPattern| PrefixPattern {
-        net: pattern.net,
-        min: pattern.min,
-        max: pattern.max,
-    };
-    Rule {
-        matches: Match {
-            prefixes: rule.prefix.iter().map(pattern).collect(),
-            communities: communities(&rule.community),
-            large_communities: large(&rule.large_community),
-            as_path_contains: rule.as_path_contains.iter().copied().map(Asn).collect(),
-        },
-        action: match rule.action {
-            model::Action::Accept => Action::Accept,
-            model::Action::Reject => Action::Reject,
-        },
-        set: Set {
-            local_pref: rule.set.local_pref,
-            med: rule.set.med,
-            prepend: rule.set.prepend,
-            add_communities: communities(&rule.set.add_community),
-            delete_communities: communities(&rule.set.delete_community),
-            add_large_communities: large(&rule.set.add_large_community),
-        },
     }
 }
 

@@ -258,7 +258,7 @@ fn operate<'a>(
     let (argument, after) = rest.split_first().map_or((0, rest), |(a, b)| (*a, b));
     let input = match operation & 0x0f {
         0 => Input::Start,
-        1 => Input::Stop(Cease::AdministrativeShutdown),
+        1 => Input::Stop(Cease::AdministrativeShutdown.into()),
         2 => Input::Reconfigure(config(argument)),
         3 | 4 => Input::Connected {
             conn,

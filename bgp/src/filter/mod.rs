@@ -1,32 +1,62 @@
 //! Import and export policy: a function over a prefix and its [`Attrs`].
 //!
-//! A [`Filter`] is a list of rules. The first rule whose conditions all hold decides; where none
-//! does, the path is rejected (RFC 8212: nothing crosses without policy).
+//! A [`Filter`] is a list of rules, asked in order. A rule whose conditions all hold accepts, rejects,
+//! goes on with the next rule, or calls another filter. Where no rule decides, the path is rejected (RFC 8212:
+//! nothing crosses without policy).
+//!
+//! **What a rule sees.** Conditions look at the path as it came to the filter. What rules set is kept
+//! aside and applied, in the order of the rules, once one accepts. So a condition never sees what an
+//! earlier rule set, and an accepted path is worked out from its attributes and the list of the rules that
+//! set something, which can be remembered.
+//!
+//! **Calls.** A called filter decides as if its rules stood in place of the call: where one of them
+//! accepts or rejects, that is the answer; where none does, the rule after the call is asked, and
+//! what the called filter's rules set before they went on stays. Calls are written out when a filter is compiled,
+//! so a filter cannot call itself and none is followed at run time.
 //!
 //! **Default routes are special.** `0.0.0.0/0` and `::/0` are accepted only by a rule that has a
 //! pattern for exactly that `/0` (`min` 0 and `max` 0). An accepting rule without a prefix
 //! condition, or one with `0.0.0.0/0 le 24`, does not match them: a default route that leaks draws
-//! all traffic of the receiver. Rejecting rules match them like any other prefix.
+//! all traffic of the receiver. That holds for the rule that accepts, whatever went on or called before it.
+//! All other rules match them like any other prefix.
 //!
-//! Compiled once, evaluated a million times: conditions are sorted for binary search, prefix
-//! patterns are looked up by the lengths that occur (see `prefixes`), and a rule that sets nothing gives
-//! back the same `Arc` without allocating.
+//! **Cost.** Conditions are sorted for binary search, prefix patterns are looked up by the lengths that
+//! occur (see `prefixes`), AS-path expressions are tables (see [`aspath`]), and a path that nothing is
+//! set on keeps the same `Arc`. Each rule is a part for the attributes and a part for the prefix:
+//! [`Filter::prepare`] asks the first once for all prefixes of an UPDATE.
 
+mod community;
+mod condition;
 mod prefixes;
+#[cfg(test)]
+mod reference;
+mod set;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use crate::attrs::{Attrs, Community, LargeCommunity};
+use smallvec::SmallVec;
+
+use crate::attrs::Attrs;
 use crate::types::{Asn, Prefix};
 
-pub use prefixes::PrefixPattern;
+pub use community::{
+    CommunityPattern, ExtAdmin, ExtCommunityPattern, ExtGiver, ExtKind, LargeCommunityPattern,
+    Span, ext_community,
+};
+pub use condition::{Condition, Match, MedMatch};
+pub use prefixes::{PrefixList, PrefixPattern};
+pub use set::{MedChange, Nexthop, Number, Prepend, Prepended, Set};
 
-use prefixes::PrefixSet;
+use condition::{Conditions, DefaultRoute, OfAttrs};
 
 /// A compiled policy. Equal when compiled from the same rules, up to the order within a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
-    rules: Box<[CompiledRule]>,
+    steps: Box<[Step]>,
+    /// The steps that set something and go on, in order: the bits of [`RuleIndex::went_on`].
+    setting: Box<[u32]>,
 }
 
 /// One rule: all conditions of `matches` must hold.
@@ -36,47 +66,21 @@ pub struct Rule {
     pub matches: Match,
     /// What happens then.
     pub action: Action,
-    /// What is changed on an accepted path.
+    /// What is changed, if the path is accepted by this rule or a later one.
     pub set: Set,
 }
 
-/// Conditions of a [`Rule`]. An empty list is not asked; otherwise one of its items must hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Match {
-    /// The prefix is in one of these.
-    pub prefixes: Vec<PrefixPattern>,
-    /// The path carries one of these.
-    pub communities: Vec<Community>,
-    /// The path carries one of these.
-    pub large_communities: Vec<LargeCommunity>,
-    /// The AS path names one of these.
-    pub as_path_contains: Vec<Asn>,
-}
-
 /// What a [`Rule`] does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Let it through, with [`Set`] applied.
     Accept,
-    /// Do not.
+    /// Ask the rules of this filter, then go on.
+    Call(Arc<Filter>),
+    /// Go on with the next rule.
+    Next,
+    /// Do not let it through.
     Reject,
-}
-
-/// Changes to an accepted path.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Set {
-    /// LOCAL_PREF.
-    pub local_pref: Option<u32>,
-    /// MULTI_EXIT_DISC.
-    pub med: Option<u32>,
-    /// Our own AS is put in front so many times.
-    pub prepend: u8,
-    /// Added after the deletions.
-    pub add_communities: Vec<Community>,
-    /// Taken away.
-    pub delete_communities: Vec<Community>,
-    /// Added.
-    pub add_large_communities: Vec<LargeCommunity>,
 }
 
 /// What a [`Filter`] says about a path.
@@ -88,27 +92,84 @@ pub enum Verdict {
     Accept(Arc<Attrs>),
 }
 
-/// The rule of a filter that accepted a path. The result of applying it depends on the attributes
-/// alone, so that it can be remembered for all prefixes that share them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct RuleIndex(u32);
+/// A rule that was asked about a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Visit {
+    /// Which: the rules of a filter count from 0, those of a called filter after the rule that
+    /// calls it.
+    pub step: usize,
+    /// The condition that did not hold, if one did not.
+    pub failed: Option<Condition>,
+}
 
+/// Which rules of a filter an accepted path met: the one that accepted, and those before it that set
+/// something. The result of applying them depends on the attributes alone, so that it can be
+/// remembered for all prefixes that share them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct RuleIndex {
+    went_on: u128,
+    accepted: u32,
+}
+
+/// What a filter has left to ask of a prefix, once it knows the attributes.
+#[derive(Debug)]
+pub(crate) struct Prepared(SmallVec<[(u32, OfAttrs); 4]>);
+
+/// A rule in its place. Those of a called filter follow the rule that calls it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct CompiledRule {
-    prefixes: PrefixSet,
-    communities: Box<[Community]>,
-    large_communities: Box<[LargeCommunity]>,
-    asns: Box<[Asn]>,
-    action: Action,
-    set: Set,
+struct Step {
+    conditions: Conditions,
+    then: Then,
+    /// The step to go on with where the conditions do not hold: a later one.
+    otherwise: u32,
+    /// `None` for nothing.
+    set: Option<Arc<Set>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    Accept,
+    /// Go on with the following step. With the bit of what it sets, if that is anything.
+    GoOn(Option<u8>),
+    Reject,
 }
 
 impl Filter {
+    /// How many rules a filter may have, those of called filters counted at each call. A call that would
+    /// need more rejects instead: what cannot be asked lets nothing through.
+    pub const MOST_RULES: usize = 16_384;
+    /// How many of them may set something and go on. One more rejects instead.
+    pub const MOST_SETTING: usize = 128;
+
     /// Prepares `rules` for evaluation, in their order.
     #[must_use]
     pub fn compile(rules: Vec<Rule>) -> Self {
+        let mut steps = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let at = steps.len();
+            let called = match &rule.action {
+                Action::Call(called) => Some(&called.steps),
+                Action::Accept | Action::Next | Action::Reject => None,
+            };
+            let length = 1 + called.map_or(0, |called| called.len());
+            let fits = at + length <= Self::MOST_RULES;
+            steps.push(Step {
+                conditions: Conditions::compile(rule.matches),
+                then: match rule.action {
+                    Action::Accept => Then::Accept,
+                    Action::Call(_) | Action::Next if fits => Then::GoOn(None),
+                    Action::Call(_) | Action::Next | Action::Reject => Then::Reject,
+                },
+                otherwise: (at + if fits { length } else { 1 }) as u32,
+                set: (rule.set != Set::default()).then(|| Arc::new(rule.set)),
+            });
+            let called = called.filter(|_| fits).into_iter().flatten().cloned();
+            steps.extend(called.map(|step| step.moved_by(at as u32 + 1)));
+        }
+        let setting = number_setting(&mut steps);
         Self {
-            rules: rules.into_iter().map(CompiledRule::compile).collect(),
+            steps: steps.into_boxed_slice(),
+            setting,
         }
     }
 
@@ -130,7 +191,7 @@ impl Filter {
 
     /// Decides about one path.
     ///
-    /// - `local_asn`: our own, for [`Set::prepend`]
+    /// - `local_asn`: our own, for what is set
     #[must_use]
     pub fn evaluate(&self, prefix: &Prefix, attrs: &Arc<Attrs>, local_asn: Asn) -> Verdict {
         match self.accepting_rule(prefix, attrs) {
@@ -139,278 +200,185 @@ impl Filter {
         }
     }
 
-    /// The first matching rule, if it accepts.
+    /// As [`Filter::evaluate`], with every rule that was asked on the way.
+    #[must_use]
+    pub fn explain(
+        &self,
+        prefix: &Prefix,
+        attrs: &Arc<Attrs>,
+        local_asn: Asn,
+    ) -> (Vec<Visit>, Verdict) {
+        let mut visits = Vec::new();
+        let found = self.walk(self.every_step(), |at, step, ()| {
+            let failed = step.failed(prefix, attrs);
+            let step = at as usize;
+            visits.push(Visit { step, failed });
+            failed.is_none()
+        });
+        let verdict = found.map_or(Verdict::Reject, |rule| {
+            Verdict::Accept(self.apply(rule, attrs, local_asn))
+        });
+        (visits, verdict)
+    }
+
+    /// What it takes for this path to be accepted; `None` if it is rejected.
     pub(crate) fn accepting_rule(&self, prefix: &Prefix, attrs: &Attrs) -> Option<RuleIndex> {
-        let (index, rule) = self
-            .rules
-            .iter()
-            .enumerate()
-            .find(|(_, rule)| rule.matches(prefix, attrs))?;
-        match rule.action {
-            Action::Accept => u32::try_from(index).ok().map(RuleIndex),
-            Action::Reject => None,
-        }
+        self.walk(self.every_step(), |_, step, ()| {
+            step.failed(prefix, attrs).is_none()
+        })
     }
 
-    /// The attributes with what this rule sets.
+    /// Asks everything that does not depend on the prefix, for [`Filter::accepting_rule_of`].
+    pub(crate) fn prepare(&self, attrs: &Attrs) -> Prepared {
+        let mut left = SmallVec::new();
+        let mut at = 0;
+        while let Some(step) = self.steps.get(at) {
+            match step.conditions.of_attrs(attrs) {
+                OfAttrs::Never => at = step.otherwise as usize,
+                asked @ (OfAttrs::Prefix | OfAttrs::PrefixAndUnless) => {
+                    left.push((at as u32, asked));
+                    at += 1;
+                }
+            }
+        }
+        Prepared(left)
+    }
+
+    /// As [`Filter::accepting_rule`], for attributes that were prepared.
+    pub(crate) fn accepting_rule_of(
+        &self,
+        prepared: &Prepared,
+        prefix: &Prefix,
+        attrs: &Attrs,
+    ) -> Option<RuleIndex> {
+        let left = prepared.0.iter().copied();
+        self.walk(left, |_, step, asked| {
+            step.prefix_holds(prefix, attrs, asked)
+        })
+    }
+
+    /// Goes from step to step until one decides.
+    ///
+    /// - `steps`: those that may match, in order, with what `holds` wants to know of them
+    fn walk<T>(
+        &self,
+        steps: impl Iterator<Item = (u32, T)>,
+        mut holds: impl FnMut(u32, &Step, T) -> bool,
+    ) -> Option<RuleIndex> {
+        let mut went_on = 0;
+        let mut next = 0;
+        for (at, known) in steps {
+            if at < next {
+                continue;
+            }
+            let step = self.steps.get(at as usize)?;
+            if !holds(at, step, known) {
+                next = step.otherwise;
+                continue;
+            }
+            match step.then {
+                Then::Accept => {
+                    return Some(RuleIndex {
+                        went_on,
+                        accepted: at,
+                    });
+                }
+                Then::GoOn(bit) => went_on |= bit.map_or(0, |bit| 1 << bit),
+                Then::Reject => return None,
+            }
+        }
+        None
+    }
+
+    fn every_step(&self) -> impl Iterator<Item = (u32, ())> + use<> {
+        (0..self.steps.len() as u32).map(|at| (at, ()))
+    }
+
+    /// The attributes with what these rules set.
     pub(crate) fn apply(&self, rule: RuleIndex, attrs: &Arc<Attrs>, local_asn: Asn) -> Arc<Attrs> {
-        match self.set_of(rule) {
-            Some(set) => set.apply(attrs, local_asn),
-            None => Arc::clone(attrs),
-        }
-    }
-
-    /// What this rule sets; `None` for a rule of another filter.
-    pub(crate) fn set_of(&self, rule: RuleIndex) -> Option<&Set> {
-        self.rules.get(rule.0 as usize).map(|rule| &rule.set)
-    }
-}
-
-impl CompiledRule {
-    fn compile(rule: Rule) -> Self {
-        Self {
-            prefixes: PrefixSet::compile(&rule.matches.prefixes),
-            communities: sorted(rule.matches.communities),
-            large_communities: sorted(rule.matches.large_communities),
-            asns: sorted(rule.matches.as_path_contains),
-            action: rule.action,
-            set: rule.set,
-        }
-    }
-
-    fn matches(&self, prefix: &Prefix, attrs: &Attrs) -> bool {
-        self.matches_prefix(prefix)
-            && any_of(&self.communities, attrs.communities.iter().copied())
-            && any_of(
-                &self.large_communities,
-                attrs.large_communities.iter().copied(),
-            )
-            && any_of(&self.asns, attrs.as_path.iter())
-    }
-
-    fn matches_prefix(&self, prefix: &Prefix) -> bool {
-        if prefix.prefix_len() == 0 && self.action == Action::Accept {
-            return self.prefixes.names_default(prefix);
-        }
-        self.prefixes.is_empty() || self.prefixes.matches(prefix)
-    }
-}
-
-impl Set {
-    fn apply(&self, attrs: &Arc<Attrs>, local_asn: Asn) -> Arc<Attrs> {
-        if *self == Self::default() {
+        let mut sets = self.sets(rule).peekable();
+        if sets.peek().is_none() {
             return Arc::clone(attrs);
         }
         let mut changed = Attrs::clone(attrs);
-        changed.local_pref = self.local_pref.or(changed.local_pref);
-        changed.med = self.med.or(changed.med);
-        if self.prepend > 0 {
-            changed.as_path = changed.as_path.prepended(local_asn, self.prepend.into());
+        for set in sets {
+            set.change(&mut changed, local_asn);
         }
-        changed
-            .communities
-            .retain(|community| !self.delete_communities.contains(community));
-        changed.communities.extend_from_slice(&self.add_communities);
-        changed.communities.sort_unstable();
-        changed.communities.dedup();
-        changed
-            .large_communities
-            .extend_from_slice(&self.add_large_communities);
-        changed.large_communities.sort_unstable();
-        changed.large_communities.dedup();
         if changed == **attrs {
             return Arc::clone(attrs);
         }
         Arc::new(changed)
     }
-}
 
-fn sorted<T: Ord>(mut items: Vec<T>) -> Box<[T]> {
-    items.sort_unstable();
-    items.dedup();
-    items.into_boxed_slice()
-}
-
-/// Whether one of `present` is wanted; nothing wanted holds always. `wanted` is sorted.
-fn any_of<T: Ord>(wanted: &[T], mut present: impl Iterator<Item = T>) -> bool {
-    wanted.is_empty() || present.any(|item| wanted.binary_search(&item).is_ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::attrs::AsPath;
-
-    const US: Asn = Asn(65010);
-
-    fn net(text: &str) -> Prefix {
-        text.parse().unwrap()
+    /// Whether the MED of the result is what these rules say, and not what the path came with.
+    pub(crate) fn sets_med(&self, rule: RuleIndex) -> bool {
+        self.sets(rule).any(|set| set.med.is_some())
     }
 
-    fn within(text: &str, min: u8, max: u8) -> Match {
-        Match {
-            prefixes: vec![PrefixPattern {
-                net: net(text),
-                min,
-                max,
-            }],
-            ..Match::default()
+    /// The nexthop that these rules ask for.
+    pub(crate) fn sets_nexthop(&self, rule: RuleIndex) -> Option<Nexthop> {
+        self.sets(rule).filter_map(|set| set.nexthop).last()
+    }
+
+    /// What these rules set, in order.
+    fn sets(&self, rule: RuleIndex) -> impl Iterator<Item = &Set> {
+        let is_met = move |bit: &(usize, _)| rule.went_on & (1 << bit.0) != 0;
+        let met = self.setting.iter().enumerate().filter(is_met);
+        let steps = met.map(|(_, step)| *step).chain([rule.accepted]);
+        steps.filter_map(|step| self.steps.get(step as usize)?.set.as_deref())
+    }
+}
+
+/// Gives each step that sets something and goes on its bit.
+fn number_setting(steps: &mut [Step]) -> Box<[u32]> {
+    let mut setting = Vec::new();
+    for (at, step) in steps.iter_mut().enumerate() {
+        if matches!(step.then, Then::GoOn(_)) && step.set.is_some() {
+            if setting.len() == Filter::MOST_SETTING {
+                step.then = Then::Reject;
+                continue;
+            }
+            step.then = Then::GoOn(Some(setting.len() as u8));
+            setting.push(at as u32);
+        }
+    }
+    setting.into_boxed_slice()
+}
+
+impl Step {
+    fn moved_by(self, steps: u32) -> Self {
+        Self {
+            otherwise: self.otherwise + steps,
+            ..self
         }
     }
 
-    fn rule(matches: Match, action: Action, set: Set) -> Rule {
-        Rule {
-            matches,
-            action,
-            set,
+    fn default_route(&self) -> DefaultRoute {
+        match self.then {
+            Then::Accept => DefaultRoute::Named,
+            Then::GoOn(_) | Then::Reject => DefaultRoute::Ordinary,
         }
     }
 
-    fn accept(matches: Match) -> Rule {
-        rule(matches, Action::Accept, Set::default())
+    /// The first condition that does not hold.
+    fn failed(&self, prefix: &Prefix, attrs: &Attrs) -> Option<Condition> {
+        self.conditions.failed(prefix, attrs, self.default_route())
     }
 
-    fn attrs() -> Arc<Attrs> {
-        Arc::new(Attrs {
-            as_path: AsPath::sequence(&[Asn(64512), Asn(7)]),
-            communities: [Community(1), Community(5)].into_iter().collect(),
-            large_communities: [LargeCommunity(1, 2, 3)].into_iter().collect(),
-            ..Attrs::originated()
-        })
-    }
-
-    fn passes(filter: &Filter, prefix: &str) -> bool {
-        filter.evaluate(&net(prefix), &attrs(), US) != Verdict::Reject
-    }
-
-    #[test]
-    fn without_a_matching_rule_nothing_passes() {
-        assert!(!passes(&Filter::reject_all(), "10.0.0.0/8"));
-        let filter = Filter::compile(vec![accept(within("10.0.0.0/8", 8, 8))]);
-        assert!(!passes(&filter, "11.0.0.0/8"));
-    }
-
-    #[test]
-    fn the_first_matching_rule_decides() {
-        let filter = Filter::compile(vec![
-            rule(
-                within("10.1.0.0/16", 16, 32),
-                Action::Reject,
-                Set::default(),
-            ),
-            accept(within("10.0.0.0/8", 8, 32)),
-        ]);
-        assert!(!passes(&filter, "10.1.2.0/24"));
-        assert!(passes(&filter, "10.2.2.0/24"));
-    }
-
-    #[test]
-    fn a_default_route_passes_only_where_it_is_named_exactly() {
-        assert!(!passes(&Filter::accept_all(), "0.0.0.0/0"));
-        assert!(!passes(&Filter::accept_all(), "::/0"));
-        let le = Filter::compile(vec![accept(within("0.0.0.0/0", 0, 24))]);
-        assert!(!passes(&le, "0.0.0.0/0"));
-        assert!(passes(&le, "10.0.0.0/8"));
-        let named = Filter::compile(vec![accept(within("0.0.0.0/0", 0, 0))]);
-        assert!(passes(&named, "0.0.0.0/0"));
-        assert!(!passes(&named, "::/0"));
-        assert!(!passes(&named, "10.0.0.0/8"));
-    }
-
-    #[test]
-    fn a_rejecting_rule_holds_for_a_default_route_too() {
-        let filter = Filter::compile(vec![
-            rule(
-                Match {
-                    communities: vec![Community(5)],
-                    ..Match::default()
-                },
-                Action::Reject,
-                Set::default(),
-            ),
-            accept(within("0.0.0.0/0", 0, 0)),
-        ]);
-        assert!(!passes(&filter, "0.0.0.0/0"));
-    }
-
-    #[test]
-    fn all_conditions_of_a_rule_must_hold() {
-        let matching = Match {
-            prefixes: vec![PrefixPattern::exact(net("10.0.0.0/8"))],
-            communities: vec![Community(9), Community(5)],
-            large_communities: vec![LargeCommunity(1, 2, 3)],
-            as_path_contains: vec![Asn(7)],
+    /// The same where the attributes were asked already.
+    fn prefix_holds(&self, prefix: &Prefix, attrs: &Attrs, asked: OfAttrs) -> bool {
+        let conditions = &self.conditions;
+        let excepted = || {
+            let unless = conditions.unless.as_ref();
+            unless.is_some_and(|unless| {
+                let failed = unless.failed(prefix, attrs, DefaultRoute::Ordinary);
+                failed.is_none()
+            })
         };
-        let passes_with =
-            |matches: Match| passes(&Filter::compile(vec![accept(matches)]), "10.0.0.0/8");
-        assert!(passes_with(matching.clone()));
-        let refused = [
-            Match {
-                communities: vec![Community(9)],
-                ..matching.clone()
-            },
-            Match {
-                large_communities: vec![LargeCommunity(1, 2, 4)],
-                ..matching.clone()
-            },
-            Match {
-                as_path_contains: vec![Asn(8)],
-                ..matching
-            },
-        ];
-        for matches in refused {
-            assert!(!passes_with(matches.clone()), "{matches:?}");
-        }
-    }
-
-    #[test]
-    fn accepted_without_changes_is_the_same_arc() {
-        let attrs = attrs();
-        let Verdict::Accept(same) = Filter::accept_all().evaluate(&net("10.0.0.0/8"), &attrs, US)
-        else {
-            panic!("rejected");
-        };
-        assert!(Arc::ptr_eq(&attrs, &same));
-    }
-
-    #[test]
-    fn set_changes_what_it_names_and_nothing_else() {
-        let filter = Filter::compile(vec![rule(
-            Match::default(),
-            Action::Accept,
-            Set {
-                local_pref: Some(200),
-                med: Some(7),
-                prepend: 2,
-                add_communities: vec![Community(3), Community(1)],
-                delete_communities: vec![Community(5)],
-                add_large_communities: vec![LargeCommunity(0, 0, 1)],
-            },
-        )]);
-        let before = attrs();
-        let expected = Attrs {
-            local_pref: Some(200),
-            med: Some(7),
-            as_path: AsPath::sequence(&[US, US, Asn(64512), Asn(7)]),
-            communities: [Community(1), Community(3)].into_iter().collect(),
-            large_communities: [LargeCommunity(0, 0, 1), LargeCommunity(1, 2, 3)]
-                .into_iter()
-                .collect(),
-            ..Attrs::clone(&before)
-        };
-        let verdict = filter.evaluate(&net("10.0.0.0/8"), &before, US);
-        assert_eq!(verdict, Verdict::Accept(Arc::new(expected)));
-    }
-
-    #[test]
-    fn filters_of_the_same_rules_are_equal_in_any_order_of_patterns() {
-        let patterns = |texts: [&str; 2]| Match {
-            prefixes: texts.map(|text| PrefixPattern::exact(net(text))).to_vec(),
-            ..Match::default()
-        };
-        let a = Filter::compile(vec![accept(patterns(["10.0.0.0/8", "11.0.0.0/8"]))]);
-        let b = Filter::compile(vec![accept(patterns(["11.0.0.0/8", "10.0.0.0/8"]))]);
-        assert_eq!(a, b);
-        assert_ne!(a, Filter::accept_all());
+        conditions
+            .prefix
+            .failed(prefix, self.default_route())
+            .is_none()
+            && !(asked == OfAttrs::PrefixAndUnless && excepted())
     }
 }

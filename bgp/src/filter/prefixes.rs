@@ -1,4 +1,4 @@
-//! Prefix patterns of one rule, compiled for lookup.
+//! Prefix patterns, compiled for lookup.
 
 use std::net::IpAddr;
 
@@ -36,20 +36,23 @@ impl PrefixPattern {
     }
 }
 
-/// Patterns sorted by their `net`, with the lengths that occur among them.
+/// Prefix patterns of a rule, or of a list that filters share: sorted by their `net`, with the lengths
+/// that occur among them.
 ///
 /// A prefix of length L is inside a `net` of length N exactly if the prefix cut to N bits is that
 /// `net`. So a lookup tries each length that occurs, at most L, by binary search: for a thousand
 /// patterns of five different lengths that is five searches of ten comparisons.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct PrefixSet {
+pub struct PrefixList {
     patterns: Box<[PrefixPattern]>,
     lengths_v4: Box<[u8]>,
     lengths_v6: Box<[u8]>,
 }
 
-impl PrefixSet {
-    pub(super) fn compile(patterns: &[PrefixPattern]) -> Self {
+impl PrefixList {
+    /// Prepares `patterns` for lookup.
+    #[must_use]
+    pub fn new(patterns: &[PrefixPattern]) -> Self {
         let mut patterns: Vec<_> = patterns
             .iter()
             .map(|pattern| PrefixPattern {
@@ -74,10 +77,6 @@ impl PrefixSet {
             lengths_v6: lengths(|net| matches!(net, Prefix::V6(_))),
             patterns: patterns.into_boxed_slice(),
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
     }
 
     pub(super) fn matches(&self, prefix: &Prefix) -> bool {
@@ -130,7 +129,7 @@ mod tests {
 
     #[test]
     fn lengths_outside_the_range_do_not_match() {
-        let set = PrefixSet::compile(&[pattern("10.1.0.0/16", 20, 24)]);
+        let set = PrefixList::new(&[pattern("10.1.0.0/16", 20, 24)]);
         assert!(!set.matches(&net("10.1.0.0/16")));
         assert!(!set.matches(&net("10.1.0.0/19")));
         assert!(set.matches(&net("10.1.16.0/20")));
@@ -141,7 +140,7 @@ mod tests {
 
     #[test]
     fn families_do_not_match_each_other() {
-        let set = PrefixSet::compile(&[
+        let set = PrefixList::new(&[
             pattern("0.0.0.0/0", 0, 32),
             pattern("2001:db8::/32", 32, 64),
         ]);
@@ -163,7 +162,7 @@ mod tests {
                 )
             })
             .collect();
-        let set = PrefixSet::compile(&patterns);
+        let set = PrefixList::new(&patterns);
         for i in 0..5000u32 {
             let address = std::net::Ipv4Addr::from(i.wrapping_mul(2_246_822_519));
             let prefix = Prefix::new(address.into(), (i % 33) as u8).unwrap().trunc();
@@ -177,7 +176,7 @@ mod tests {
 
     #[test]
     fn host_bits_and_impossible_ranges_are_harmless() {
-        let set = PrefixSet::compile(&[
+        let set = PrefixList::new(&[
             pattern("10.1.2.3/16", 16, 16),
             pattern("10.2.0.0/16", 24, 20),
         ]);

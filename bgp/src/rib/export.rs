@@ -1,19 +1,9 @@
 //! Adj-RIB-Out: what each peer is told.
 //!
-//! Peers with the same export filter on the same side of the AS border form an update group: what a set
+//! Peers with the same export filter and the same [`EgressKey`] form an update group: what a set
 //! of attributes becomes under a rule is worked out once for the group and shared as one `Arc`. Which
 //! rule a prefix meets is looked up per peer, since remembering it would cost memory per prefix.
-//!
-//! | To | nexthop | AS_PATH | LOCAL_PREF | MED |
-//! |---|---|---|---|---|
-//! | external | self | our AS in front | removed (RFC 4271 §5.1.5) | removed unless the filter sets it (§5.1.4) |
-//! | internal | self | as it is | kept, or 100 | kept |
-//!
-//! Nexthop self toward internal peers is a choice: routers between clouds rarely share an interior
-//! routing protocol that would carry the original nexthop. Prepending in a filter is ignored
-//! toward internal peers, who would take our AS in the path for a loop. What an internal peer sent
-//! goes to no other internal peer (RFC 4271 §9.2: there is no reflection), and nothing goes
-//! back to the peer that it came from.
+//! Nothing goes back to the peer that it came from.
 
 use std::sync::Arc;
 
@@ -23,14 +13,14 @@ use hashbrown::HashMap;
 use super::Rib;
 use super::attrs::{AttrsId, AttrsTable};
 use super::bitset::BitSet;
+use super::egress::{self, EgressKey, Sender};
 use super::interface::{ExportBatch, Output};
-use super::select::DEFAULT_LOCAL_PREF;
-use super::source::{Kind, index_of};
+use super::source::index_of;
 use super::table::{Path, Slot};
-use crate::attrs::{Attrs, Community};
-use crate::filter::{Filter, RuleIndex};
+use crate::attrs::Attrs;
+use crate::filter::{Filter, Nexthop, RuleIndex};
 use crate::route::Delta;
-use crate::types::{Asn, Family, PeerId, Prefix};
+use crate::types::{Family, PeerId, Prefix};
 
 /// By place in the table, what a peer was last sent.
 pub(super) type Sent = Vec<Option<AttrsId>>;
@@ -97,10 +87,6 @@ impl Out {
 
     pub(super) fn group(&self) -> GroupId {
         self.group
-    }
-
-    pub(super) fn carries(&self, family: Family) -> bool {
-        self.table(family).is_some()
     }
 
     pub(super) fn sent_count(&self, family: Family) -> usize {
@@ -234,14 +220,13 @@ impl Rib {
         let path = self.tables.entry(slot).chosen()?;
         let best = path.accepted?;
         let source = self.sources.source(path.source);
-        let group = self.peers.get(&id)?.session.as_ref()?.out.group;
-        let group = self.groups.group_mut(group)?;
-        let between_internal = source.kind == Kind::Internal && group.kind == Kind::Internal;
-        if source.peer == Some(id) || between_internal {
+        if source.peer == Some(id) {
             return None;
         }
+        let group = self.peers.get(&id)?.session.as_ref()?.out.group;
+        let group = self.groups.group_mut(group)?;
         let prefix = self.tables.prefix(slot);
-        group.export(best, &prefix, self.config.local_asn, &mut self.attrs)
+        group.export(best, source.sender(), &prefix, &mut self.attrs)
     }
 
     /// Notes that one peer fewer was told of this prefix.
@@ -259,7 +244,8 @@ impl Rib {
             let Some(session) = &mut peer.session else {
                 continue;
             };
-            let nothing_to_say = best.is_none_or(|best| best.source == session.source);
+            let theirs = |best: Path| self.sources.source(best.source).peer == Some(*id);
+            let nothing_to_say = best.is_none_or(theirs);
             let Some(table) = session.out.table_mut(slot.family) else {
                 continue;
             };
@@ -304,9 +290,9 @@ impl Rib {
         let Some(session) = &mut peer.session else {
             return;
         };
-        let kind = self.sources.source(session.source).kind;
+        let key = EgressKey::new(&self.config, &peer.config, &session.up);
         let old = session.out.group;
-        session.out.group = self.groups.join(&peer.config.export, kind);
+        session.out.group = self.groups.join(&peer.config.export, key);
         self.groups.leave(old, &mut self.attrs);
         for family in Family::ALL {
             if let Some(table) = session.out.table_mut(family) {
@@ -337,10 +323,10 @@ pub(super) struct Groups {
 #[derive(Debug)]
 struct Group {
     filter: Arc<Filter>,
-    kind: Kind,
+    key: EgressKey,
     members: usize,
     /// Both sets are held for as long as they are remembered.
-    results: HashMap<(AttrsId, RuleIndex), AttrsId, FixedState>,
+    results: HashMap<(AttrsId, RuleIndex, Sender), AttrsId, FixedState>,
 }
 
 impl Groups {
@@ -351,8 +337,8 @@ impl Groups {
         }
     }
 
-    pub(super) fn join(&mut self, filter: &Arc<Filter>, kind: Kind) -> GroupId {
-        let same = |group: &Group| group.kind == kind && group.filter == *filter;
+    pub(super) fn join(&mut self, filter: &Arc<Filter>, key: EgressKey) -> GroupId {
+        let same = |group: &Group| group.key == key && group.filter == *filter;
         let known = self
             .groups
             .iter_mut()
@@ -364,7 +350,7 @@ impl Groups {
         }
         let group = Some(Group {
             filter: Arc::clone(filter),
-            kind,
+            key,
             members: 1,
             results: HashMap::with_hasher(self.hasher.clone()),
         });
@@ -401,56 +387,47 @@ impl Group {
     fn export(
         &mut self,
         best: AttrsId,
+        sender: Sender,
         prefix: &Prefix,
-        local_asn: Asn,
         attrs: &mut AttrsTable,
     ) -> Option<AttrsId> {
         let before = attrs.value(best);
-        if is_held_back(before, self.kind) {
+        if !egress::may_tell(sender, Family::of(prefix), before, &self.key) {
             return None;
         }
         let rule = self.filter.accepting_rule(prefix, before)?;
-        if let Some(&result) = self.results.get(&(best, rule)) {
+        if let Some(&result) = self.results.get(&(best, rule, sender)) {
             attrs.retain(result);
             return Some(result);
         }
-        let after = self.treat(rule, before, local_asn);
+        let after = self.treat(rule, sender, before);
         let result = attrs.acquire(&Arc::new(after));
         if self.results.len() >= REMEMBERED {
             self.forget(attrs);
         }
         attrs.retain(result);
         attrs.retain(best);
-        self.results.insert((best, rule), result);
+        self.results.insert((best, rule, sender), result);
         Some(result)
     }
 
-    fn treat(&self, rule: RuleIndex, before: &Arc<Attrs>, local_asn: Asn) -> Attrs {
-        let mut after = Attrs::clone(&self.filter.apply(rule, before, local_asn));
-        after.nexthop = None;
-        if self.kind == Kind::Internal {
-            after.as_path = before.as_path.clone();
-            after.local_pref = Some(after.local_pref.unwrap_or(DEFAULT_LOCAL_PREF));
-        } else {
-            after.as_path = after.as_path.prepended(local_asn, 1);
-            after.local_pref = None;
-            after.med = self.filter.set_of(rule).and_then(|set| set.med);
+    fn treat(&self, rule: RuleIndex, sender: Sender, before: &Arc<Attrs>) -> Attrs {
+        let filtered = Attrs::clone(&self.filter.apply(rule, before, self.key.shown));
+        let med = filtered.med.filter(|_| self.filter.sets_med(rule));
+        let mut after = egress::treat(&self.key, sender, before, filtered, med);
+        match self.filter.sets_nexthop(rule) {
+            Some(Nexthop::Address(address)) => after.nexthop = Some(address),
+            Some(Nexthop::Ourselves) => after.nexthop = None,
+            Some(Nexthop::Unchanged) => after.nexthop = before.nexthop,
+            None => {}
         }
         after
     }
 
     fn forget(&mut self, attrs: &mut AttrsTable) {
-        for ((best, _), result) in self.results.drain() {
+        for ((best, _, _), result) in self.results.drain() {
             attrs.release(best);
             attrs.release(result);
         }
     }
-}
-
-/// Whether a well-known community keeps the path from such a peer (RFC 1997).
-fn is_held_back(attrs: &Attrs, to: Kind) -> bool {
-    let has = |community| attrs.communities.binary_search(&community).is_ok();
-    let external = to != Kind::Internal;
-    has(Community::NO_ADVERTISE)
-        || (external && (has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED)))
 }

@@ -1,70 +1,102 @@
 //! Adj-RIB-In: what arrives is filtered and stored, as received and as accepted.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Rib;
 use super::attrs::AttrsId;
-use super::source::{SourceId, index_of};
+use super::ingress::Ingress;
+use super::interface::Step;
+use super::limit::Room;
+use super::source::{Life, SourceId, index_of};
 use super::table::{Path, Slot};
+use super::{Peer, Rib};
 use crate::attrs::Attrs;
 use crate::filter::{Filter, RuleIndex};
 use crate::route::RouteEvent;
-use crate::types::{Family, PeerId, Prefix};
+use crate::types::{Family, PathId, PeerId, Prefix};
 
 /// What one UPDATE became under the rule that accepted its last prefix: prefixes of an UPDATE
 /// usually share the rule as well.
 type Applied = Option<(RuleIndex, AttrsId)>;
 
+/// Whose paths of a family arrive, and what becomes of them.
+struct Intake {
+    import: Arc<Filter>,
+    ingress: Ingress,
+    /// By family, where the session carries it.
+    sources: [Option<Arrival>; Family::ALL.len()],
+}
+
+/// The sources that a path of one family belongs to.
+#[derive(Clone, Copy)]
+struct Arrival {
+    session: SourceId,
+    /// What is kept until it is sent again.
+    kept: Option<SourceId>,
+}
+
 impl Rib {
-    pub(super) fn on_routes(&mut self, peer: PeerId, events: Vec<RouteEvent>) {
-        let Some(peer) = self.peers.get(&peer) else {
-            return;
-        };
-        let Some(session) = &peer.session else {
-            return;
-        };
-        let source = session.source;
-        let carries = Family::ALL.map(|family| session.out.carries(family));
-        let carried = |prefix: &Prefix| carries[index_of(Family::of(prefix))];
-        let import = Arc::clone(&peer.config.import);
+    pub(super) fn on_routes(&mut self, id: PeerId, events: Vec<RouteEvent>, now: Instant) {
         for event in events {
+            // Each event may change what the next belongs to.
+            let Some(intake) = self.peers.get(&id).and_then(Peer::intake) else {
+                return;
+            };
             match event {
                 RouteEvent::Announce {
-                    attrs, prefixes, ..
-                } => {
-                    let prefixes = prefixes.iter().filter(|prefix| carried(prefix));
-                    self.announce(source, &import, &attrs, prefixes);
-                }
-                RouteEvent::Withdraw { prefixes, .. } => {
-                    for prefix in &prefixes {
-                        self.withdraw(source, prefix);
+                    attrs,
+                    prefixes,
+                    path_ids,
+                } => self.announce(&intake, &attrs, &prefixes, &path_ids),
+                RouteEvent::Withdraw { prefixes, path_ids } => {
+                    for (prefix, path_id) in numbered(&prefixes, &path_ids) {
+                        self.withdraw(&intake, prefix, path_id);
                     }
                 }
-                RouteEvent::EndOfRib(_)
-                | RouteEvent::RefreshBegins(_)
-                | RouteEvent::RefreshEnds(_) => {}
+                RouteEvent::EndOfRib(family) => self.on_end_of_rib(id, family),
+                RouteEvent::RefreshBegins(family) => self.on_refresh_begins(id, family, now),
+                RouteEvent::RefreshEnds(family) => self.on_refresh_ends(id, family),
             }
         }
     }
 
-    fn announce<'a>(
+    fn announce(
         &mut self,
-        source: SourceId,
-        import: &Filter,
+        intake: &Intake,
         attrs: &Arc<Attrs>,
-        prefixes: impl Iterator<Item = &'a Prefix>,
+        prefixes: &[Prefix],
+        path_ids: &[PathId],
     ) {
+        let mut sessions = intake.sources.iter().flatten();
+        if sessions.any(|arrival| self.sources.source(arrival.session).is_closed()) {
+            return;
+        }
         let received = self.attrs.acquire(attrs);
+        let refusal = intake.ingress.refusal(attrs, self.attrs.facts(received));
+        let import = Arc::clone(&intake.import);
+        let prepared = import.prepare(attrs);
         let mut applied = None;
-        for prefix in prefixes {
-            let accepted = self.import(import, prefix, received, &mut applied);
+        for (prefix, path_id) in numbered(prefixes, path_ids) {
+            let Some(arrival) = intake.arrival(prefix) else {
+                continue;
+            };
+            let accepted = match refusal {
+                Some(_) => None,
+                None => {
+                    let rule = import.accepting_rule_of(&prepared, prefix, attrs);
+                    self.import(intake, rule, received, Life::Alive, &mut applied)
+                }
+            };
             self.attrs.retain(received);
             let path = Path {
-                source,
+                source: self.sources.find_or_insert(arrival.session, path_id),
                 received,
                 accepted,
             };
-            self.set_path(prefix, path);
+            let kept = arrival
+                .kept
+                .and_then(|kept| self.sources.find(kept, path_id));
+            self.set_path(prefix, path, kept);
         }
         self.release_applied(applied);
         self.attrs.release(received);
@@ -73,12 +105,14 @@ impl Rib {
     /// The attributes after the import filter, held once for the caller.
     fn import(
         &mut self,
-        import: &Filter,
-        prefix: &Prefix,
+        intake: &Intake,
+        rule: Option<RuleIndex>,
         received: AttrsId,
+        life: Life,
         applied: &mut Applied,
     ) -> Option<AttrsId> {
-        let rule = import.accepting_rule(prefix, self.attrs.value(received))?;
+        let import = &intake.import;
+        let rule = rule?;
         if let Some((last, accepted)) = *applied
             && last == rule
         {
@@ -86,6 +120,7 @@ impl Rib {
             return Some(accepted);
         }
         let attrs = import.apply(rule, self.attrs.value(received), self.config.local_asn);
+        let attrs = intake.ingress.treat(attrs, life);
         let accepted = self.attrs.acquire(&attrs);
         self.attrs.retain(accepted);
         self.release_applied(applied.replace((rule, accepted)));
@@ -98,49 +133,75 @@ impl Rib {
         }
     }
 
-    fn withdraw(&mut self, source: SourceId, prefix: &Prefix) {
-        if let Some(slot) = self.tables.find(prefix) {
-            self.remove_path(slot, source);
+    fn withdraw(&mut self, intake: &Intake, prefix: &Prefix, path_id: Option<PathId>) {
+        let (Some(arrival), Some(slot)) = (intake.arrival(prefix), self.tables.find(prefix)) else {
+            return;
+        };
+        for session in std::iter::once(arrival.session).chain(arrival.kept) {
+            if let Some(source) = self.sources.find(session, path_id)
+                && self.remove_path(slot, source) == Removal::Done
+            {
+                return;
+            }
         }
     }
 
     /// Stores a path in place of the one its source had, and chooses again.
-    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path) {
+    ///
+    /// - `kept`: a source of an earlier session whose path this one takes the place of
+    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: Option<SourceId>) {
         self.review_prefix(prefix);
         let slot = self.tables.find_or_insert(prefix);
-        let entry = self.tables.entry_mut(slot);
+        let entry = self.tables.entry(slot);
         let before = entry.chosen();
-        let paths = entry.paths.as_mut_slice();
-        match paths.iter_mut().find(|known| known.source == path.source) {
-            Some(known) => {
-                let old = std::mem::replace(known, path);
-                self.uncount_accepted(slot, &old);
-                self.count_accepted(slot, &path);
-                self.release_path(&old);
-                if old == path {
-                    return;
+        let is_known = |known: &Path| known.source == path.source || Some(known.source) == kept;
+        let place = entry.paths.as_slice().iter().position(is_known);
+        let known = place.map(|place| entry.paths.as_slice()[place]);
+        if known == Some(path) {
+            self.release_path(&path);
+            return;
+        }
+        let is_new = known.is_none_or(|known| known.source != path.source);
+        if is_new && self.room_for(path.source, slot) == Room::None {
+            self.release_path(&path);
+            self.sources.free_if_gone(path.source);
+            self.free_if_unused(slot);
+            return;
+        }
+        if is_new {
+            self.sources.count_received(path.source);
+        }
+        self.count_accepted(&path);
+        let entry = self.tables.entry_mut(slot);
+        match (place, known) {
+            (Some(place), Some(old)) => {
+                entry.paths.as_mut_slice()[place] = path;
+                self.uncount_accepted(&old);
+                if is_new {
+                    self.sources.uncount_received(old.source);
                 }
+                self.release_path(&old);
             }
-            None => {
-                self.occupied[index_of(slot.family)] += usize::from(paths.is_empty());
+            _ => {
+                let first = entry.paths.as_slice().is_empty();
+                self.occupied[index_of(slot.family)] += usize::from(first);
                 entry.paths.push(path);
-                let counts = self.sources.source_mut(path.source).counts_mut(slot.family);
-                counts.received += 1;
-                self.count_accepted(slot, &path);
             }
         }
         self.choose(slot, before);
     }
 
     /// Removes the path of a source, if it has one, and chooses again.
-    pub(super) fn remove_path(&mut self, slot: Slot, source: SourceId) {
+    pub(super) fn remove_path(&mut self, slot: Slot, source: SourceId) -> Removal {
         let entry = self.tables.entry(slot);
         let before = entry.chosen();
         let paths = entry.paths.as_slice();
-        if let Some(index) = paths.iter().position(|path| path.source == source) {
-            self.take_path(slot, index);
-            self.choose(slot, before);
-        }
+        let Some(index) = paths.iter().position(|path| path.source == source) else {
+            return Removal::NotThere;
+        };
+        self.take_path(slot, index);
+        self.choose(slot, before);
+        Removal::Done
     }
 
     /// Takes a path out of the table. The caller chooses again.
@@ -151,10 +212,8 @@ impl Rib {
         };
         paths.remove(index);
         self.occupied[index_of(slot.family)] -= usize::from(paths.as_slice().is_empty());
-        self.uncount_accepted(slot, &path);
-        let counts = self.sources.source_mut(path.source).counts_mut(slot.family);
-        counts.received -= 1;
-        self.sources.free_if_gone(path.source);
+        self.uncount_accepted(&path);
+        self.sources.uncount_received(path.source);
         self.release_path(&path);
     }
 
@@ -163,36 +222,36 @@ impl Rib {
         let Some(old) = self.tables.entry(slot).paths.as_slice().get(index).copied() else {
             return;
         };
-        let peer = self.sources.source(old.source).peer;
-        let Some(peer) = peer.and_then(|id| self.peers.get(&id)) else {
+        let source = self.sources.source(old.source);
+        let life = source.life;
+        let peer = source.peer.and_then(|id| self.peers.get(&id));
+        let Some(intake) = peer.map(Peer::filtering) else {
             return;
         };
-        let import = Arc::clone(&peer.config.import);
         let prefix = self.tables.prefix(slot);
         let mut applied = None;
-        let accepted = self.import(&import, &prefix, old.received, &mut applied);
+        let accepted = match self.refusal(&intake.ingress, old.received) {
+            Some(_) => None,
+            None => {
+                let rule = intake
+                    .import
+                    .accepting_rule(&prefix, self.attrs.value(old.received));
+                self.import(&intake, rule, old.received, life, &mut applied)
+            }
+        };
         self.release_applied(applied);
         self.attrs.retain(old.received);
         let path = Path { accepted, ..old };
-        self.uncount_accepted(slot, &old);
-        self.count_accepted(slot, &path);
-        if let Some(stored) = self
-            .tables
-            .entry_mut(slot)
-            .paths
-            .as_mut_slice()
-            .get_mut(index)
-        {
-            *stored = path;
-        }
+        self.uncount_accepted(&old);
+        self.count_accepted(&path);
+        let paths = self.tables.entry_mut(slot).paths.as_mut_slice();
+        paths[index] = path;
         self.release_path(&old);
     }
 
-    /// Whether our own AS is in the path as it was received (RFC 4271 §9.1.2): what an import
-    /// filter puts in front does not count.
-    pub(super) fn is_looped(&self, path: &Path) -> bool {
-        let mut asns = self.attrs.value(path.received).as_path.iter();
-        asns.any(|asn| asn == self.config.local_asn)
+    /// Why a path was refused whatever the filter says, if it was.
+    pub(super) fn refusal(&self, ingress: &Ingress, received: AttrsId) -> Option<Step> {
+        ingress.refusal(self.attrs.value(received), self.attrs.facts(received))
     }
 
     fn release_path(&mut self, path: &Path) {
@@ -202,19 +261,61 @@ impl Rib {
         }
     }
 
-    fn count_accepted(&mut self, slot: Slot, path: &Path) {
-        let counted = self.counts_as_accepted(path);
-        let counts = self.sources.source_mut(path.source).counts_mut(slot.family);
-        counts.accepted += usize::from(counted);
+    fn count_accepted(&mut self, path: &Path) {
+        let counts = &mut self.sources.source_mut(path.source).counts;
+        counts.accepted += usize::from(path.accepted.is_some());
     }
 
-    fn uncount_accepted(&mut self, slot: Slot, path: &Path) {
-        let counted = self.counts_as_accepted(path);
-        let counts = self.sources.source_mut(path.source).counts_mut(slot.family);
-        counts.accepted -= usize::from(counted);
+    fn uncount_accepted(&mut self, path: &Path) {
+        let counts = &mut self.sources.source_mut(path.source).counts;
+        counts.accepted -= usize::from(path.accepted.is_some());
+    }
+}
+
+/// Whether there was a path to remove.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Removal {
+    Done,
+    NotThere,
+}
+
+impl Peer {
+    /// What becomes of paths from it; `None` while its session is not established.
+    fn intake(&self) -> Option<Intake> {
+        let session = self.session.as_ref()?;
+        let arrival = |index: usize| {
+            Some(Arrival {
+                session: session.sources[index]?,
+                kept: self.kept[index].map(|kept| kept.source),
+            })
+        };
+        Some(Intake {
+            sources: std::array::from_fn(arrival),
+            ..self.filtering()
+        })
     }
 
-    fn counts_as_accepted(&self, path: &Path) -> bool {
-        path.accepted.is_some() && !self.is_looped(path)
+    fn filtering(&self) -> Intake {
+        Intake {
+            import: Arc::clone(&self.config.import),
+            ingress: self.ingress,
+            sources: Default::default(),
+        }
     }
+}
+
+impl Intake {
+    fn arrival(&self, prefix: &Prefix) -> Option<Arrival> {
+        self.sources[index_of(Family::of(prefix))]
+    }
+}
+
+/// Each prefix with its path identifier, where there is one.
+fn numbered<'a>(
+    prefixes: &'a [Prefix],
+    path_ids: &'a [PathId],
+) -> impl Iterator<Item = (&'a Prefix, Option<PathId>)> {
+    let path_id = |place| path_ids.get(place).copied();
+    let places = prefixes.iter().enumerate();
+    places.map(move |(place, prefix)| (prefix, path_id(place)))
 }

@@ -1,6 +1,6 @@
 //! What goes into a [`Rib`](super::Rib) and what comes out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::attrs::Attrs;
 use crate::filter::Filter;
 use crate::route::{Delta, Retention, RouteEvent, SessionUp};
-use crate::types::{Asn, Family, Hop, PeerId, Prefix, Role, RouterId};
+use crate::types::{Asn, Family, Hop, PathId, PeerId, Prefix, Role, RouterId};
 
 /// What the RIB is told once.
 #[derive(Clone, Debug)]
@@ -18,8 +18,55 @@ pub struct RibConfig {
     pub local_asn: Asn,
     /// Our identifier.
     pub router_id: RouterId,
+    /// Which cluster we reflect for (RFC 4456 §7). Usually our identifier.
+    pub cluster_id: Ipv4Addr,
+    /// Whose MEDs are compared.
+    pub med: MedComparison,
+    /// Over how many paths traffic is spread.
+    pub multipath: Multipath,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
     pub seed: u64,
+}
+
+/// Whose MEDs are compared with each other (RFC 4271 §9.1.2.2 c).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MedComparison {
+    /// Those of paths from the same neighbouring AS.
+    #[default]
+    SameNeighbour,
+    /// All (`always-compare-med`).
+    Always,
+}
+
+/// Over how many paths that are as good as the best one traffic is spread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Multipath {
+    /// Where the best path is from an external peer. 0 and 1: traffic is not spread.
+    pub external: u8,
+    /// Where it is from an internal peer.
+    pub internal: u8,
+    /// What the AS paths must have in common besides their length.
+    pub as_paths: MultipathAs,
+}
+
+impl Default for Multipath {
+    fn default() -> Self {
+        Self {
+            external: 1,
+            internal: 1,
+            as_paths: MultipathAs::default(),
+        }
+    }
+}
+
+/// What AS paths must have in common, besides their length, to share traffic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MultipathAs {
+    /// The neighbouring AS.
+    #[default]
+    SameNeighbour,
+    /// Nothing.
+    AnyNeighbour,
 }
 
 /// A configured peer as the RIB sees it.
@@ -45,8 +92,6 @@ pub struct PeerOptions {
     /// How often our own AS may occur in a path that it sends (`allowas-in`). RFC 4271 §9.1.2: not
     /// at all.
     pub own_as_allowed: u8,
-    /// Whether the first AS of a path from it must be its own.
-    pub first_as: FirstAs,
     /// It is a client of ours (RFC 4456): paths of internal peers go to it, and its paths to them.
     pub reflection: ReflectionRole,
     /// What we are to it (RFC 9234 §3); `None`: nothing is checked or marked.
@@ -66,17 +111,6 @@ pub struct PeerOptions {
     /// How many paths for a prefix it is sent where the session says that it takes
     /// several. 0: all.
     pub add_path_limit: u8,
-}
-
-/// Whether the first AS of a path must be that of the external peer that sent it
-/// (RFC 4271 §6.3 leaves it open).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum FirstAs {
-    /// It must; other paths are treated as withdrawn.
-    #[default]
-    Enforced,
-    /// It need not: the peer is a route server (RFC 7947 §2.2.2.1).
-    Free,
 }
 
 /// What an internal peer is to us (RFC 4456 §4).
@@ -201,6 +235,9 @@ impl RibConfig {
         Self {
             local_asn,
             router_id,
+            cluster_id: router_id.address(),
+            med: MedComparison::default(),
+            multipath: Multipath::default(),
             seed,
         }
     }
@@ -226,7 +263,10 @@ pub enum Standing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NexthopState {
     /// Packets can be sent there.
-    Reachable,
+    Reachable {
+        /// What it costs (RFC 4271 §9.1.2.2 e); lower is better. 0 until said otherwise.
+        metric: u32,
+    },
     /// They can not.
     Unreachable,
 }
@@ -239,6 +279,25 @@ pub enum Output {
     /// There is something for [`Rib::poll_export`](super::Rib::poll_export) for this peer.
     /// Said once until it has been drained.
     ExportReady(PeerId),
+    /// A peer sends much, or too much. Said once until it sends clearly less.
+    Limit {
+        /// Which.
+        peer: PeerId,
+        /// In which family.
+        family: Family,
+        /// How much.
+        event: LimitEvent,
+    },
+}
+
+/// How a peer stands to its [`PrefixLimit`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitEvent {
+    /// `warn_at` is reached.
+    Near(PrefixLimit),
+    /// `max` is passed. Where the action is to end the session, nothing more is taken from it, and
+    /// the owner ends it (Cease 6/1, RFC 4486 §4, with family and `max`).
+    Exceeded(PrefixLimit),
 }
 
 /// The route for a prefix, complete: what was there before no longer counts.
@@ -259,8 +318,8 @@ pub struct RouteHop {
     /// Lower tiers come first, whatever the links say. Within a tier the better link of a group
     /// wins: these paths tie until [`Step::LinkRank`].
     pub tier: u8,
-    /// 0: not spread, the best of its tier has all traffic; otherwise its share among the hops of
-    /// its tier.
+    /// 0: one hop of the tier takes all traffic. From 1 on: the usable hops of the tier that have a
+    /// weight share it in these parts.
     pub weight: u8,
 }
 
@@ -287,8 +346,14 @@ pub enum Step {
     Filtered,
     /// Not eligible: our own AS is in the path (RFC 4271 §9.1.2).
     AsLoop,
+    /// Not eligible: we, or our cluster, have reflected it before (RFC 4456 §8).
+    ReflectionLoop,
+    /// Not eligible: the peer should not have passed it on to us (RFC 9234 §5).
+    RouteLeak,
     /// Our own prefix wins.
     Originated,
+    /// Not kept for long after the session that brought it (RFC 9494 §4.3).
+    LongLivedStale,
     /// Higher LOCAL_PREF.
     LocalPref,
     /// Shorter AS_PATH.
@@ -297,14 +362,20 @@ pub enum Step {
     Origin,
     /// Better link of the same group.
     LinkRank,
-    /// Lower MED from the same neighbouring AS.
+    /// Lower MED, usually from the same neighbouring AS.
     Med,
     /// External over internal.
     ExternalOverInternal,
-    /// Lower BGP identifier.
+    /// Nexthop nearer by metric.
+    NexthopMetric,
+    /// Lower ORIGINATOR_ID or BGP identifier.
     RouterId,
+    /// Shorter CLUSTER_LIST (RFC 4456 §9).
+    ClusterList,
     /// Lower peer address.
     PeerAddress,
+    /// Lower path identifier from the same peer.
+    PathId,
 }
 
 /// A destination and all we know about it, for API and CLI.
@@ -321,6 +392,10 @@ pub struct RouteView {
 pub struct PathView {
     /// From whom; `None` for our own.
     pub peer: Option<PeerId>,
+    /// By what the peer tells its paths for this prefix apart (RFC 7911).
+    pub path_id: Option<PathId>,
+    /// Kept from an earlier session, or not yet sent again in a refresh.
+    pub stale: bool,
     /// After the import filter; as received where that refused it.
     pub attrs: Arc<Attrs>,
     /// This is the one.
@@ -332,12 +407,17 @@ pub struct PathView {
 /// Prefixes of one peer and family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PeerCounts {
-    /// In its Adj-RIB-In.
+    /// In its Adj-RIB-In: paths, where it sends several for a prefix. What is kept of an earlier
+    /// session is among them.
     pub received: usize,
-    /// Of those, accepted by the import filter and the loop check.
+    /// Of those, accepted by the import filter and the checks before it.
     pub accepted: usize,
     /// Of those, chosen as best.
     pub best: usize,
+    /// Of those received, kept until they are sent again.
+    pub stale: usize,
+    /// Over a limit since the session began, and not stored.
+    pub discarded: u64,
     /// Sent to it, as far as the RIB has handed over.
     pub advertised: usize,
 }

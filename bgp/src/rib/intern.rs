@@ -24,7 +24,7 @@ impl<T> Id<T> {
         }
     }
 
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self.position.get() as usize - 1
     }
 }

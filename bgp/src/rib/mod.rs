@@ -34,14 +34,19 @@
 mod attrs;
 mod bitset;
 mod decision;
+mod egress;
 mod export;
 mod import;
+mod ingress;
 mod interface;
 mod intern;
+mod limit;
 #[cfg(test)]
 mod model;
+mod multipath;
 mod select;
 mod source;
+mod stale;
 mod sweep;
 mod table;
 mod view;
@@ -55,19 +60,24 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
-use crate::route::SessionUp;
+use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, FirstAs, Input, LimitAction, LocalAs, LocalAsPrepend, NexthopMode,
-    NexthopState, Output, PathView, PeerCounts, PeerOptions, PrefixLimit, PrivateAs,
-    ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Standing, Step,
+    AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    MedComparison, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PathView, PeerCounts,
+    PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop,
+    RouteView, Standing, Step,
 };
 
 use attrs::{AttrsId, AttrsTable};
+use egress::EgressKey;
 use export::{Groups, Out, Sent};
+use ingress::Ingress;
 use intern::Interner;
-use source::{Kind, Life, Source, SourceId, Sources};
+use limit::Fill;
+use source::{Life, Source, SourceCounts, SourceId, Sources, index_of};
+use stale::Kept;
 use sweep::Sweep;
 use table::Tables;
 
@@ -94,7 +104,8 @@ pub struct Rib {
     sources: Sources,
     peers: BTreeMap<PeerId, Peer>,
     groups: Groups,
-    unreachable: BTreeSet<IpAddr>,
+    /// Those that are not simply reachable at no cost.
+    nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
     /// Prefixes whose own path is to be brought in line with `originated`.
     originate_pending: BTreeSet<Prefix>,
@@ -106,6 +117,8 @@ pub struct Rib {
     occupied: [usize; Family::ALL.len()],
     changes: Vec<RouteChange>,
     outputs: VecDeque<Output>,
+    /// When the first of what is kept has been kept long enough, or earlier.
+    expiry: Option<Instant>,
     deadline: Option<Instant>,
     /// [`BITE`], except where a test makes the bites small.
     bite: usize,
@@ -116,14 +129,19 @@ pub struct Rib {
 struct Peer {
     config: RibPeer,
     standing: Standing,
+    ingress: Ingress,
     /// While its session is established.
     session: Option<Established>,
+    /// By family, what is kept until it is sent again.
+    kept: [Option<Kept>; Family::ALL.len()],
 }
 
 /// What an established session adds to a peer.
 #[derive(Debug)]
 struct Established {
-    source: SourceId,
+    /// By family, where it carries that.
+    sources: [Option<SourceId>; Family::ALL.len()],
+    up: SessionUp,
     out: Out,
 }
 
@@ -132,15 +150,15 @@ impl Rib {
     #[must_use]
     pub fn new(config: RibConfig) -> Self {
         let hasher = FixedState::with_seed(config.seed);
-        let mut attrs = AttrsTable::new(hasher.clone());
+        let mut attrs = AttrsTable::new(&config, hasher.clone());
         let originated_attrs = attrs.acquire(&Arc::new(Attrs::originated()));
         Self {
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),
-            sources: Sources::new(Source::ourselves(config.router_id)),
+            sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
             peers: BTreeMap::new(),
             groups: Groups::new(hasher),
-            unreachable: BTreeSet::new(),
+            nexthops: BTreeMap::new(),
             originated: BTreeSet::new(),
             originate_pending: BTreeSet::new(),
             originated_attrs,
@@ -149,6 +167,7 @@ impl Rib {
             occupied: [0; Family::ALL.len()],
             changes: Vec::new(),
             outputs: VecDeque::new(),
+            expiry: None,
             deadline: None,
             bite: BITE,
             attrs,
@@ -162,25 +181,27 @@ impl Rib {
     /// not established and prefixes of a family that the session does not carry.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Configure(peer) => self.on_configure(peer),
+            Input::Configure(peer) => self.on_configure(peer, now),
             Input::Remove(peer) => {
-                self.on_down(peer);
+                self.on_down(peer, &Retention::new(), now);
+                self.end_all_kept(peer);
                 self.peers.remove(&peer);
             }
             Input::Up(peer, session) => {
-                self.on_down(peer);
-                self.on_up(peer, &session);
+                self.on_down(peer, &Retention::new(), now);
+                self.on_up(peer, session, now);
             }
-            Input::Down(peer, _) => self.on_down(peer),
-            Input::Routes(peer, events) => self.on_routes(peer, events),
+            Input::Down(peer, retention) => self.on_down(peer, &retention, now),
+            Input::Routes(peer, events) => self.on_routes(peer, events, now),
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
             Input::Timeout => {}
         }
+        self.expire(now);
         let left = self.work(self.bite);
-        self.deadline = left.is_some().then_some(now);
+        self.deadline = left.map_or(self.expiry, |_| Some(now));
         self.flush_changes();
     }
 
@@ -189,79 +210,131 @@ impl Rib {
         self.outputs.pop_front()
     }
 
-    /// When to send [`Input::Timeout`]: at once while work is left, otherwise never.
+    /// When to send [`Input::Timeout`]: at once while work is left, otherwise when something has been
+    /// kept long enough.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// A different AS or address ends what the session brought: it has to be established anew.
-    fn on_configure(&mut self, config: RibPeer) {
+    fn on_configure(&mut self, config: RibPeer, now: Instant) {
         let id = config.id;
+        let ingress = Ingress::new(&self.config, &config);
         let Some(peer) = self.peers.get_mut(&id) else {
             let peer = Peer {
                 config,
                 standing: Standing::Unranked,
+                ingress,
                 session: None,
+                kept: Default::default(),
             };
             self.peers.insert(id, peer);
             return;
         };
-        let same_session = (peer.config.asn, peer.config.address) == (config.asn, config.address);
-        let same_import = peer.config.import == config.import;
-        let same_export = peer.config.export == config.export;
-        peer.config = config;
+        let old = std::mem::replace(&mut peer.config, config.clone());
+        let same_import = old.import == config.import && peer.ingress == ingress;
+        let same_session = (old.asn, old.address) == (config.asn, config.address)
+            && peer.ingress.kind == ingress.kind;
+        peer.ingress = ingress;
         if !same_session {
-            self.on_down(id);
+            self.on_down(id, &Retention::new(), now);
+            self.end_all_kept(id);
             return;
         }
-        if let (false, Some(session)) = (same_import, &peer.session) {
-            self.sweep.refilter(session.source);
+        if !same_import {
+            for source in self.sources_of(id) {
+                self.sweep.refilter(source);
+            }
         }
-        if !same_export {
+        if old.export != config.export || old.options != config.options {
             self.on_export_changed(id);
+        }
+        if old.options.reflection != config.options.reflection {
+            self.on_reflection(id, config.options.reflection);
+        }
+        self.limit_session(id);
+    }
+
+    /// What others are told of its paths depends on it.
+    fn on_reflection(&mut self, id: PeerId, reflection: ReflectionRole) {
+        for source in self.sources_of(id) {
+            self.sources.source_mut(source).reflection = reflection;
+        }
+        let everyone: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in everyone {
+            self.on_export_changed(peer);
         }
     }
 
-    fn on_up(&mut self, id: PeerId, up: &SessionUp) {
+    fn limit_session(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let limits = peer.config.options.receive_limit;
+        let session = peer.session.as_ref();
+        let sources = session.map_or_else(Default::default, |session| session.sources);
+        for family in Family::ALL {
+            if let Some(source) = sources[index_of(family)] {
+                self.set_limit(source, family, limits[index_of(family)]);
+            }
+        }
+    }
+
+    fn on_up(&mut self, id: PeerId, up: SessionUp, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let kind = if peer.config.asn == self.config.local_asn {
-            Kind::Internal
-        } else {
-            Kind::External
-        };
-        let source = self.sources.insert(Source {
-            peer: Some(id),
-            kind,
-            router_id: up.router_id.address(),
-            address: peer.config.address,
-            standing: peer.standing,
-            life: Life::Alive,
-            counts: Default::default(),
+        let families = up.dialect.families;
+        let options = &peer.config.options;
+        let sources = Family::ALL.map(|family| {
+            families.contains(family).then(|| {
+                self.sources.insert(Source {
+                    peer: Some(id),
+                    kind: peer.ingress.kind,
+                    router_id: up.router_id.address(),
+                    address: peer.config.address,
+                    standing: peer.standing,
+                    reflection: options.reflection,
+                    life: Life::Alive,
+                    counts: SourceCounts::default(),
+                    limit: options.receive_limit[index_of(family)],
+                    fill: Fill::Low,
+                })
+            })
         });
-        let group = self.groups.join(&peer.config.export, kind);
-        let ends = |family| {
-            up.dialect
-                .families
-                .contains(family)
-                .then(|| self.tables.end(family))
-        };
+        let key = EgressKey::new(&self.config, &peer.config, &up);
+        let group = self.groups.join(&peer.config.export, key);
+        let ends = |family| families.contains(family).then(|| self.tables.end(family));
         let out = Out::new(group, ends);
-        peer.session = Some(Established { source, out });
+        let preserved = up.preserved.intersection(families);
+        peer.session = Some(Established { sources, up, out });
+        self.await_resending(id, preserved, now);
         self.say_ready(id);
     }
 
-    fn on_down(&mut self, id: PeerId) {
+    fn on_down(&mut self, id: PeerId, retention: &Retention, now: Instant) {
         let session = self.peers.get_mut(&id).and_then(|peer| peer.session.take());
         let Some(session) = session else {
             return;
         };
-        self.sweep.recheck(session.source);
-        self.sources.end(session.source);
+        for (family, source) in Family::ALL.into_iter().zip(session.sources) {
+            if let Some(source) = source {
+                self.retain_or_end(id, family, source, retention, now);
+            }
+        }
         self.groups.leave(session.out.group(), &mut self.attrs);
         self.retired.extend(session.out.into_sent());
+    }
+
+    /// The sources of a peer: of its session, and what is kept.
+    fn sources_of(&self, id: PeerId) -> SmallVec<[SourceId; 4]> {
+        let Some(peer) = self.peers.get(&id) else {
+            return SmallVec::new();
+        };
+        let session = peer.session.iter().flat_map(|session| session.sources);
+        let kept = peer.kept.iter().flatten().map(|kept| kept.source);
+        session.flatten().chain(kept).collect()
     }
 
     fn on_standing(&mut self, id: PeerId, standing: Standing) {
@@ -272,18 +345,20 @@ impl Rib {
             return;
         }
         peer.standing = standing;
-        if let Some(session) = &peer.session {
-            self.sources.source_mut(session.source).standing = standing;
-            self.sweep.recheck(session.source);
+        for source in self.sources_of(id) {
+            self.sources.source_mut(source).standing = standing;
+            self.sweep.recheck(source);
         }
     }
 
     fn on_nexthop(&mut self, address: IpAddr, state: NexthopState) {
-        let changed = match state {
-            NexthopState::Reachable => self.unreachable.remove(&address),
-            NexthopState::Unreachable => self.unreachable.insert(address),
+        let usual = NexthopState::Reachable { metric: 0 };
+        let before = if state == usual {
+            self.nexthops.remove(&address)
+        } else {
+            self.nexthops.insert(address, state)
         };
-        if changed {
+        if before.unwrap_or(usual) != state {
             self.sweep.recheck_everything();
         }
     }

@@ -1,23 +1,28 @@
 //! A second, naive RIB beside the real one, under the same random input.
 //!
 //! The model keeps what peers announced in ordered maps and works everything out from scratch. It has
-//! no sweeps, groups, dirty sets or counts, so it is right wherever the real one takes a short cut.
+//! no sweeps, sources, groups, dirty sets or counts, so it is right wherever the real one takes a
+//! short cut. What is a pure function of attributes and configuration (`ingress`, `egress`) it uses
+//! as it is: those have tables of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::egress::{self, Sender};
+use super::source::Kind;
 use super::*;
-use crate::attrs::{AsPath, Community, Origin};
-use crate::filter::{Action, Filter, Match, PrefixPattern, Rule, Set, Verdict};
-use crate::route::{Delta, Retention, RouteEvent};
-use crate::types::{Asn, Hop, RouterId};
+use crate::attrs::{AsPath, Community, ExtCommunity, Origin, Reflection};
+use crate::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set, Verdict};
+use crate::route::{Delta, Retained, RouteEvent};
+use crate::types::{Asn, FamilySet, Hop, PathId, Role, RouterId};
 use crate::wire::Dialect;
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;
 const OPERATIONS: usize = 300;
+const PEERS: u32 = 5;
 
 /// SplitMix64.
 struct Random(u64);
@@ -61,21 +66,21 @@ fn filters() -> Vec<Arc<Filter>> {
                 .iter()
                 .map(|text| PrefixPattern::exact(text.parse().unwrap()))
                 .collect(),
-            communities: communities.iter().copied().map(Community).collect(),
+            communities: communities.iter().map(|c| Community(*c).into()).collect(),
             ..Match::default()
         },
         action,
         set,
     };
     let preferring = Set {
-        local_pref: Some(200),
+        local_pref: Some(200.into()),
         add_communities: vec![Community(9)],
         ..Set::default()
     };
     let steering = Set {
-        med: Some(50),
-        prepend: 2,
-        delete_communities: vec![Community(7)],
+        med: Some(50.into()),
+        prepend: Some(Prepend::own(2)),
+        delete_communities: vec![Community(7).into()],
         ..Set::default()
     };
     [
@@ -110,6 +115,9 @@ fn random_attrs(random: &mut Random) -> Arc<Attrs> {
         random.maybe(&[Community(7), Community(8)]),
         (random.below(6) == 0).then_some(Community::NO_EXPORT),
         (random.below(9) == 0).then_some(Community::NO_ADVERTISE),
+        (random.below(9) == 0).then_some(Community::NO_LLGR),
+        (random.below(9) == 0).then_some(Community::LLGR_STALE),
+        (random.below(9) == 0).then_some(Community::GRACEFUL_SHUTDOWN),
     ]
     .into_iter()
     .flatten()
@@ -122,7 +130,24 @@ fn random_attrs(random: &mut Random) -> Arc<Attrs> {
         med: random.maybe(&[0, 10, 20]),
         local_pref: random.maybe(&[100, 150]),
         communities: communities.into(),
+        ext_communities: random.maybe(&bandwidths()).into_iter().collect(),
+        reflection: random_reflection(random),
+        only_to_customer: (random.below(4) == 0).then(|| random.pick(&[Asn(1), Asn(5)])),
         ..Attrs::originated()
+    })
+}
+
+fn bandwidths() -> [ExtCommunity; 2] {
+    [1e6_f32, 4e6].map(|rate| ExtCommunity(0x4004 << 48 | u64::from(rate.to_bits())))
+}
+
+fn random_reflection(random: &mut Random) -> Option<Box<Reflection>> {
+    let ids = [[1, 1, 1, 9], [192, 0, 2, 200], [9, 9, 9, 9]].map(std::net::Ipv4Addr::from);
+    (random.below(4) == 0).then(|| {
+        Box::new(Reflection {
+            originator_id: random.maybe(&ids),
+            cluster_list: random.maybe(&ids).into_iter().collect(),
+        })
     })
 }
 
@@ -133,8 +158,166 @@ fn nexthops() -> [IpAddr; 3] {
 struct ModelPeer {
     config: RibPeer,
     standing: Standing,
-    router_id: Option<RouterId>,
-    received: BTreeMap<Prefix, Arc<Attrs>>,
+    session: Option<ModelSession>,
+    received: BTreeMap<(Prefix, Option<PathId>), Held>,
+    /// By family, until when what is stale waits, and for what.
+    kept: [Option<(Wait, Instant)>; 2],
+    closed: [bool; 2],
+    discarded: [u64; 2],
+}
+
+struct ModelSession {
+    up: SessionUp,
+    sends_path_ids: bool,
+}
+
+/// What a peer announced, and when.
+#[derive(Clone)]
+struct Held {
+    attrs: Arc<Attrs>,
+    router_id: RouterId,
+    age: Life,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Session { long_lived: Duration },
+    Routes,
+    Refresh,
+}
+
+impl ModelPeer {
+    fn ingress(&self, config: &RibConfig) -> Ingress {
+        Ingress::new(config, &self.config)
+    }
+
+    fn held(&self, family: Family, age: Life) -> usize {
+        let of = |(prefix, _): &&(Prefix, Option<PathId>)| Family::of(prefix) == family;
+        let keys = self.received.keys().filter(of);
+        keys.filter(|key| self.received[key].age == age).count()
+    }
+
+    fn drop_old(&mut self, family: Family) {
+        self.kept[index_of(family)] = None;
+        self.received
+            .retain(|(prefix, _), held| Family::of(prefix) != family || held.age == Life::Alive);
+    }
+
+    fn age(&mut self, family: Family, age: Life) {
+        for ((prefix, _), held) in &mut self.received {
+            if Family::of(prefix) == family {
+                held.age = age;
+            }
+        }
+    }
+
+    fn down(&mut self, retention: &Retention, now: Instant) {
+        if self.session.take().is_none() {
+            return;
+        }
+        for family in Family::ALL {
+            self.drop_old(family);
+            self.age(family, Life::Stale);
+            let retained = retention.iter().find(|retained| retained.family == family);
+            match retained {
+                Some(retained) => {
+                    let long_lived = retained.long_lived;
+                    let wait = (Wait::Session { long_lived }, now + retained.restart);
+                    self.kept[index_of(family)] = Some(wait);
+                }
+                None => self.drop_old(family),
+            }
+        }
+    }
+
+    fn up(&mut self, session: ModelSession, now: Instant) {
+        for family in Family::ALL {
+            let kept = &mut self.kept[index_of(family)];
+            match kept {
+                Some(kept) if session.up.preserved.contains(family) => {
+                    *kept = (Wait::Routes, now + Duration::from_secs(360));
+                }
+                _ => self.drop_old(family),
+            }
+        }
+        self.session = Some(session);
+        self.closed = [false; 2];
+        self.discarded = [0; 2];
+    }
+
+    fn refresh_begins(&mut self, family: Family, now: Instant) {
+        let until = now + Duration::from_secs(360);
+        match &mut self.kept[index_of(family)] {
+            Some(kept) => kept.1 = until,
+            kept @ None => {
+                *kept = Some((Wait::Refresh, until));
+                self.age(family, Life::Stale);
+            }
+        }
+    }
+
+    fn ends(&mut self, family: Family, wait: Wait) {
+        if self.kept[index_of(family)].is_some_and(|(waits, _)| waits == wait) {
+            self.drop_old(family);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for family in Family::ALL {
+            let Some((wait, _)) = self.kept[index_of(family)].filter(|(_, until)| *until <= now)
+            else {
+                continue;
+            };
+            match wait {
+                Wait::Session { long_lived } if !long_lived.is_zero() => {
+                    let wait = Wait::Session {
+                        long_lived: Duration::ZERO,
+                    };
+                    self.kept[index_of(family)] = Some((wait, now + long_lived));
+                    self.age(family, Life::LongLived);
+                    self.received.retain(|(prefix, _), held| {
+                        let no_llgr = held.attrs.communities.contains(&Community::NO_LLGR);
+                        Family::of(prefix) != family || !no_llgr
+                    });
+                }
+                Wait::Session { .. } | Wait::Routes | Wait::Refresh => self.drop_old(family),
+            }
+        }
+    }
+
+    fn announce(&mut self, prefix: Prefix, path_id: Option<PathId>, attrs: &Arc<Attrs>) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let router_id = session.up.router_id;
+        let (family, place) = (Family::of(&prefix), index_of(Family::of(&prefix)));
+        let known = self.received.get(&(prefix, path_id));
+        let is_new = known.is_none_or(|known| known.age != Life::Alive);
+        let held = self.held(family, Life::Alive);
+        if let Some(limit) = self.config.options.receive_limit[place]
+            && is_new
+            && held >= limit.max as usize
+        {
+            match limit.action {
+                LimitAction::Warn => {}
+                LimitAction::Discard => {
+                    self.discarded[place] += 1;
+                    return;
+                }
+                LimitAction::Restart(_) | LimitAction::Shutdown => {
+                    self.discarded[place] += 1;
+                    self.closed[place] = true;
+                    return;
+                }
+            }
+        }
+        let held = Held {
+            attrs: Arc::clone(attrs),
+            router_id,
+            age: Life::Alive,
+        };
+        self.received.insert((prefix, path_id), held);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,121 +330,191 @@ enum Ranks {
 #[derive(Clone)]
 struct ModelPath {
     peer: Option<PeerId>,
+    path_id: Option<PathId>,
+    router_id: Option<RouterId>,
     attrs: Arc<Attrs>,
+    received: Arc<Attrs>,
 }
 
-#[derive(Default)]
 struct Model {
+    config: RibConfig,
     peers: BTreeMap<PeerId, ModelPeer>,
-    unreachable: BTreeSet<IpAddr>,
+    nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
 }
 
 impl Model {
-    fn eligible(&self, prefix: &Prefix) -> Vec<ModelPath> {
-        let ours = self.originated.contains(prefix).then(|| ModelPath {
-            peer: None,
-            attrs: Arc::new(Attrs::originated()),
-        });
-        let theirs = self.peers.values().filter_map(|peer| {
-            let received = peer.received.get(prefix)?;
-            let usable = peer.standing != Standing::Unusable
-                && !self.unreachable.contains(&received.nexthop.unwrap())
-                && !received.as_path.iter().any(|asn| asn == US);
-            match peer.config.import.evaluate(prefix, received, US) {
-                Verdict::Accept(attrs) => usable.then_some(ModelPath {
-                    peer: Some(peer.config.id),
-                    attrs,
+    /// Every path that the import filter and the checks before it accept.
+    fn accepted(&self, id: PeerId, prefix: &Prefix) -> Vec<ModelPath> {
+        let peer = &self.peers[&id];
+        let ingress = peer.ingress(&self.config);
+        let of = peer.received.iter().filter(|((of, _), _)| of == prefix);
+        of.filter_map(|((_, path_id), held)| {
+            let table = AttrsTable::new(&self.config, FixedState::with_seed(0));
+            if ingress
+                .refusal(&held.attrs, &table.facts_of(&held.attrs))
+                .is_some()
+            {
+                return None;
+            }
+            match peer.config.import.evaluate(prefix, &held.attrs, US) {
+                Verdict::Accept(attrs) => Some(ModelPath {
+                    peer: Some(id),
+                    path_id: *path_id,
+                    router_id: Some(held.router_id),
+                    attrs: ingress.treat(attrs, held.age),
+                    received: Arc::clone(&held.attrs),
                 }),
                 Verdict::Reject => None,
             }
+        })
+        .collect()
+    }
+
+    fn eligible(&self, prefix: &Prefix) -> Vec<ModelPath> {
+        let ours = self.originated.contains(prefix).then(|| ModelPath {
+            peer: None,
+            path_id: None,
+            router_id: None,
+            attrs: Arc::new(Attrs::originated()),
+            received: Arc::new(Attrs::originated()),
         });
+        let usable = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.standing != Standing::Unusable);
+        let theirs = usable
+            .flat_map(|(id, _)| self.accepted(*id, prefix))
+            .filter(|path| self.metric(path).is_some());
         ours.into_iter().chain(theirs).collect()
     }
 
-    fn best(&self, prefix: &Prefix, paths: Vec<ModelPath>) -> Option<ModelPath> {
-        self.best_by(prefix, paths, Ranks::Asked)
+    fn metric(&self, path: &ModelPath) -> Option<u32> {
+        match self.nexthops.get(&path.attrs.nexthop?) {
+            Some(NexthopState::Reachable { metric }) => Some(*metric),
+            Some(NexthopState::Unreachable) => None,
+            None => Some(0),
+        }
     }
 
-    fn best_by(
-        &self,
-        prefix: &Prefix,
-        mut paths: Vec<ModelPath>,
-        ranks: Ranks,
-    ) -> Option<ModelPath> {
+    fn kind(&self, path: &ModelPath) -> Kind {
+        let peer = path.peer.map(|id| &self.peers[&id]);
+        peer.map_or(Kind::Originated, |peer| peer.ingress(&self.config).kind)
+    }
+
+    fn best(&self, paths: Vec<ModelPath>) -> Option<ModelPath> {
+        self.best_by(paths, Ranks::Asked)
+    }
+
+    fn best_by(&self, mut paths: Vec<ModelPath>, ranks: Ranks) -> Option<ModelPath> {
+        self.keep_equal(&mut paths, ranks);
         let peer = |path: &ModelPath| path.peer.map(|id| &self.peers[&id]);
-        if paths.iter().any(|path| path.peer.is_none()) {
-            paths.retain(|path| path.peer.is_none());
-        }
         keep_lowest(&mut paths, |path| {
-            u32::MAX - path.attrs.local_pref.unwrap_or(100)
-        });
-        keep_lowest(&mut paths, |path| path.attrs.as_path.length());
-        keep_lowest(&mut paths, |path| path.attrs.origin);
-        keep_lowest_within(&mut paths, |path| {
-            match peer(path).map(|peer| peer.standing) {
-                Some(Standing::Ranked { group, rank }) if ranks == Ranks::Asked => {
-                    (Some(group), rank)
-                }
-                _ => (None, 0),
-            }
-        });
-        keep_lowest_within(&mut paths, |path| {
-            let first = peer(path).and_then(|peer| peer.received[prefix].as_path.first());
-            (first, path.attrs.med.unwrap_or(0))
+            let reflection = path.attrs.reflection.as_ref();
+            let originator = reflection.and_then(|reflection| reflection.originator_id);
+            originator.or(path.router_id.map(RouterId::address))
         });
         keep_lowest(&mut paths, |path| {
-            peer(path).is_some_and(|peer| peer.config.asn == US)
+            let reflection = path.attrs.reflection.as_ref();
+            reflection.map_or(0, |reflection| reflection.cluster_list.len())
         });
-        keep_lowest(&mut paths, |path| peer(path).map(|peer| peer.router_id));
         keep_lowest(&mut paths, |path| {
             peer(path).map(|peer| peer.config.address)
         });
+        keep_lowest(&mut paths, |path| path.path_id);
         paths.first().cloned()
     }
 
-    fn order(&self, prefix: &Prefix, mut paths: Vec<ModelPath>, ranks: Ranks) -> Vec<ModelPath> {
+    /// Keeps what no pass before that of the identifier tells apart.
+    fn keep_equal(&self, paths: &mut Vec<ModelPath>, ranks: Ranks) {
+        let peer = |path: &ModelPath| path.peer.map(|id| &self.peers[&id]);
+        keep_lowest(paths, class);
+        keep_lowest_within(paths, |path| match peer(path).map(|peer| peer.standing) {
+            Some(Standing::Ranked { group, rank }) if ranks == Ranks::Asked => (Some(group), rank),
+            _ => (None, 0),
+        });
+        keep_lowest_within(paths, |path| {
+            let neighbour = match self.config.med {
+                MedComparison::SameNeighbour => path.received.as_path.first(),
+                MedComparison::Always => None,
+            };
+            (neighbour, path.attrs.med.unwrap_or(0))
+        });
+        keep_lowest(paths, |path| self.kind(path));
+        keep_lowest(paths, |path| self.metric(path));
+    }
+
+    fn order(&self, mut paths: Vec<ModelPath>, ranks: Ranks) -> Vec<ModelPath> {
         let mut order = Vec::new();
-        while let Some(best) = self.best_by(prefix, paths.clone(), ranks) {
-            paths.retain(|path| path.peer != best.peer);
+        while let Some(best) = self.best_by(paths.clone(), ranks) {
+            paths.retain(|path| (path.peer, path.path_id) != (best.peer, best.path_id));
             order.push(best);
         }
         order
     }
 
-    fn hops(&self, prefix: &Prefix) -> Hops {
-        let key = |path: &ModelPath| {
-            let attrs = &path.attrs;
-            (
-                attrs.local_pref.unwrap_or(100),
-                attrs.as_path.length(),
-                attrs.origin,
-            )
+    /// The paths that share traffic.
+    fn shared(&self, mut paths: Vec<ModelPath>) -> Vec<ModelPath> {
+        self.keep_equal(&mut paths, Ranks::Asked);
+        let mut shared = self.order(paths, Ranks::Asked);
+        let multipath = &self.config.multipath;
+        let Some(best) = shared.first().cloned() else {
+            return shared;
         };
+        if multipath.as_paths == MultipathAs::SameNeighbour {
+            shared.retain(|path| path.received.as_path.first() == best.received.as_path.first());
+        }
+        shared.truncate(match self.kind(&best) {
+            Kind::Originated => 0,
+            Kind::External => multipath.external.into(),
+            Kind::Internal => multipath.internal.into(),
+        });
+        if shared.len() < 2 {
+            shared.clear();
+        }
+        shared
+    }
+
+    fn hops(&self, prefix: &Prefix) -> Hops {
         let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
             Standing::Ranked { group, .. } => Some(group),
             Standing::Unranked | Standing::Unusable => None,
         };
-        let order = self.order(prefix, self.eligible(prefix), Ranks::Asked);
+        let mut order = self.order(self.eligible(prefix), Ranks::Asked);
         if order.first().is_some_and(|best| best.peer.is_none()) {
             return Hops::new();
         }
-        let (mut hops, mut tier) = (Hops::new(), 0);
-        for tied in order.chunk_by(|a, b| key(a) == key(b)) {
+        order.truncate(8);
+        let shared = self.shared(self.eligible(prefix));
+        let is_shared = |path: &ModelPath| {
+            let mut shared = shared.iter();
+            shared.any(|other| (other.peer, other.path_id) == (path.peer, path.path_id))
+        };
+        order.retain(|path| !is_shared(path));
+        order.truncate(8 - shared.len());
+        let weights = multipath::weights(shared.iter().map(|path| &path.attrs));
+        let mut hops = Hops::new();
+        let mut push = |path: &ModelPath, tier, weight| {
+            let (peer, address) = (path.peer.unwrap(), path.attrs.nexthop.unwrap());
+            let hop = Hop { peer, address };
+            if hops.iter().all(|known| known.hop != hop) {
+                hops.push(RouteHop { hop, tier, weight });
+            }
+        };
+        for (path, weight) in shared.iter().zip(weights) {
+            push(path, 0, weight);
+        }
+        let mut tier = u8::from(!shared.is_empty());
+        for tied in order.chunk_by(|a, b| class(a) == class(b)) {
             let one_group =
                 group(&tied[0]).is_some() && tied.iter().all(|path| group(path) == group(&tied[0]));
             let ordered = if one_group {
-                self.order(prefix, tied.to_vec(), Ranks::Ignored)
+                self.order(tied.to_vec(), Ranks::Ignored)
             } else {
                 tied.to_vec()
             };
             for path in ordered {
-                let (peer, address) = (path.peer.unwrap(), path.attrs.nexthop.unwrap());
-                hops.push(RouteHop {
-                    hop: Hop { peer, address },
-                    tier,
-                    weight: 0,
-                });
+                push(&path, tier, 0);
                 tier += u8::from(!one_group);
             }
             tier += 1;
@@ -270,32 +523,46 @@ impl Model {
     }
 
     fn exports(&self, to: &ModelPeer, prefix: &Prefix) -> Option<Attrs> {
-        let best = self.best(prefix, self.eligible(prefix))?;
-        let from_internal = best.peer.is_some_and(|id| self.peers[&id].config.asn == US);
-        let internal = to.config.asn == US;
-        let has = |community| best.attrs.communities.contains(&community);
+        let best = self.best(self.eligible(prefix))?;
+        let sender = match self.kind(&best) {
+            Kind::Originated => Sender::Ourselves,
+            Kind::External => Sender::External,
+            Kind::Internal => Sender::Internal {
+                reflection: self.peers[&best.peer?].config.options.reflection,
+                router_id: best.router_id?.address(),
+            },
+        };
+        let key = EgressKey::new(&self.config, &to.config, &to.session.as_ref()?.up);
         if best.peer == Some(to.config.id)
-            || (internal && from_internal)
-            || has(Community::NO_ADVERTISE)
-            || (!internal && has(Community::NO_EXPORT))
+            || !egress::may_tell(sender, Family::of(prefix), &best.attrs, &key)
         {
             return None;
         }
-        let Verdict::Accept(attrs) = to.config.export.evaluate(prefix, &best.attrs, US) else {
+        let filtered = to.config.export.evaluate(prefix, &best.attrs, key.shown);
+        let Verdict::Accept(attrs) = filtered else {
             return None;
         };
-        let mut attrs = Attrs::clone(&attrs);
-        attrs.nexthop = None;
-        if internal {
-            attrs.as_path = best.attrs.as_path.clone();
-            attrs.local_pref = attrs.local_pref.or(Some(100));
-        } else {
-            attrs.med = med_of_export(to, prefix, &best.attrs);
-            attrs.as_path = attrs.as_path.prepended(US, 1);
-            attrs.local_pref = None;
-        }
-        Some(attrs)
+        let med = med_of_export(to, prefix, &best.attrs);
+        Some(egress::treat(
+            &key,
+            sender,
+            &best.attrs,
+            Attrs::clone(&attrs),
+            med,
+        ))
     }
+}
+
+/// What the passes before that of the link ranks compare.
+fn class(path: &ModelPath) -> impl Ord + use<> {
+    let attrs = &path.attrs;
+    (
+        path.peer.is_some(),
+        attrs.communities.contains(&Community::LLGR_STALE),
+        u32::MAX - attrs.local_pref.unwrap_or(100),
+        attrs.as_path.length(),
+        attrs.origin,
+    )
 }
 
 /// The MED that the export filter gives to a path, whatever it came with.
@@ -346,16 +613,17 @@ impl Pair {
         clippy::disallowed_methods,
         reason = "an Instant can be had from nowhere else"
     )]
-    fn new(seed: u64, bite: usize) -> Self {
-        let mut rib = Rib::new(RibConfig::new(
-            US,
-            RouterId::new([192, 0, 2, 200].into()).unwrap(),
-            seed,
-        ));
+    fn new(config: RibConfig, bite: usize) -> Self {
+        let mut rib = Rib::new(config.clone());
         rib.bite = bite;
         Self {
             rib,
-            model: Model::default(),
+            model: Model {
+                config,
+                peers: BTreeMap::new(),
+                nexthops: BTreeMap::new(),
+                originated: BTreeSet::new(),
+            },
             fib: BTreeMap::new(),
             told: BTreeMap::new(),
             refreshed: BTreeSet::new(),
@@ -366,6 +634,9 @@ impl Pair {
 
     fn handle(&mut self, input: Input) {
         self.rib.handle(input, self.now);
+        for peer in self.model.peers.values_mut() {
+            peer.expire(self.now);
+        }
         self.drain();
     }
 
@@ -382,6 +653,7 @@ impl Pair {
                 Output::ExportReady(peer) => {
                     assert!(self.ready.insert(peer), "ready said twice");
                 }
+                Output::Limit { .. } => {}
             }
         }
     }
@@ -422,7 +694,7 @@ impl Pair {
     }
 
     fn settle(&mut self) {
-        while self.rib.poll_timeout().is_some() {
+        while self.rib.poll_timeout().is_some_and(|at| at <= self.now) {
             self.handle(Input::Timeout);
         }
         while let Some(peer) = self.ready.first().copied() {
@@ -437,10 +709,10 @@ impl Pair {
             assert_eq!(hops, self.model.hops(&prefix), "hops of {prefix}");
             let view = self.rib.route(&prefix);
             let best = view.and_then(|view| view.paths.into_iter().find(|path| path.best));
-            let expected = self.model.best(&prefix, self.model.eligible(&prefix));
-            let named = expected.map(|path| (path.peer, path.attrs));
+            let expected = self.model.best(self.model.eligible(&prefix));
+            let named = expected.map(|path| (path.peer, path.path_id, path.attrs));
             assert_eq!(
-                best.map(|path| (path.peer, path.attrs)),
+                best.map(|path| (path.peer, path.path_id, path.attrs)),
                 named,
                 "best of {prefix}"
             );
@@ -452,31 +724,28 @@ impl Pair {
 
     fn check_peer(&self, id: PeerId, peer: &ModelPeer) {
         let told = self.told.get(&id).cloned().unwrap_or_default();
-        let up = peer.router_id.is_some();
         for prefix in prefixes() {
-            let expected = up.then(|| self.model.exports(peer, &prefix)).flatten();
             assert_eq!(
                 told.get(&prefix).map(|attrs| &**attrs),
-                expected.as_ref(),
+                self.model.exports(peer, &prefix).as_ref(),
                 "{prefix} to {id:?}"
             );
         }
         for family in Family::ALL {
-            let of = |prefix: &&Prefix| Family::of(prefix) == family;
-            let received = peer.received.iter().filter(|(prefix, _)| of(prefix));
-            let accepted = received.clone().filter(|(prefix, attrs)| {
-                !attrs.as_path.iter().any(|asn| asn == US)
-                    && peer.config.import.evaluate(prefix, attrs, US) != Verdict::Reject
-            });
-            let best = peer.received.keys().filter(of).filter(|prefix| {
-                let best = self.model.best(prefix, self.model.eligible(prefix));
+            let all = prefixes();
+            let of = all.iter().filter(|prefix| Family::of(prefix) == family);
+            let best = of.clone().filter(|prefix| {
+                let best = self.model.best(self.model.eligible(prefix));
                 best.is_some_and(|best| best.peer == Some(id))
             });
+            let stale = peer.held(family, Life::Stale) + peer.held(family, Life::LongLived);
             let counts = PeerCounts {
-                received: received.count(),
-                accepted: accepted.count(),
+                received: peer.held(family, Life::Alive) + stale,
+                accepted: of.map(|prefix| self.model.accepted(id, prefix).len()).sum(),
                 best: best.count(),
-                advertised: told.keys().filter(of).count(),
+                stale,
+                discarded: peer.discarded[index_of(family)],
+                advertised: told.keys().filter(|net| Family::of(net) == family).count(),
             };
             assert_eq!(self.rib.counts(id, family), counts, "{id:?} {family}");
         }
@@ -484,49 +753,68 @@ impl Pair {
 
     fn configure(&mut self, config: RibPeer) {
         let id = config.id;
-        match self.model.peers.get_mut(&id) {
-            Some(peer) => peer.config = config.clone(),
+        let config_of_rib = self.model.config.clone();
+        let ends = match self.model.peers.get_mut(&id) {
+            Some(peer) => {
+                let kind = peer.ingress(&config_of_rib).kind;
+                let old = std::mem::replace(&mut peer.config, config.clone());
+                for (place, family) in Family::ALL.into_iter().enumerate() {
+                    let limit = config.options.receive_limit[place];
+                    if old.options.receive_limit[place] != limit && peer.session.is_some() {
+                        let held = peer.held(family, Life::Alive);
+                        peer.closed[place] = limit.is_some_and(|limit| {
+                            held > limit.max as usize && ends_session(limit.action)
+                        });
+                    }
+                }
+                peer.ingress(&config_of_rib).kind != kind
+            }
             None => {
                 let peer = ModelPeer {
                     config: config.clone(),
                     standing: Standing::Unranked,
-                    router_id: None,
+                    session: None,
                     received: BTreeMap::new(),
+                    kept: [None; 2],
+                    closed: [false; 2],
+                    discarded: [0; 2],
                 };
                 self.model.peers.insert(id, peer);
+                false
+            }
+        };
+        if ends {
+            self.forget_peer(id, &Retention::new());
+            if let Some(peer) = self.model.peers.get_mut(&id) {
+                Family::ALL
+                    .into_iter()
+                    .for_each(|family| peer.drop_old(family));
             }
         }
         self.handle(Input::Configure(config));
     }
 
     /// What a driver does when a session ends: what the peer held and owed is void.
-    fn forget_peer(&mut self, id: PeerId) {
+    fn forget_peer(&mut self, id: PeerId, retention: &Retention) {
         self.told.remove(&id);
         self.ready.remove(&id);
         self.refreshed.remove(&id);
         if let Some(peer) = self.model.peers.get_mut(&id) {
-            peer.received.clear();
-            peer.router_id = None;
+            peer.down(retention, self.now);
+            peer.discarded = [0; 2];
         }
     }
 
     fn step(&mut self, random: &mut Random) {
-        let id = PeerId(random.below(4) as u32);
-        match random.below(24) {
+        let id = PeerId(random.below(PEERS as usize) as u32);
+        match random.below(32) {
             0..8 => self.announce(id, random),
             8..11 => self.withdraw(id, random),
-            11 | 12 => {
-                self.forget_peer(id);
-                let router_id = RouterId::new([1, 1, 1, 1 + random.below(2) as u8].into()).unwrap();
-                if let Some(peer) = self.model.peers.get_mut(&id) {
-                    peer.router_id = Some(router_id);
-                }
-                let dialect = Dialect::new(US, asn_of(id));
-                self.handle(Input::Up(id, SessionUp::new(router_id, dialect)));
-            }
+            11 | 12 => self.up(id, random),
             13 => {
-                self.forget_peer(id);
-                self.handle(Input::Down(id, Retention::new()));
+                let retention = random_retention(random);
+                self.forget_peer(id, &retention);
+                self.handle(Input::Down(id, retention));
             }
             14 => self.stand(id, random),
             15 => self.nexthop(random),
@@ -538,46 +826,111 @@ impl Pair {
                 self.handle(Input::Originate(some));
             }
             19 => {
-                if self
-                    .model
-                    .peers
-                    .get(&id)
-                    .is_some_and(|peer| peer.router_id.is_some())
-                {
+                if self.session(id).is_some() {
                     self.refreshed.insert(id);
                 }
                 self.handle(Input::Refresh(id, random.pick(&Family::ALL)));
             }
             20 if random.below(4) == 0 => {
-                self.forget_peer(id);
+                self.forget_peer(id, &Retention::new());
                 self.model.peers.remove(&id);
                 self.handle(Input::Remove(id));
+            }
+            21..24 => self.mark(id, random),
+            24 => {
+                self.now += Duration::from_secs(random.pick(&[1, 30, 100, 400]));
+                self.handle(Input::Timeout);
             }
             _ => self.export(id, 1 + random.below(4)),
         }
     }
 
-    fn announce(&mut self, id: PeerId, random: &mut Random) {
+    fn session(&self, id: PeerId) -> Option<&ModelSession> {
+        self.model.peers.get(&id)?.session.as_ref()
+    }
+
+    fn up(&mut self, id: PeerId, random: &mut Random) {
+        self.forget_peer(id, &Retention::new());
+        let router_id = RouterId::new([1, 1, 1, 1 + random.below(2) as u8].into()).unwrap();
+        let families = [FamilySet::EMPTY, FamilySet::ALL, FamilySet::ALL];
+        let up = SessionUp {
+            preserved: random.pick(&families),
+            long_lived: random.pick(&families),
+            connected: random.maybe(&["192.0.2.0/31".parse().unwrap()]),
+            ..SessionUp::new(router_id, Dialect::new(US, asn_of(id)))
+        };
+        let session = ModelSession {
+            up: up.clone(),
+            sends_path_ids: random.below(3) == 0,
+        };
+        if let Some(peer) = self.model.peers.get_mut(&id) {
+            peer.up(session, self.now);
+        }
+        self.handle(Input::Up(id, up));
+    }
+
+    /// The marks between routes.
+    fn mark(&mut self, id: PeerId, random: &mut Random) {
+        let family = random.pick(&Family::ALL);
+        let event = random.pick(&[
+            RouteEvent::EndOfRib(family),
+            RouteEvent::RefreshBegins(family),
+            RouteEvent::RefreshEnds(family),
+        ]);
+        if let Some(peer) = self.model.peers.get_mut(&id)
+            && peer.session.is_some()
+        {
+            match event {
+                RouteEvent::EndOfRib(_) => peer.ends(family, Wait::Routes),
+                RouteEvent::RefreshBegins(_) => peer.refresh_begins(family, self.now),
+                RouteEvent::RefreshEnds(_)
+                | RouteEvent::Announce { .. }
+                | RouteEvent::Withdraw { .. } => peer.ends(family, Wait::Refresh),
+            }
+        }
+        self.handle(Input::Routes(id, vec![event]));
+    }
+
+    fn some_prefixes(&self, id: PeerId, random: &mut Random) -> (Vec<Prefix>, Vec<PathId>) {
         let all = prefixes();
-        let some: Vec<_> = (0..=random.below(4)).map(|_| random.pick(&all)).collect();
+        let some: Vec<_> = (0..=random.below(5)).map(|_| random.pick(&all)).collect();
+        let numbers = self
+            .session(id)
+            .is_some_and(|session| session.sends_path_ids);
+        let path_ids = some.iter().filter(|_| numbers);
+        let path_ids = path_ids.map(|_| PathId(random.below(3) as u32)).collect();
+        (some, path_ids)
+    }
+
+    fn announce(&mut self, id: PeerId, random: &mut Random) {
+        let (prefixes, path_ids) = self.some_prefixes(id, random);
         let attrs = random_attrs(random);
         if let Some(peer) = self.model.peers.get_mut(&id)
-            && peer.router_id.is_some()
+            && peer.closed == [false; 2]
         {
-            peer.received
-                .extend(some.iter().map(|prefix| (*prefix, Arc::clone(&attrs))));
+            for (place, prefix) in prefixes.iter().enumerate() {
+                peer.announce(*prefix, path_ids.get(place).copied(), &attrs);
+            }
         }
-        let event = RouteEvent::announce(attrs, some);
+        let event = RouteEvent::Announce {
+            attrs,
+            prefixes,
+            path_ids,
+        };
         self.handle(Input::Routes(id, vec![event]));
     }
 
     fn withdraw(&mut self, id: PeerId, random: &mut Random) {
-        let all = prefixes();
-        let some: Vec<_> = (0..=random.below(6)).map(|_| random.pick(&all)).collect();
-        if let Some(peer) = self.model.peers.get_mut(&id) {
-            peer.received.retain(|prefix, _| !some.contains(prefix));
+        let (prefixes, path_ids) = self.some_prefixes(id, random);
+        if let Some(peer) = self.model.peers.get_mut(&id)
+            && peer.session.is_some()
+        {
+            for (place, prefix) in prefixes.iter().enumerate() {
+                peer.received
+                    .remove(&(*prefix, path_ids.get(place).copied()));
+            }
         }
-        let event = RouteEvent::withdraw(some);
+        let event = RouteEvent::Withdraw { prefixes, path_ids };
         self.handle(Input::Routes(id, vec![event]));
     }
 
@@ -598,18 +951,19 @@ impl Pair {
 
     fn nexthop(&mut self, random: &mut Random) {
         let address = random.pick(&nexthops());
-        let state = random.pick(&[NexthopState::Reachable, NexthopState::Unreachable]);
-        match state {
-            NexthopState::Reachable => self.model.unreachable.remove(&address),
-            NexthopState::Unreachable => self.model.unreachable.insert(address),
-        };
+        let state = random.pick(&[
+            NexthopState::Reachable { metric: 0 },
+            NexthopState::Reachable { metric: 10 },
+            NexthopState::Unreachable,
+        ]);
+        self.model.nexthops.insert(address, state);
         self.handle(Input::Nexthop(address, state));
     }
 
     /// Takes everything away and looks for what was left behind.
     fn finish(&mut self) {
-        for id in (0..4).map(PeerId) {
-            self.forget_peer(id);
+        for id in (0..PEERS).map(PeerId) {
+            self.forget_peer(id, &Retention::new());
             self.handle(Input::Remove(id));
         }
         self.handle(Input::Originate(Vec::new()));
@@ -621,6 +975,7 @@ impl Pair {
             "only the attributes of our own prefixes remain"
         );
         assert_eq!((self.rib.hops.len(), self.rib.nexthops().count()), (0, 0));
+        assert_eq!(self.rib.sources.len(), 1, "only we remain");
         for family in Family::ALL {
             assert_eq!(self.rib.prefix_count(family), 0);
             assert_eq!(self.rib.routes(family, None, 100), []);
@@ -636,7 +991,11 @@ impl Pair {
 }
 
 fn asn_of(id: PeerId) -> Asn {
-    [Asn(1), Asn(1), Asn(2), US][id.0 as usize]
+    [Asn(1), Asn(1), Asn(2), US, US][id.0 as usize]
+}
+
+fn ends_session(action: LimitAction) -> bool {
+    matches!(action, LimitAction::Restart(_) | LimitAction::Shutdown)
 }
 
 fn random_peer(id: PeerId, random: &mut Random) -> RibPeer {
@@ -646,14 +1005,74 @@ fn random_peer(id: PeerId, random: &mut Random) -> RibPeer {
         address: IpAddr::from([10, 255, 0, 10 - id.0 as u8]),
         import: random.pick(&filters()),
         export: random.pick(&filters()),
-        options: PeerOptions::default(),
+        options: random_options(random),
+    }
+}
+
+fn random_options(random: &mut Random) -> PeerOptions {
+    let limit = |random: &mut Random| {
+        (random.below(4) == 0).then(|| PrefixLimit {
+            max: 3,
+            warn_at: 2,
+            action: random.pick(&[
+                LimitAction::Warn,
+                LimitAction::Discard,
+                LimitAction::Discard,
+                LimitAction::Shutdown,
+            ]),
+        })
+    };
+    let modes = [
+        NexthopMode::Ourselves,
+        NexthopMode::Unchanged,
+        NexthopMode::ThirdParty,
+    ];
+    let roles = [Role::Provider, Role::Customer, Role::Peer];
+    let local_as = LocalAs {
+        asn: Asn(65020),
+        on_import: random.pick(&[LocalAsPrepend::Shown, LocalAsPrepend::Hidden]),
+        on_export: random.pick(&[LocalAsPrepend::Shown, LocalAsPrepend::Hidden]),
+    };
+    PeerOptions {
+        own_as_allowed: random.pick(&[0, 0, 1]),
+        reflection: random.pick(&[ReflectionRole::NonClient, ReflectionRole::Client]),
+        role: (random.below(3) == 0).then(|| random.pick(&roles)),
+        nexthop: random.pick(&modes),
+        local_as: (random.below(8) == 0).then_some(local_as),
+        as_override: random.pick(&[AsOverride::Off, AsOverride::Off, AsOverride::On]),
+        private_as: random.pick(&[PrivateAs::Kept, PrivateAs::Removed, PrivateAs::Replaced]),
+        receive_limit: [limit(random), limit(random)],
+        ..PeerOptions::default()
+    }
+}
+
+fn random_retention(random: &mut Random) -> Retention {
+    let families = random.pick(&[FamilySet::EMPTY, FamilySet::ALL, FamilySet::ALL]);
+    let retained = |family| Retained {
+        family,
+        restart: Duration::from_secs(50),
+        long_lived: Duration::from_secs(random.pick(&[0, 300])),
+    };
+    families.iter().map(retained).collect()
+}
+
+fn random_config(seed: u64, random: &mut Random) -> RibConfig {
+    RibConfig {
+        med: random.pick(&[MedComparison::SameNeighbour, MedComparison::Always]),
+        multipath: Multipath {
+            external: random.pick(&[1, 1, 2, 8]),
+            internal: random.pick(&[1, 3]),
+            as_paths: random.pick(&[MultipathAs::SameNeighbour, MultipathAs::AnyNeighbour]),
+        },
+        ..RibConfig::new(US, RouterId::new([192, 0, 2, 200].into()).unwrap(), seed)
     }
 }
 
 fn run(seed: u64) {
     let mut random = Random(seed);
-    let mut pair = Pair::new(seed, 1 + random.below(6));
-    for id in (0..4).map(PeerId) {
+    let config = random_config(seed, &mut random);
+    let mut pair = Pair::new(config, 1 + random.below(6));
+    for id in (0..PEERS).map(PeerId) {
         let peer = random_peer(id, &mut random);
         pair.configure(peer);
     }
@@ -669,10 +1088,14 @@ fn run(seed: u64) {
 
 #[test]
 fn a_peer_that_flaps_faster_than_the_sweep_leaves_one_path() {
-    let mut pair = Pair::new(1, 0);
     let mut random = Random(1);
+    let config = RibConfig::new(US, RouterId::new([192, 0, 2, 200].into()).unwrap(), 1);
+    let mut pair = Pair::new(config, 0);
     let id = PeerId(0);
-    pair.configure(random_peer(id, &mut random));
+    pair.configure(RibPeer {
+        options: PeerOptions::default(),
+        ..random_peer(id, &mut random)
+    });
     let prefix = prefixes()[0];
     for _ in 0..50 {
         let router_id = RouterId::new([1, 1, 1, 1].into()).unwrap();

@@ -4,25 +4,47 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::decision::{self, Candidate};
-use super::interface::{Output, RouteChange, RouteHop, Standing, Step};
+use super::attrs::AttrsId;
+use super::decision::{self, Candidate, Class, Places, Staleness};
+use super::interface::{NexthopState, Output, RouteChange, RouteHop, Standing, Step};
+use super::multipath;
 use super::source::{Kind, Life};
 use super::table::{Path, Slot};
-use super::{CHANGES, Hops, Rib};
+use super::{CHANGES, Hops, Peer, Rib};
 use crate::types::Hop;
 
 /// How many hops a route has at most.
-const MAX_HOPS: usize = 8;
+pub(super) const MAX_HOPS: usize = 8;
 
 /// Where there is no LOCAL_PREF. Every implementation uses it; no RFC names it.
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
+pub(super) const DEFAULT_LOCAL_PREF: u32 = crate::Attrs::DEFAULT_LOCAL_PREF;
 
-/// The eligible paths of a prefix, as places in its entry.
+/// A path on its way to becoming a hop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Ranked {
+    /// In its entry.
+    place: usize,
+    tier: u8,
+    weight: u8,
+}
+
+impl Ranked {
+    /// One that takes all traffic, or none.
+    fn active(place: usize, tier: u8) -> Self {
+        Self {
+            place,
+            tier,
+            weight: 0,
+        }
+    }
+}
+
+/// The eligible paths of a prefix.
 struct Ranking {
-    /// Best first.
-    ranked: SmallVec<[usize; 4]>,
-    /// In the order of hops, with tiers.
-    tiers: SmallVec<[(usize, u8); 4]>,
+    /// The place of the best one.
+    best: Option<usize>,
+    /// In the order of hops.
+    hops: SmallVec<[Ranked; 8]>,
 }
 
 impl Rib {
@@ -30,16 +52,16 @@ impl Rib {
     ///
     /// - `before`: the path chosen before the change
     pub(super) fn choose(&mut self, slot: Slot, before: Option<Path>) {
-        let Ranking { ranked, tiers } = self.rank_paths(slot);
-        self.store_route(slot, &tiers);
+        let Ranking { best, hops } = self.rank_paths(slot);
+        self.store_route(slot, &hops);
         let entry = self.tables.entry_mut(slot);
-        if let Some(&best) = ranked.first() {
+        if let Some(best) = best {
             entry.paths.as_mut_slice().swap(0, best);
         }
         let after = entry.chosen();
         let identity = |path: Path| (path.source, path.accepted);
         if before.map(identity) != after.map(identity) {
-            self.count_best(slot, before, after);
+            self.count_best(before, after);
             self.owe(slot, after);
         }
         self.free_if_unused(slot);
@@ -48,114 +70,170 @@ impl Rib {
     fn rank_paths(&self, slot: Slot) -> Ranking {
         let paths = self.tables.entry(slot).paths.as_slice();
         if let [path] = paths {
-            let eligible = usize::from(self.ineligible(path).is_none());
+            let alone = self.is_eligible(path).then(|| Ranked::active(0, 0));
             return Ranking {
-                ranked: (0..eligible).collect(),
-                tiers: (0..eligible).map(|place| (place, 0)).collect(),
+                best: alone.map(|alone| alone.place),
+                hops: alone.into_iter().collect(),
             };
         }
-        let mut places: SmallVec<[usize; 4]> = SmallVec::new();
-        let mut candidates: SmallVec<[Candidate; 4]> = SmallVec::new();
+        let mut places = Places::new();
+        let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
         for (place, path) in paths.iter().enumerate() {
-            if self.ineligible(path).is_none() {
+            if self.is_eligible(path) {
                 places.push(place);
                 candidates.push(self.candidate(path));
             }
         }
-        let ranked = decision::rank(&candidates, MAX_HOPS);
-        let tiers = decision::tiers(&candidates, &ranked);
-        Ranking {
-            ranked: ranked.iter().map(|&index| places[index]).collect(),
-            tiers: tiers
+        let med = self.config.med;
+        let ranked = decision::rank(&candidates, MAX_HOPS, med);
+        let shared = multipath::shared(&candidates, &self.config);
+        let hops = if shared.is_empty() {
+            decision::tiers(&candidates, &ranked, med)
+                .into_iter()
+                .map(|(index, tier)| Ranked::active(places[index], tier))
+                .collect()
+        } else {
+            let accepted = shared
                 .iter()
-                .map(|&(index, tier)| (places[index], tier))
-                .collect(),
+                .filter_map(|&index| paths[places[index]].accepted);
+            let weights = multipath::weights(accepted.map(|id| self.attrs.value(id)));
+            let mut rest = ranked.clone();
+            rest.retain(|index| !shared.contains(index));
+            rest.truncate(MAX_HOPS - shared.len());
+            let sharing = shared.iter().zip(weights).map(|(&index, weight)| Ranked {
+                weight,
+                ..Ranked::active(places[index], 0)
+            });
+            let others = decision::tiers(&candidates, &rest, med)
+                .into_iter()
+                .map(|(index, tier)| Ranked::active(places[index], tier.saturating_add(1)));
+            sharing.chain(others).collect()
+        };
+        Ranking {
+            best: ranked.first().map(|&index| places[index]),
+            hops,
         }
     }
 
-    /// Why a path is out of the question, if it is.
+    /// Whether a path can be chosen.
+    pub(super) fn is_eligible(&self, path: &Path) -> bool {
+        let source = self.sources.source(path.source);
+        let Some(accepted) = path.accepted else {
+            return false;
+        };
+        if source.kind == Kind::Originated {
+            return true;
+        }
+        source.life != Life::Ended
+            && source.standing != Standing::Unusable
+            && (self.nexthops.is_empty() || self.metric(accepted).is_some())
+    }
+
+    /// Why a path can not be chosen, if it can not.
     pub(super) fn ineligible(&self, path: &Path) -> Option<Ineligible> {
+        if self.is_eligible(path) {
+            return None;
+        }
         let source = self.sources.source(path.source);
         if source.life == Life::Ended {
             return Some(Ineligible::Ended);
         }
-        let Some(accepted) = path.accepted else {
-            return Some(Ineligible::At(Step::Filtered));
+        let step = if path.accepted.is_none() {
+            let peer = source.peer.and_then(|id| self.peers.get(&id));
+            peer.and_then(|peer: &Peer| self.refusal(&peer.ingress, path.received))
+                .unwrap_or(Step::Filtered)
+        } else if source.standing == Standing::Unusable {
+            Step::LinkUnusable
+        } else {
+            Step::NexthopUnreachable
         };
-        if source.kind == Kind::Originated {
-            return None;
-        }
-        if self.is_looped(path) {
-            return Some(Ineligible::At(Step::AsLoop));
-        }
-        if source.standing == Standing::Unusable {
-            return Some(Ineligible::At(Step::LinkUnusable));
-        }
-        match self.attrs.value(accepted).nexthop {
-            Some(nexthop)
-                if self.unreachable.is_empty() || !self.unreachable.contains(&nexthop) =>
-            {
-                None
-            }
-            _ => Some(Ineligible::At(Step::NexthopUnreachable)),
+        Some(Ineligible::At(step))
+    }
+
+    /// To the nexthop that these attributes name; `None` while it is unreachable.
+    fn metric(&self, attrs: AttrsId) -> Option<u32> {
+        let nexthop = self.attrs.facts(attrs).nexthop?;
+        match self.nexthops.get(&nexthop) {
+            Some(NexthopState::Reachable { metric }) => Some(*metric),
+            Some(NexthopState::Unreachable) => None,
+            None => Some(0),
         }
     }
 
     pub(super) fn candidate(&self, path: &Path) -> Candidate {
         let source = self.sources.source(path.source);
-        let attrs = self.attrs.value(path.accepted.unwrap_or(path.received));
+        let accepted = path.accepted.unwrap_or(path.received);
+        let facts = self.attrs.facts(accepted);
+        let staleness = if facts.is_stale {
+            Staleness::LongLived
+        } else {
+            Staleness::No
+        };
         Candidate {
+            class: Class::new(
+                source.kind,
+                staleness,
+                facts.local_pref,
+                facts.as_path_length,
+                facts.origin,
+            ),
             kind: source.kind,
-            local_pref: attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
-            as_path_length: attrs.as_path.length(),
-            origin: attrs.origin,
             link: match source.standing {
                 Standing::Ranked { group, rank } => Some((group, rank)),
                 Standing::Unranked | Standing::Unusable => None,
             },
             // As received: an import filter that prepends does not move the path to another AS.
-            neighbour: self.attrs.value(path.received).as_path.first(),
-            med: attrs.med.unwrap_or(0),
-            router_id: source.router_id,
+            neighbour: self.attrs.facts(path.received).neighbour,
+            med: facts.med,
+            metric: if self.nexthops.is_empty() {
+                0
+            } else {
+                self.metric(accepted).unwrap_or(0)
+            },
+            router_id: facts.originator_id.unwrap_or(source.router_id),
+            clusters: facts.clusters,
             address: source.address,
             peer: source.peer,
+            path_id: self.sources.path_id(path.source),
         }
     }
 
-    fn hops_of(&self, slot: Slot, tiers: &[(usize, u8)]) -> Hops {
+    fn hops_of(&self, slot: Slot, ranked: &[Ranked]) -> Hops {
         let paths = self.tables.entry(slot).paths.as_slice();
         let hop = |path: &Path| {
             Some(Hop {
                 peer: self.sources.source(path.source).peer?,
-                address: self.attrs.value(path.received).nexthop?,
+                address: self.attrs.facts(path.accepted?).nexthop?,
             })
         };
-        let best_is_ours = tiers
+        let best_is_ours = ranked
             .first()
-            .is_some_and(|&(best, _)| hop(&paths[best]).is_none());
+            .is_some_and(|best| hop(&paths[best.place]).is_none());
         if best_is_ours {
             return Hops::new();
         }
-        tiers
-            .iter()
-            .filter_map(|&(place, tier)| {
-                let hop = hop(&paths[place])?;
-                Some(RouteHop {
+        let mut hops = Hops::new();
+        for ranked in ranked {
+            if let Some(hop) = hop(&paths[ranked.place])
+                && hops.iter().all(|known| known.hop != hop)
+            {
+                hops.push(RouteHop {
                     hop,
-                    tier,
-                    weight: 0,
-                })
-            })
-            .collect()
+                    tier: ranked.tier,
+                    weight: ranked.weight,
+                });
+            }
+        }
+        hops
     }
 
     /// Remembers the hops, and gives them out if they changed.
-    fn store_route(&mut self, slot: Slot, tiers: &[(usize, u8)]) {
-        let hops = self.hops_of(slot, tiers);
+    fn store_route(&mut self, slot: Slot, ranked: &[Ranked]) {
+        let hops = self.hops_of(slot, ranked);
         let old = self.tables.entry(slot).route;
         let known = old.map(|id| &**self.hops.value(id));
         let changed = known.map_or(&[][..], |hops| hops) != &hops[..];
-        if known.is_some() && !changed && !tiers.is_empty() {
+        if known.is_some() && !changed && !ranked.is_empty() {
             return;
         }
         if changed {
@@ -166,7 +244,7 @@ impl Rib {
                 self.flush_changes();
             }
         }
-        let route = (!tiers.is_empty()).then(|| self.hops.acquire(&Arc::new(hops)).0);
+        let route = (!ranked.is_empty()).then(|| self.hops.acquire(&Arc::new(hops)).0);
         self.tables.entry_mut(slot).route = route;
         if let Some(old) = old {
             self.hops.release(old);
@@ -181,21 +259,12 @@ impl Rib {
         }
     }
 
-    fn count_best(&mut self, slot: Slot, before: Option<Path>, after: Option<Path>) {
+    fn count_best(&mut self, before: Option<Path>, after: Option<Path>) {
         if let Some(after) = after {
-            let counts = self
-                .sources
-                .source_mut(after.source)
-                .counts_mut(slot.family);
-            counts.best += 1;
+            self.sources.count_best(after.source);
         }
         if let Some(before) = before {
-            let counts = self
-                .sources
-                .source_mut(before.source)
-                .counts_mut(slot.family);
-            counts.best -= 1;
-            self.sources.free_if_gone(before.source);
+            self.sources.uncount_best(before.source);
         }
     }
 

@@ -48,8 +48,8 @@ impl Errand {
         self.scope == Scope::Sources && self.sources.is_empty()
     }
 
-    fn concerns(&self, path: &Path) -> bool {
-        self.scope == Scope::Everything || self.sources.contains(path.source.index())
+    fn concerns(&self, session: SourceId) -> bool {
+        self.scope == Scope::Everything || self.sources.contains(session.index())
     }
 }
 
@@ -72,12 +72,13 @@ impl Sweep {
         self.at.is_some() || !self.next.is_empty()
     }
 
-    fn concerns(&self, path: &Path) -> bool {
-        self.current.concerns(path) || self.next.concerns(path)
+    /// - `session`: the source of the session that brought the path
+    fn concerns(&self, session: SourceId) -> bool {
+        self.current.concerns(session) || self.next.concerns(session)
     }
 
-    fn refilters(&self, path: &Path) -> bool {
-        let index = path.source.index();
+    fn refilters(&self, session: SourceId) -> bool {
+        let index = session.index();
         self.current.filtered.contains(index) || self.next.filtered.contains(index)
     }
 }
@@ -109,7 +110,7 @@ impl Rib {
                     received: attrs,
                     accepted: Some(attrs),
                 };
-                self.set_path(&prefix, path);
+                self.set_path(&prefix, path, None);
             } else if let Some(slot) = self.tables.find(&prefix) {
                 self.remove_path(slot, SourceId::OURSELVES);
             }
@@ -192,22 +193,32 @@ impl Rib {
             .paths
             .as_slice()
             .iter()
-            .any(|path| self.sweep.concerns(path));
+            .any(|path| self.sweep.concerns(self.sources.session_of(path.source)));
         if !concerned {
             return;
         }
         let before = entry.chosen();
         let mut index = 0;
         while let Some(path) = self.tables.entry(slot).paths.as_slice().get(index).copied() {
-            if self.sources.source(path.source).life == Life::Ended {
+            let session = self.sources.session_of(path.source);
+            if self.is_over(session, &path) {
                 self.take_path(slot, index);
                 continue;
             }
-            if self.sweep.refilters(&path) {
+            if self.sweep.refilters(session) {
                 self.refilter_path(slot, index);
             }
             index += 1;
         }
         self.choose(slot, before);
+    }
+
+    /// Whether a path is no longer kept. One that says NO_LLGR is not kept for long (RFC 9494 §4.3).
+    fn is_over(&self, session: SourceId, path: &Path) -> bool {
+        match self.sources.source(session).life {
+            Life::Ended => true,
+            Life::LongLived => self.attrs.facts(path.received).is_short_lived,
+            Life::Alive | Life::Stale => false,
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::Rib;
 use super::decision::{self, Candidate, Decision};
 use super::interface::{PathView, PeerCounts, RouteView, Step};
 use super::select::Ineligible;
-use super::source::index_of;
+use super::source::{Life, SourceCounts, SourceId, index_of};
 use super::table::{Path, Slot};
 use crate::types::{Family, PeerId, Prefix};
 
@@ -67,19 +67,26 @@ impl Rib {
         self.occupied[index_of(family)]
     }
 
-    /// Numbers of one peer, all 0 while it is not up. Maintained, not counted: costs nothing.
+    /// Numbers of one peer, those of what is kept of it while it is not up. Maintained, not counted: costs nothing.
     #[must_use]
     pub fn counts(&self, peer: PeerId, family: Family) -> PeerCounts {
-        let peer = self.peers.get(&peer);
-        let Some(session) = peer.and_then(|peer| peer.session.as_ref()) else {
+        let Some(peer) = self.peers.get(&peer) else {
             return PeerCounts::default();
         };
-        let counts = self.sources.source(session.source).counts(family);
+        let session = peer.session.as_ref();
+        let count = |source: Option<SourceId>| {
+            source.map_or_else(SourceCounts::default, |id| self.sources.source(id).counts)
+        };
+        let place = index_of(family);
+        let current = count(session.and_then(|session| session.sources[place]));
+        let kept = count(peer.kept[place].map(|kept| kept.source));
         PeerCounts {
-            received: counts.received,
-            accepted: counts.accepted,
-            best: counts.best,
-            advertised: session.out.sent_count(family),
+            received: current.received + kept.received,
+            accepted: current.accepted + kept.accepted,
+            best: current.best + kept.best,
+            stale: kept.received,
+            discarded: current.discarded,
+            advertised: session.map_or(0, |session| session.out.sent_count(family)),
         }
     }
 
@@ -117,11 +124,14 @@ impl Rib {
                 Some(Ineligible::Ended) => {}
             }
         }
-        others.sort_by_key(|(step, path)| (*step, self.sources.source(path.source).peer));
+        others.sort_by_key(|(step, path)| {
+            let source = self.sources.source(path.source);
+            (*step, source.peer, self.sources.path_id(path.source))
+        });
         let candidates: Vec<Candidate> = eligible.iter().map(|path| self.candidate(path)).collect();
         let mut paths = Vec::with_capacity(eligible.len() + others.len());
-        if let Some(Decision { best, steps }) = decision::decide(&candidates) {
-            for index in decision::rank(&candidates, candidates.len()) {
+        if let Some(Decision { best, steps }) = decision::decide(&candidates, self.config.med) {
+            for index in decision::rank(&candidates, candidates.len(), self.config.med) {
                 paths.push(self.path_view(eligible[index], index == best, steps[index]));
             }
         }
@@ -137,8 +147,11 @@ impl Rib {
     }
 
     fn path_view(&self, path: &Path, best: bool, step: Step) -> PathView {
+        let source = self.sources.source(path.source);
         PathView {
-            peer: self.sources.source(path.source).peer,
+            peer: source.peer,
+            path_id: self.sources.path_id(path.source),
+            stale: source.life != Life::Alive,
             attrs: Arc::clone(self.attrs.value(path.accepted.unwrap_or(path.received))),
             best,
             step,

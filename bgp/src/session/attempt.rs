@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use super::conn::Due;
-use super::{Cease, Conn, DownReason, Mode, Output, Phase, Session, SessionConfig};
+use super::{Cease, Conn, DownReason, Farewell, Mode, Output, Phase, Session, SessionConfig};
 use super::{negotiate, timers};
 use crate::route::Retention;
-use crate::wire::Notification;
 
 impl Session {
     pub(super) fn on_start(&mut self) {
@@ -19,11 +18,11 @@ impl Session {
         self.attempt();
     }
 
-    pub(super) fn on_stop(&mut self, cease: Cease, now: Instant) {
+    pub(super) fn on_stop(&mut self, farewell: &Farewell, now: Instant) {
         if self.phase == Phase::Stopped {
             return;
         }
-        self.end_attempt(cease, now);
+        self.end_attempt(farewell, now);
         self.phase = Phase::Stopped;
         self.retry_at = None;
         self.refuse_until = None;
@@ -31,12 +30,14 @@ impl Session {
 
     pub(super) fn on_reconfigure(&mut self, config: SessionConfig, now: Instant) {
         let old = std::mem::replace(&mut self.config, config);
-        let offer =
-            |config: &SessionConfig| (negotiate::offer(config), config.peer_asn, config.mode);
+        let offer = |config: &SessionConfig| {
+            let agreed_alone = (config.peer_asn, config.mode, config.first_as, config.role);
+            (negotiate::lasting_offer(config), agreed_alone)
+        };
         if self.phase == Phase::Stopped || offer(&old) == offer(&self.config) {
             return;
         }
-        self.end_attempt(Cease::OtherConfigurationChange, now);
+        self.end_attempt(&Cease::OtherConfigurationChange.into(), now);
         self.failures = 0;
         self.refuse_until = None;
         let wait = self.jitter.scale(self.config.connect_retry, 0.0);
@@ -58,15 +59,25 @@ impl Session {
         self.retry_at = Some(deadline);
     }
 
-    /// Sends a Cease on every connection and ends it, and the attempt if there is one.
-    fn end_attempt(&mut self, cease: Cease, now: Instant) {
+    /// Says farewell on every connection and ends it, and the attempt if there is one.
+    fn end_attempt(&mut self, farewell: &Farewell, now: Instant) {
         for conn in [Conn::Inbound, Conn::Outbound] {
-            if self.connections[conn as usize].is_some() {
-                self.hang_up(conn, Some(&Notification::cease(cease)));
+            if let Some(connection) = &self.connections[conn as usize] {
+                let peer = connection.negotiated();
+                let peer = peer.and_then(|peer| peer.graceful_restart.as_ref());
+                let last = farewell.notification(peer);
+                self.hang_up(conn, last.as_ref());
             }
         }
+        if !self
+            .peer_restart
+            .as_ref()
+            .is_some_and(|peer| farewell.keeps_routes(peer))
+        {
+            self.peer_restart = None;
+        }
         if self.phase == Phase::Trying {
-            self.down(DownReason::Stopped(cease), now);
+            self.down(DownReason::Stopped(farewell.cease()), now);
         }
         self.established_at = None;
     }
@@ -98,14 +109,39 @@ impl Session {
 
     fn down(&mut self, reason: DownReason, now: Instant) {
         self.outbox.clear();
-        self.counters.last_down = Some(reason.clone());
+        let retention = self.retention(&reason);
+        if self.established_at.is_some() {
+            self.counters.last_down = Some(reason.clone());
+        } else {
+            self.counters.last_attempt = Some(reason.clone());
+        }
         if let Some(since) = self.established_at {
             let stable = self.config.connect_retry_max;
             if now.saturating_duration_since(since) >= stable {
                 self.failures = 0;
             }
         }
-        self.output(Output::Down(reason, Retention::new()));
+        self.output(Output::Down(reason, retention));
+    }
+
+    /// What is kept of a session that ends so (RFC 4724 §4.2, RFC 8538 §4). Whether one that we
+    /// stopped ourselves keeps anything has been decided by then.
+    fn retention(&mut self, reason: &DownReason) -> Retention {
+        let Some(peer) = self.peer_restart.take() else {
+            return Retention::new();
+        };
+        let keeps = match reason {
+            DownReason::ConnectionLost | DownReason::Stopped(_) => true,
+            DownReason::Sent(notification) | DownReason::Received(notification) => {
+                peer.notification && !notification.is_hard_reset()
+            }
+            DownReason::DialFailed => false,
+        };
+        if keeps {
+            peer.retention
+        } else {
+            Retention::new()
+        }
     }
 
     /// Waits before the next attempt, unless a dial is still under way, and tells until when.

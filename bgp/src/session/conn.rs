@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::timers::{Jitter, Timer, Timers};
 use super::{Negotiated, State};
 use crate::types::Family;
-use crate::wire::{self, Frames, RouteRefresh};
+use crate::wire::{self, Frames, Lengths, RouteRefresh};
 
 /// RFC 4271 §8.2.2, "a HoldTimer value of 4 minutes is suggested".
 const OPEN_SENT_HOLD: Duration = Duration::from_secs(240);
@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) local: IpAddr,
     pub(super) frames: Frames,
+    /// How long the peer's messages may be.
+    pub(super) lengths: Lengths,
     pub(super) timers: Timers,
 }
 
@@ -42,6 +44,7 @@ impl Connection {
             stage: Stage::OpenSent,
             local,
             frames: Frames::default(),
+            lengths: Lengths::default(),
             timers,
         }
     }
@@ -120,6 +123,10 @@ impl Outgoing {
             }
         }
         flushed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.keepalive == Due::No && self.refresh == [Due::No; 2]
     }
 
     pub(super) fn clear(&mut self) {

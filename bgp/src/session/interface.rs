@@ -1,11 +1,13 @@
 //! What goes into a [`Session`](super::Session) and what comes out.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Farewell;
 use crate::route::{Delta, Retention, RouteEvent, SessionUp};
-use crate::types::{Asn, Family, FamilySet, Role, RouterId};
-use crate::wire::{Dialect, Fault, Notification};
+use crate::types::{Asn, Family, FamilySet, FirstAs, Role, RouterId};
+use crate::wire::{Capability, Dialect, Fault, Notification};
 
 /// What a session is told once, and again when the intent changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +18,8 @@ pub struct SessionConfig {
     pub router_id: RouterId,
     /// The AS the peer must have.
     pub peer_asn: Asn,
+    /// What the first AS of a path that it sends must be.
+    pub first_as: FirstAs,
     /// Offered in OPEN, whole seconds: 0 or 3 and more (RFC 4271 §4.2).
     pub hold_time_secs: u16,
     /// Wait after the first failed attempt; doubles with each further one, with jitter.
@@ -60,6 +64,7 @@ impl SessionConfig {
             local_asn,
             router_id,
             peer_asn,
+            first_as: FirstAs::Enforced,
             hold_time_secs: 90,
             connect_retry: Duration::from_secs(5),
             connect_retry_max: Duration::from_secs(120),
@@ -124,9 +129,10 @@ pub enum Conn {
 pub enum Input<'a> {
     /// Run: dial or wait (RFC 4271 §8.1.2, events 1, 3 to 7).
     Start,
-    /// Close with this Cease and stay closed until [`Input::Start`].
-    Stop(Cease),
-    /// A new configuration. Restarts the session only if what was offered in OPEN changes.
+    /// Close in this way and stay closed until [`Input::Start`].
+    Stop(Farewell),
+    /// A new configuration. Restarts the session only if what was offered in OPEN changes, and
+    /// not for `restarting` and `preserved` of [`GracefulRestart`] alone.
     Reconfigure(SessionConfig),
     /// A connection is there; `local` is the address of our end.
     Connected {
@@ -161,7 +167,8 @@ pub enum Output {
     Hangup(Conn),
     /// Established.
     Up(Negotiated),
-    /// No longer established, or an attempt ended. Sent once per ended attempt.
+    /// No longer established, or an attempt ended. Sent once per ended attempt. What the RIB
+    /// keeps is only ever something after [`Output::Up`].
     Down(DownReason, Retention),
     /// Routes received.
     Routes(Vec<RouteEvent>),
@@ -199,11 +206,20 @@ impl Negotiated {
     #[must_use]
     pub fn session_up(&self) -> SessionUp {
         let preserved = self.graceful_restart.as_ref().map(|peer| peer.preserved);
+        let kept = self
+            .graceful_restart
+            .iter()
+            .flat_map(|peer| &peer.retention);
         SessionUp {
             router_id: self.router_id,
             dialect: self.dialect.clone(),
             nexthops: self.nexthops,
             preserved: preserved.unwrap_or_default(),
+            long_lived: kept
+                .filter(|kept| !kept.long_lived.is_zero())
+                .map(|kept| kept.family)
+                .collect(),
+            connected: None,
         }
     }
 }
@@ -288,8 +304,18 @@ pub struct SessionStatus {
     pub since: Instant,
     /// What was agreed on, when established.
     pub negotiated: Option<Negotiated>,
-    /// Why it was last down.
+    /// Why the last established session ended.
     pub last_down: Option<DownReason>,
+    /// Why the last attempt to establish one failed; `None` once one has succeeded.
+    pub last_attempt: Option<DownReason>,
+    /// The capabilities of our last OPEN.
+    pub offered: Arc<[Capability]>,
+    /// Those of the peer's last OPEN, even if it was refused.
+    pub received: Arc<[Capability]>,
+    /// How long the peer may take nothing (RFC 9687); when established.
+    pub send_hold_time: Option<Duration>,
+    /// Since when something waits that the peer does not take.
+    pub send_blocked_since: Option<Instant>,
     /// How often it was established.
     pub established_count: u64,
     /// Messages by type and direction.

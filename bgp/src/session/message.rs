@@ -7,8 +7,11 @@ use super::conn::{Connection, Due, Stage};
 use super::{
     Cease, Conn, DownReason, MessageCounts, Negotiated, Output, Session, State, negotiate,
 };
+use crate::route::RouteEvent;
 use crate::types::Family;
-use crate::wire::{Frame, MessageKind, Notification, Open, RouteRefresh, Severity, decode_update};
+use crate::wire::{
+    self, Frame, MessageKind, Notification, Open, RouteRefresh, Severity, decode_update,
+};
 
 /// Events in one [`Output::Routes`], about; a message may add a few more.
 const ROUTES_LIMIT: usize = 512;
@@ -29,7 +32,9 @@ impl Session {
             (State::OpenConfirm, MessageKind::Keepalive) => self.on_established(conn, now),
             (State::Established, MessageKind::Keepalive) => {}
             (State::Established, MessageKind::Update) => self.on_update(conn, frame.body, now),
-            (State::Established, MessageKind::RouteRefresh) => self.on_route_refresh(frame.body),
+            (State::Established, MessageKind::RouteRefresh) => {
+                self.on_route_refresh(conn, frame.body, now);
+            }
             (State::OpenSent, _) => self.unexpected(conn, 1, frame.kind, now),
             (State::OpenConfirm, _) => self.unexpected(conn, 2, frame.kind, now),
             (State::Established | State::Idle | State::Connect | State::Active, _) => {
@@ -56,8 +61,11 @@ impl Session {
         let Some(local) = self.connections[conn as usize].as_ref().map(|c| c.local) else {
             return;
         };
-        let negotiated = Open::decode(body)
-            .and_then(|open| negotiate::negotiate(&self.config, &open, conn, local));
+        let negotiated = Open::decode(body).and_then(|open| {
+            let negotiated = negotiate::negotiate(&self.config, &open, conn, local);
+            self.counters.received = open.capabilities.into();
+            negotiated
+        });
         let negotiated = match negotiated {
             Ok(negotiated) => negotiated,
             Err(notification) => return self.fail(conn, notification, now),
@@ -68,6 +76,7 @@ impl Session {
         let Some(connection) = &mut self.connections[conn as usize] else {
             return;
         };
+        connection.lengths = negotiate::lengths(&self.config, &negotiated);
         connection.stage = Stage::OpenConfirm(Box::new(negotiated));
         connection.restart_hold(now);
         connection.restart_keepalive(now, &mut self.jitter);
@@ -119,6 +128,8 @@ impl Session {
         }
         self.established_at = Some(now);
         self.refuse_until = None;
+        self.peer_restart.clone_from(&negotiated.graceful_restart);
+        self.counters.last_attempt = None;
         self.counters.established += 1;
         self.output(Output::Up(*negotiated));
     }
@@ -162,15 +173,30 @@ impl Session {
 
     /// Unknown subtypes and families that were not agreed on are ignored (RFC 2918 §4,
     /// RFC 7313 §5).
-    fn on_route_refresh(&mut self, body: &[u8]) {
-        let family = RouteRefresh::decode(body)
-            .filter(|refresh| refresh.subtype == 0)
-            .and_then(|refresh| Family::from_afi_safi(refresh.afi, refresh.safi))
-            .filter(|family| self.established_with(*family).is_some());
-        if let Some(family) = family
-            && self.outputs.back() != Some(&Output::Refresh(family))
-        {
-            self.output(Output::Refresh(family));
+    fn on_route_refresh(&mut self, conn: Conn, body: &[u8], now: Instant) {
+        let Some(refresh) = RouteRefresh::decode(body) else {
+            let message = wire::whole(MessageKind::RouteRefresh, body);
+            return self.fail(conn, Notification::refresh_length(&message), now);
+        };
+        let family = Family::from_afi_safi(refresh.afi, refresh.safi);
+        let Some((family, (_, negotiated))) =
+            family.and_then(|family| Some((family, self.established_with(family)?)))
+        else {
+            return;
+        };
+        match (refresh.subtype, negotiated.enhanced_refresh) {
+            (RouteRefresh::REQUEST, _) => self.ask_for_all(family),
+            (RouteRefresh::BEGINS, true) => self.routes.push(RouteEvent::RefreshBegins(family)),
+            (RouteRefresh::ENDS, true) => self.routes.push(RouteEvent::RefreshEnds(family)),
+            _ => {}
+        }
+    }
+
+    /// Asked for twice before anyone has heard of it is asked for once.
+    fn ask_for_all(&mut self, family: Family) {
+        let refresh = Output::Refresh(family);
+        if !self.outputs.contains(&refresh) {
+            self.output(refresh);
         }
     }
 }

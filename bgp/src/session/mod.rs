@@ -18,25 +18,42 @@
 //! **Collision.** When both connections reach OpenConfirm, the one that the lower end dialled is
 //! closed (RFC 4271 §6.8, RFC 6286). A connection that comes while the other is established is
 //! refused, even if the peer has restarted and the established one is half open: the hold timer
-//! ends that. There is one connection of each name at a time: the owner of the sockets refuses a
-//! second inbound connection while it has one. Should it report one all the same, it has replaced
-//! the older, which counts as lost.
+//! ends that. Where graceful restart was agreed on, a connection that the peer opens takes the place
+//! of the established one instead, which counts as lost (RFC 4724 §4.2). There is one connection of
+//! each name at a time: the owner of the sockets asks [`Session::is_replaced_by`] before it lets a
+//! second one take the place of the first. Should it report one all the same, the older counts as
+//! lost.
+//!
+//! **Routes that outlive a session.** With [`Output::Down`] goes what the RIB keeps of it. That is
+//! something only where graceful restart was agreed on, and the session ended because TCP failed,
+//! or by a NOTIFICATION of either side if both know that it need not be the end, but not a hard
+//! reset (RFC 4724 §4.2, RFC 8538 §4). When we end it ourselves, the [`Farewell`] says; a link that
+//! was found dead keeps nothing, since what it leads to cannot be reached.
+//!
+//! **A peer that takes nothing.** Whoever owns the socket asks for bytes as soon as the last ones
+//! have left. If it does not ask while something waits, the peer is stuck, and the send hold timer
+//! ends the session (RFC 9687). A KEEPALIVE waits sooner or later, so a hold time of zero is the
+//! only case in which that can take longer than the two timers together.
 
 mod attempt;
 mod collision;
 mod conn;
+mod farewell;
 mod interface;
 mod message;
 mod negotiate;
 mod outbox;
 mod reason;
+mod send_hold;
 mod timers;
 mod transmit;
 mod transport;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
+pub use farewell::Farewell;
 pub use interface::{
     Cease, Conn, DownReason, GracefulRestart, Input, MessageCounts, Messages, Mode, Negotiated,
     Output, PeerRestart, SessionConfig, SessionRole, SessionStatus, State, UpdateErrors,
@@ -44,7 +61,7 @@ pub use interface::{
 
 use crate::route::RouteEvent;
 use crate::types::Family;
-use crate::wire::{Fault, Notification};
+use crate::wire::{Capability, Fault, Notification};
 use conn::{Connection, Due, Outgoing, Stage};
 use outbox::Outbox;
 use timers::{Jitter, Timer};
@@ -80,7 +97,7 @@ use timers::{Jitter, Timer};
 /// ```
 ///
 /// `poll_transmit` may be called at any time, as often as there is room; it never changes what
-/// `poll_output` or `poll_timeout` give. A timeout that comes early does nothing.
+/// `poll_output` gives, and makes nothing due earlier. A timeout that comes early does nothing.
 #[derive(Debug)]
 pub struct Session {
     config: SessionConfig,
@@ -96,6 +113,9 @@ pub struct Session {
     /// Attempts that failed since a session was last stable.
     failures: u32,
     established_at: Option<Instant>,
+    /// What the peer of the established session, or of the one that is just ending, said of
+    /// graceful restart.
+    peer_restart: Option<PeerRestart>,
     jitter: Jitter,
     outputs: VecDeque<Output>,
     routes: Vec<RouteEvent>,
@@ -117,6 +137,9 @@ struct Counters {
     state: State,
     since: Instant,
     last_down: Option<DownReason>,
+    last_attempt: Option<DownReason>,
+    offered: Arc<[Capability]>,
+    received: Arc<[Capability]>,
     established: u64,
     messages: Messages,
     update_errors: UpdateErrors,
@@ -139,6 +162,7 @@ impl Session {
             refuse_until: None,
             failures: 0,
             established_at: None,
+            peer_restart: None,
             jitter: Jitter::new(seed),
             outputs: VecDeque::new(),
             routes: Vec::new(),
@@ -147,6 +171,9 @@ impl Session {
                 state: State::Idle,
                 since: now,
                 last_down: None,
+                last_attempt: None,
+                offered: Arc::default(),
+                received: Arc::default(),
                 established: 0,
                 messages: Messages::default(),
                 update_errors: UpdateErrors::default(),
@@ -160,7 +187,7 @@ impl Session {
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Start => self.on_start(),
-            Input::Stop(cease) => self.on_stop(cease, now),
+            Input::Stop(farewell) => self.on_stop(&farewell, now),
             Input::Reconfigure(config) => self.on_reconfigure(config, now),
             Input::Connected { conn, local } => self.on_connected(conn, local, now),
             Input::DialFailed => self.on_dial_failed(now),
@@ -172,6 +199,7 @@ impl Session {
             Input::Timeout => self.on_timeout(now),
         }
         self.flush_routes();
+        self.watch_sending(now);
         let state = self.state();
         if state != self.counters.state {
             self.counters.state = state;
@@ -203,6 +231,13 @@ impl Session {
             since: self.counters.since,
             negotiated: self.established().map(|(_, negotiated)| negotiated.clone()),
             last_down: self.counters.last_down.clone(),
+            last_attempt: self.counters.last_attempt.clone(),
+            offered: Arc::clone(&self.counters.offered),
+            received: Arc::clone(&self.counters.received),
+            send_hold_time: self
+                .established()
+                .map(|(_, peer)| self.send_hold_time(peer)),
+            send_blocked_since: self.send_blocked_since(),
             established_count: self.counters.established,
             messages: self.counters.messages,
             update_errors: self.counters.update_errors,
@@ -222,6 +257,8 @@ impl Session {
             };
             if connection.timers.is_due(Timer::Hold, now) {
                 self.fail(conn, Notification::HOLD_TIMER_EXPIRED, now);
+            } else if connection.timers.is_due(Timer::SendHold, now) {
+                self.fail(conn, Notification::SEND_HOLD_TIMER_EXPIRED, now);
             } else if connection.timers.is_due(Timer::Keepalive, now) {
                 connection.restart_keepalive(now, &mut self.jitter);
                 self.outgoing[conn as usize].keepalive = Due::Yes;

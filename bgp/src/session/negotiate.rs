@@ -3,21 +3,56 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Conn, Negotiated, SessionConfig};
-use crate::types::Family;
-use crate::wire::{Capability, Dialect, Notification, Open};
+use super::{Conn, GracefulRestart, Negotiated, PeerRestart, SessionConfig};
+use crate::route::{Retained, Retention};
+use crate::types::{Family, FamilySet, Role};
+use crate::wire::{
+    AddPathFamily, Capability, Dialect, Direction, Lengths, LongLivedFamily, MAX_EXTENDED_LEN,
+    MAX_MESSAGE_LEN, NexthopEncoding, Notification, Open, RefreshLength, RestartCapability,
+    RestartFamily,
+};
 
 /// Our OPEN.
 pub(super) fn offer(config: &SessionConfig) -> Open {
     let mut capabilities: Vec<Capability> = config.families.iter().map(multiprotocol).collect();
     capabilities.push(Capability::RouteRefresh);
+    capabilities.extend(extended_nexthop(config));
+    if config.extended_messages {
+        capabilities.push(Capability::ExtendedMessage);
+    }
+    if let Some(ours) = config.role.filter(|_| is_external(config)) {
+        capabilities.push(Capability::Role(ours.role as u8));
+    }
+    let restart = config.graceful_restart.as_ref();
+    capabilities.extend(restart.map(|restart| graceful_restart(restart, config.families)));
     capabilities.push(Capability::FourOctetAsn(config.local_asn));
+    capabilities.extend(add_path(config));
+    if config.enhanced_refresh {
+        capabilities.push(Capability::EnhancedRefresh);
+    }
+    let long_lived = restart.filter(|restart| restart.long_lived_secs > 0);
+    capabilities.extend(long_lived.map(|restart| long_lived_restart(restart, config.families)));
     Open {
         my_as: config.local_asn.as_two_octets(),
         hold_time_secs: config.hold_time_secs,
         router_id: config.router_id,
         capabilities,
     }
+}
+
+/// Our OPEN but for what a restart of ours changes in it: that is news for the next session, and no
+/// reason to end this one.
+pub(super) fn lasting_offer(config: &SessionConfig) -> Open {
+    let mut config = config.clone();
+    if let Some(restart) = &mut config.graceful_restart {
+        restart.restarting = false;
+        restart.preserved = FamilySet::EMPTY;
+    }
+    offer(&config)
+}
+
+fn is_external(config: &SessionConfig) -> bool {
+    config.local_asn != config.peer_asn
 }
 
 fn multiprotocol(family: Family) -> Capability {
@@ -27,6 +62,70 @@ fn multiprotocol(family: Family) -> Capability {
     }
 }
 
+/// IPv4 prefixes over IPv6 is the only form there is for unicast (RFC 8950 §4).
+const V4_OVER_V6: NexthopEncoding = NexthopEncoding {
+    afi: 1,
+    safi: 1,
+    nexthop_afi: 2,
+};
+
+fn extended_nexthop(config: &SessionConfig) -> Option<Capability> {
+    let wanted = config.extended_nexthop.intersection(config.families);
+    wanted
+        .contains(Family::Ipv4Unicast)
+        .then(|| Capability::ExtendedNexthop(vec![V4_OVER_V6]))
+}
+
+fn add_path(config: &SessionConfig) -> Option<Capability> {
+    let families: Vec<AddPathFamily> = config
+        .families
+        .iter()
+        .filter_map(|family| {
+            let receive = config.add_path_receive.contains(family);
+            let direction = match (receive, config.add_path_send.contains(family)) {
+                (true, true) => Direction::Both,
+                (true, false) => Direction::Receive,
+                (false, true) => Direction::Send,
+                (false, false) => return None,
+            };
+            Some(AddPathFamily {
+                afi: family.afi(),
+                safi: family.safi(),
+                direction,
+            })
+        })
+        .collect();
+    (!families.is_empty()).then_some(Capability::AddPath(families))
+}
+
+fn restart_family(restart: &GracefulRestart, family: Family) -> RestartFamily {
+    RestartFamily {
+        afi: family.afi(),
+        safi: family.safi(),
+        forwarding: restart.preserved.contains(family),
+    }
+}
+
+fn graceful_restart(restart: &GracefulRestart, families: FamilySet) -> Capability {
+    let families = families.iter();
+    Capability::GracefulRestart(RestartCapability {
+        restarting: restart.restarting,
+        notification: true,
+        secs: restart.restart_secs,
+        families: families
+            .map(|family| restart_family(restart, family))
+            .collect(),
+    })
+}
+
+fn long_lived_restart(restart: &GracefulRestart, families: FamilySet) -> Capability {
+    let families = families.iter().map(|family| LongLivedFamily {
+        family: restart_family(restart, family),
+        secs: restart.long_lived_secs,
+    });
+    Capability::LongLivedRestart(families.collect())
+}
+
 /// What our offer and the peer's agree on, or why they cannot.
 pub(super) fn negotiate(
     config: &SessionConfig,
@@ -34,37 +133,184 @@ pub(super) fn negotiate(
     conn: Conn,
     local: IpAddr,
 ) -> Result<Negotiated, Notification> {
-    let asn = open.asn();
-    if asn != config.peer_asn {
-        return Err(bad_peer_as(asn.0));
-    }
-    if config.local_asn == config.peer_asn && open.router_id == config.router_id {
-        return Err(Notification::open_error(3));
-    }
-    let offered = Family::ALL
-        .into_iter()
-        .filter(|family| open.offers(*family));
-    let families = config.families.intersection(offered.collect());
+    check_identity(config, open)?;
+    let peer_role = agree_role(config, open)?;
+    let families = config.families.intersection(offered_families(open));
     if families.is_empty() {
         return Err(no_common_family(config));
     }
+    let dialect = agree_dialect(config, open, families);
     let secs = config.hold_time_secs.min(open.hold_time_secs);
-    let has = |wanted: fn(&Capability) -> bool| open.capabilities.iter().any(wanted);
+    let restart = config.graceful_restart.as_ref();
     Ok(Negotiated {
         conn,
         router_id: open.router_id,
         hold_time: (secs != 0).then(|| Duration::from_secs(secs.into())),
         families,
-        dialect: Dialect {
-            four_octet_asn: has(|capability| matches!(capability, Capability::FourOctetAsn(_))),
-            families,
-            ..Dialect::new(config.local_asn, config.peer_asn)
+        nexthops: own_nexthops(config, local, dialect.extended_nexthop),
+        route_refresh: open.has(&Capability::RouteRefresh),
+        enhanced_refresh: config.enhanced_refresh && open.has(&Capability::EnhancedRefresh),
+        peer_role,
+        graceful_restart: restart.and_then(|ours| agree_restart(ours, open, families)),
+        dialect,
+    })
+}
+
+/// How long the peer's messages may be from now on. It may use what we offered, whether or not it
+/// offers the same (RFC 8654 §3).
+pub(super) fn lengths(config: &SessionConfig, negotiated: &Negotiated) -> Lengths {
+    Lengths {
+        longest: if config.extended_messages {
+            MAX_EXTENDED_LEN
+        } else {
+            MAX_MESSAGE_LEN
         },
-        nexthops: own_nexthops(config, local),
-        route_refresh: has(|capability| matches!(capability, Capability::RouteRefresh)),
-        enhanced_refresh: false,
-        peer_role: None,
-        graceful_restart: None,
+        refresh: if negotiated.enhanced_refresh {
+            RefreshLength::Any
+        } else {
+            RefreshLength::Exact
+        },
+    }
+}
+
+fn check_identity(config: &SessionConfig, open: &Open) -> Result<(), Notification> {
+    let asn = open.asn();
+    if asn != config.peer_asn {
+        return Err(bad_peer_as(asn.0));
+    }
+    if !is_external(config) && open.router_id == config.router_id {
+        return Err(Notification::open_error(3));
+    }
+    Ok(())
+}
+
+fn offered_families(open: &Open) -> FamilySet {
+    let families = Family::ALL.into_iter();
+    families.filter(|family| open.offers(*family)).collect()
+}
+
+fn agree_dialect(config: &SessionConfig, open: &Open, families: FamilySet) -> Dialect {
+    let both =
+        |ours: FamilySet, theirs: FamilySet| families.intersection(ours).intersection(theirs);
+    let sends = |family: &Family| add_path_direction(open, *family).is_some_and(Direction::sends);
+    let takes =
+        |family: &Family| add_path_direction(open, *family).is_some_and(Direction::receives);
+    let extended = config.extended_messages && open.has(&Capability::ExtendedMessage);
+    Dialect {
+        first_as: config.first_as,
+        four_octet_asn: open.asn_capability().is_some(),
+        families,
+        add_path_receive: both(
+            config.add_path_receive,
+            Family::ALL.into_iter().filter(sends).collect(),
+        ),
+        add_path_send: both(
+            config.add_path_send,
+            Family::ALL.into_iter().filter(takes).collect(),
+        ),
+        extended_nexthop: both(config.extended_nexthop, offered_extended_nexthop(open)),
+        max_message_len: if extended {
+            MAX_EXTENDED_LEN
+        } else {
+            MAX_MESSAGE_LEN
+        },
+        ..Dialect::new(config.local_asn, config.peer_asn)
+    }
+}
+
+/// Of a family that is named twice, the last counts.
+fn add_path_direction(open: &Open, family: Family) -> Option<Direction> {
+    let mut last = None;
+    for capability in &open.capabilities {
+        if let Capability::AddPath(families) = capability {
+            let named = families
+                .iter()
+                .rfind(|entry| Family::from_afi_safi(entry.afi, entry.safi) == Some(family));
+            last = named.map(|entry| entry.direction).or(last);
+        }
+    }
+    last
+}
+
+fn offered_extended_nexthop(open: &Open) -> FamilySet {
+    let offers = open.capabilities.iter().any(|capability| {
+        matches!(capability, Capability::ExtendedNexthop(encodings) if encodings.contains(&V4_OVER_V6))
+    });
+    let v4 = offers.then_some(Family::Ipv4Unicast);
+    v4.into_iter().collect()
+}
+
+/// RFC 9234 §4.2. Between internal peers roles mean nothing (§4).
+fn agree_role(config: &SessionConfig, open: &Open) -> Result<Option<Role>, Notification> {
+    let mismatch = || Notification::open_error(11);
+    if !is_external(config) {
+        return Ok(None);
+    }
+    let mut values = open.capabilities.iter().filter_map(|capability| {
+        if let Capability::Role(value) = capability {
+            Some(*value)
+        } else {
+            None
+        }
+    });
+    let first = values.next();
+    if values.any(|value| Some(value) != first) {
+        return Err(mismatch());
+    }
+    let theirs = first.and_then(Role::from_octet);
+    match (config.role, first) {
+        (Some(ours), Some(_)) if theirs != Some(ours.role.counterpart()) => Err(mismatch()),
+        (Some(ours), None) if ours.strict => Err(mismatch()),
+        _ => Ok(theirs),
+    }
+}
+
+/// What the peer says of graceful restart. Of several capabilities the last counts (RFC 4724 §3);
+/// the long-lived one means nothing without the other (RFC 9494 §3).
+fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Option<PeerRestart> {
+    let mut restart = None;
+    let mut long_lived: &[LongLivedFamily] = &[];
+    for capability in &open.capabilities {
+        if let Capability::GracefulRestart(capability) = capability {
+            restart = Some(capability);
+        } else if let Capability::LongLivedRestart(families) = capability {
+            long_lived = families;
+        }
+    }
+    let restart = restart?;
+    if ours.long_lived_secs == 0 {
+        long_lived = &[];
+    }
+    let mut retention = Retention::new();
+    let mut preserved = FamilySet::EMPTY;
+    for family in families.iter() {
+        let short = restart
+            .families
+            .iter()
+            .rfind(|entry| entry.family() == Some(family));
+        let long = long_lived
+            .iter()
+            .rfind(|entry| entry.family.family() == Some(family));
+        let retained = Retained {
+            family,
+            restart: Duration::from_secs(short.map_or(0, |_| restart.secs).into()),
+            long_lived: Duration::from_secs(long.map_or(0, |entry| entry.secs).into()),
+        };
+        if retained.restart + retained.long_lived > Duration::ZERO {
+            retention.push(retained);
+        }
+        if short
+            .or(long.map(|entry| &entry.family))
+            .is_some_and(|entry| entry.forwarding)
+        {
+            preserved.insert(family);
+        }
+    }
+    Some(PeerRestart {
+        restarting: restart.restarting,
+        notification: restart.notification,
+        retention,
+        preserved,
     })
 }
 
@@ -87,8 +333,13 @@ fn no_common_family(config: &SessionConfig) -> Notification {
     Notification::new(2, 7, &data)
 }
 
-/// The address of our own end for its family, the configured one for the other.
-fn own_nexthops(config: &SessionConfig, local: IpAddr) -> [Option<IpAddr>; 2] {
+/// The address of our own end for its family, the configured one for the other; for IPv4 prefixes
+/// over an IPv6 nexthop our IPv6 address where there is no other.
+fn own_nexthops(
+    config: &SessionConfig,
+    local: IpAddr,
+    extended: FamilySet,
+) -> [Option<IpAddr>; Family::ALL.len()] {
     let mut nexthops = [
         config.nexthop_v4.map(IpAddr::V4),
         config.nexthop_v6.map(IpAddr::V6),
@@ -96,6 +347,11 @@ fn own_nexthops(config: &SessionConfig, local: IpAddr) -> [Option<IpAddr>; 2] {
     match local.to_canonical() {
         IpAddr::V4(local) => nexthops[Family::Ipv4Unicast as usize] = Some(local.into()),
         IpAddr::V6(local) => nexthops[Family::Ipv6Unicast as usize] = Some(local.into()),
+    }
+    if extended.contains(Family::Ipv4Unicast) {
+        let v6 = nexthops[Family::Ipv6Unicast as usize];
+        let v4 = &mut nexthops[Family::Ipv4Unicast as usize];
+        *v4 = v4.or(v6);
     }
     nexthops
 }

@@ -11,7 +11,10 @@ impl fmt::Display for DownReason {
             Self::Stopped(Cease::BfdDown) => f.write_str("its link went down"),
             Self::Stopped(cease) => write!(f, "stopped: {cease}"),
             Self::Sent(notification) => write!(f, "sent {notification}"),
-            Self::Received(notification) => write!(f, "received {notification}"),
+            Self::Received(notification) => match notification.prefix_limit() {
+                Some(limit) => write!(f, "peer's limit of {limit} passed: {notification}"),
+                None => write!(f, "received {notification}"),
+            },
             Self::ConnectionLost => f.write_str("connection lost"),
             Self::DialFailed => f.write_str("no connection to the peer"),
         }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 pub(super) enum Timer {
     Hold,
     Keepalive,
+    /// RFC 9687 §3.
+    SendHold,
 }
 
 impl Timer {
-    const COUNT: usize = Self::Keepalive as usize + 1;
+    const COUNT: usize = Self::SendHold as usize + 1;
 }
 
 /// One optional deadline a timer.
@@ -20,6 +22,10 @@ pub(super) struct Timers([Option<Instant>; Timer::COUNT]);
 impl Timers {
     pub(super) fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
         self.0[timer as usize] = deadline;
+    }
+
+    pub(super) fn get(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
     }
 
     pub(super) fn is_due(&self, timer: Timer, now: Instant) -> bool {

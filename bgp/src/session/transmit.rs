@@ -32,7 +32,11 @@ impl Session {
             self.counters.messages.sent.update += drained.updates;
             self.counters.unsendable += drained.unsendable;
         }
-        buf.len() - before
+        let taken = buf.len() - before;
+        if taken > 0 {
+            self.sending_goes_on(conn);
+        }
+        taken
     }
 
     /// Prefixes in the outbox. Above a threshold of its own the owner stops taking more from the

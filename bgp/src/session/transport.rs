@@ -1,20 +1,22 @@
 //! The connections as TCP gives and takes them, and how one is ended.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conn::{Connection, Due};
 use super::{Cease, Conn, DownReason, Output, Phase, Session, negotiate};
 use crate::wire::Notification;
+
+/// Two dials of one attempt may cross: a connection that comes so soon after another was
+/// established is no sign of a restart.
+const CROSSING: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(super) fn on_connected(&mut self, conn: Conn, local: IpAddr, now: Instant) {
         if conn == Conn::Outbound {
             self.dial = Due::No;
         }
-        if self.connections[conn as usize].is_some() {
-            self.on_closed(conn, now);
-        }
+        self.make_room(conn, now);
         self.outgoing[conn as usize].clear();
         if let Some(cease) = self.refusal(conn, now) {
             self.hang_up(conn, Some(&Notification::cease(cease)));
@@ -26,7 +28,31 @@ impl Session {
         self.connections[conn as usize] = Some(Connection::new(local, now));
         let open = negotiate::offer(&self.config);
         open.encode(&mut self.outgoing[conn as usize].bytes);
+        self.counters.offered = open.capabilities.into();
         self.counters.messages.sent.open += 1;
+    }
+
+    /// Whether a connection of this name that opens now takes the place of the established one,
+    /// of the same name or the other: the peer has restarted and does not know that one any more
+    /// (RFC 4724 §4.2).
+    #[must_use]
+    pub fn is_replaced_by(&self, conn: Conn, now: Instant) -> bool {
+        let is_old = self
+            .established_at
+            .is_some_and(|since| now.saturating_duration_since(since) >= CROSSING);
+        conn == Conn::Inbound && is_old && self.peer_restart.is_some()
+    }
+
+    /// Ends what a connection that just opened takes the place of.
+    fn make_room(&mut self, conn: Conn, now: Instant) {
+        let replaced = self.established().map(|(conn, _)| conn);
+        let replaced = replaced.filter(|_| self.is_replaced_by(conn, now));
+        if self.connections[conn as usize].is_some() {
+            self.on_closed(conn, now);
+        } else if let Some(other) = replaced {
+            self.hang_up(other, None);
+            self.attempt_ended(DownReason::ConnectionLost, now);
+        }
     }
 
     /// Why a connection that just opened is not wanted.
@@ -64,9 +90,10 @@ impl Session {
                 Ok(frame) => self.on_message(conn, frame, now),
                 Err(notification) => self.fail(conn, notification, now),
             }
-            if self.connections[conn as usize].is_none() {
+            let Some(connection) = &self.connections[conn as usize] else {
                 return;
-            }
+            };
+            frames.set_lengths(connection.lengths);
         }
         if let Some(connection) = &mut self.connections[conn as usize] {
             connection.frames = frames;

@@ -18,10 +18,13 @@ pub(super) enum Width {
     Four = 4,
 }
 
-/// Reads a path. Sequences that follow each other become one, so that a path split for the
-/// 255 numbers of a segment is the path it was before.
-pub(super) fn decode(mut bytes: &[u8], width: Width) -> Result<AsPath, &'static str> {
-    let mut path = AsPath::default();
+/// Reads a path into one that is empty; after an error it holds what came before. Sequences that follow each other become one, so that a path split for the
+/// 255 numbers of a segment is the path it was before. AS 0 makes it malformed (RFC 7607 §2).
+pub(super) fn decode(
+    mut bytes: &[u8],
+    width: Width,
+    path: &mut AsPath,
+) -> Result<(), &'static str> {
     while let Some(kind) = take_u8(&mut bytes) {
         let kind = match kind {
             AS_SET => SegmentKind::Set,
@@ -37,13 +40,13 @@ pub(super) fn decode(mut bytes: &[u8], width: Width) -> Result<AsPath, &'static 
         }
         let length = usize::from(count) * width as usize;
         let numbers = take(&mut bytes, length).ok_or("segment runs past the end")?;
-        append(
-            &mut path,
-            kind,
-            numbers.chunks_exact(width as usize).map(number),
-        );
+        let asns = numbers.chunks_exact(width as usize).map(number);
+        if asns.clone().any(|asn| asn == Asn(0)) {
+            return Err("AS 0 is in the path");
+        }
+        append(path, kind, asns);
     }
-    Ok(path)
+    Ok(())
 }
 
 fn number(octets: &[u8]) -> Asn {
@@ -168,7 +171,9 @@ mod tests {
                 let mut bytes = Vec::new();
                 encode(&long, width, &mut bytes);
                 assert_eq!(bytes.len(), encoded_len(&long, width));
-                assert_eq!(decode(&bytes, width).as_ref(), Ok(&long), "{length}");
+                let mut back = AsPath::default();
+                assert_eq!(decode(&bytes, width, &mut back), Ok(()));
+                assert_eq!(back, long, "{length}");
             }
         }
     }

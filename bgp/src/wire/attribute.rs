@@ -11,11 +11,15 @@ pub(super) const LOCAL_PREF: u8 = 5;
 pub(super) const ATOMIC_AGGREGATE: u8 = 6;
 pub(super) const AGGREGATOR: u8 = 7;
 pub(super) const COMMUNITIES: u8 = 8;
+pub(super) const ORIGINATOR_ID: u8 = 9;
+pub(super) const CLUSTER_LIST: u8 = 10;
 pub(super) const MP_REACH_NLRI: u8 = 14;
 pub(super) const MP_UNREACH_NLRI: u8 = 15;
+pub(super) const EXTENDED_COMMUNITIES: u8 = 16;
 pub(super) const AS4_PATH: u8 = 17;
 pub(super) const AS4_AGGREGATOR: u8 = 18;
 pub(super) const LARGE_COMMUNITY: u8 = 32;
+pub(super) const ONLY_TO_CUSTOMER: u8 = 35;
 
 pub(super) const OPTIONAL: u8 = 0x80;
 pub(super) const TRANSITIVE: u8 = 0x40;
@@ -26,10 +30,11 @@ pub(super) const EXTENDED_LENGTH: u8 = 0x10;
 pub(super) fn category(code: u8) -> Option<u8> {
     match code {
         ORIGIN | AS_PATH | NEXT_HOP | LOCAL_PREF | ATOMIC_AGGREGATE => Some(TRANSITIVE),
-        MULTI_EXIT_DISC | MP_REACH_NLRI | MP_UNREACH_NLRI => Some(OPTIONAL),
-        AGGREGATOR | COMMUNITIES | AS4_PATH | AS4_AGGREGATOR | LARGE_COMMUNITY => {
-            Some(OPTIONAL | TRANSITIVE)
+        MULTI_EXIT_DISC | ORIGINATOR_ID | CLUSTER_LIST | MP_REACH_NLRI | MP_UNREACH_NLRI => {
+            Some(OPTIONAL)
         }
+        AGGREGATOR | COMMUNITIES | EXTENDED_COMMUNITIES | AS4_PATH | AS4_AGGREGATOR
+        | LARGE_COMMUNITY | ONLY_TO_CUSTOMER => Some(OPTIONAL | TRANSITIVE),
         _ => None,
     }
 }

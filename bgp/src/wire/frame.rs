@@ -31,15 +31,49 @@ impl MessageKind {
     }
 
     /// Whether a message of this type can be this long (RFC 4271 §6.1, RFC 2918 §3).
-    fn allows(self, length: usize) -> bool {
-        match self {
-            Self::Open => length >= 29,
-            Self::Update => length >= 23,
-            Self::Notification => length >= 21,
-            Self::Keepalive => length == 19,
-            Self::RouteRefresh => length == 23,
+    fn allows(self, length: usize, lengths: Lengths) -> bool {
+        let longest = match self {
+            Self::Open | Self::Keepalive => MAX_MESSAGE_LEN,
+            Self::Update | Self::Notification | Self::RouteRefresh => lengths.longest,
+        };
+        length <= longest
+            && match self {
+                Self::Open => length >= 29,
+                Self::Update => length >= 23,
+                Self::Notification => length >= 21,
+                Self::Keepalive => length == 19,
+                Self::RouteRefresh => length == 23 || lengths.refresh == RefreshLength::Any,
+            }
+    }
+}
+
+/// How long messages may be, as OPEN has settled it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lengths {
+    /// The longest message but OPEN and KEEPALIVE: [`MAX_MESSAGE_LEN`] or [`MAX_EXTENDED_LEN`](super::MAX_EXTENDED_LEN)
+    /// (RFC 8654 §4).
+    pub longest: usize,
+    /// Who judges the length of a ROUTE-REFRESH.
+    pub refresh: RefreshLength,
+}
+
+impl Default for Lengths {
+    /// What holds before OPEN.
+    fn default() -> Self {
+        Self {
+            longest: MAX_MESSAGE_LEN,
+            refresh: RefreshLength::Exact,
         }
     }
+}
+
+/// Who judges the length of a ROUTE-REFRESH.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RefreshLength {
+    /// The framing: one of another length is a Message Header Error (RFC 2918).
+    Exact,
+    /// Whoever reads it: it has an error of its own (RFC 7313 §5).
+    Any,
 }
 
 /// A message whose header is in order.
@@ -54,15 +88,22 @@ pub struct Frame<'a> {
 /// Cuts messages out of the chunks of a byte stream.
 ///
 /// A message that lies whole in a chunk is handed out as a slice of that chunk. Only one that
-/// spans chunks is put together in a buffer, which therefore never holds more than one message.
+/// spans chunks is put together in a buffer, which therefore never holds more than one message, and
+/// is there only while one is incomplete.
 #[derive(Debug, Default)]
 pub struct Frames {
     partial: Vec<u8>,
     /// What is in `partial` has been handed out.
     spent: bool,
+    lengths: Lengths,
 }
 
 impl Frames {
+    /// From the next message on.
+    pub fn set_lengths(&mut self, lengths: Lengths) {
+        self.lengths = lengths;
+    }
+
     /// The next message of the stream, taken from the front of `input`. `None` once `input` is
     /// used up: what is left of it is kept for the next chunk.
     ///
@@ -75,11 +116,11 @@ impl Frames {
         input: &mut &'i [u8],
     ) -> Option<Result<Frame<'a>, Notification>> {
         if self.spent {
-            self.partial.clear();
+            self.partial = Vec::new();
             self.spent = false;
         }
         if self.partial.is_empty() {
-            match Header::read(input) {
+            match Header::read(input, self.lengths) {
                 Ok(Some(header)) if input.len() >= header.length => {
                     return Some(Ok(header.frame(super::take(input, header.length)?)));
                 }
@@ -92,7 +133,7 @@ impl Frames {
             }
         }
         self.fill(HEADER_LEN, input);
-        let header = match Header::read(&self.partial) {
+        let header = match Header::read(&self.partial, self.lengths) {
             Ok(header) => header?,
             Err(notification) => return Some(Err(notification)),
         };
@@ -113,6 +154,8 @@ impl Frames {
     fn fill(&mut self, length: usize, input: &mut &[u8]) {
         let missing = length.saturating_sub(self.partial.len()).min(input.len());
         if let Some(bytes) = super::take(input, missing) {
+            let whole = length.saturating_sub(self.partial.len());
+            self.partial.reserve_exact(whole);
             self.partial.extend_from_slice(bytes);
         }
     }
@@ -126,7 +169,7 @@ struct Header {
 
 impl Header {
     /// `None` while it is not complete.
-    fn read(bytes: &[u8]) -> Result<Option<Self>, Notification> {
+    fn read(bytes: &[u8], lengths: Lengths) -> Result<Option<Self>, Notification> {
         let Some(header) = bytes.get(..HEADER_LEN) else {
             return Ok(None);
         };
@@ -143,11 +186,11 @@ impl Header {
         }
         let bad_length = || Notification::new(1, 2, &length.to_be_bytes());
         let length_octets = usize::from(length);
-        if !(HEADER_LEN..=MAX_MESSAGE_LEN).contains(&length_octets) {
+        if !(HEADER_LEN..=lengths.longest).contains(&length_octets) {
             return Err(bad_length());
         }
         let kind = MessageKind::from_octet(kind).ok_or_else(|| Notification::new(1, 3, &[kind]))?;
-        if !kind.allows(length_octets) {
+        if !kind.allows(length_octets, lengths) {
             return Err(bad_length());
         }
         Ok(Some(Self {

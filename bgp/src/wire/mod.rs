@@ -11,20 +11,26 @@
 
 mod as_path;
 mod attribute;
+mod capability;
 mod fault;
 mod frame;
 mod nlri;
 mod notification;
 mod open;
 mod refresh;
+mod text;
 mod update;
 mod writer;
 
+pub use capability::{
+    AddPathFamily, Capability, Direction, LongLivedFamily, NexthopEncoding, RestartCapability,
+    RestartFamily,
+};
 pub use fault::{Fault, Severity};
-pub use frame::{Frame, Frames, MessageKind};
+pub use frame::{Frame, Frames, Lengths, MessageKind, RefreshLength};
 pub(crate) use nlri::encoded_len as prefix_octets;
-pub use notification::Notification;
-pub use open::{Capability, Open};
+pub use notification::{Notification, PrefixLimitPassed};
+pub use open::Open;
 pub use refresh::RouteRefresh;
 pub use update::{Dialect, decode_update};
 pub(crate) use writer::withdraw_room;
@@ -37,6 +43,9 @@ pub const HEADER_LEN: usize = 19;
 
 /// The longest message (RFC 4271 §4.1).
 pub const MAX_MESSAGE_LEN: usize = 4096;
+
+/// The longest message but OPEN and KEEPALIVE where both ends said so (RFC 8654 §3).
+pub const MAX_EXTENDED_LEN: usize = 65535;
 
 /// Appends a KEEPALIVE (RFC 4271 §4.4).
 pub fn encode_keepalive(out: &mut BytesMut) {
@@ -52,12 +61,19 @@ fn encode_message(kind: MessageKind, out: &mut BytesMut, body: impl FnOnce(&mut 
     body(out);
     let length = out.len() - start;
     debug_assert!(
-        length <= MAX_MESSAGE_LEN,
+        length <= MAX_EXTENDED_LEN,
         "every encoder keeps to the limit"
     );
     if let Some(field) = out.get_mut(start + 16..start + 18) {
         field.copy_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
     }
+}
+
+/// A message as it was on the wire, of which `body` followed the header.
+pub(crate) fn whole(kind: MessageKind, body: &[u8]) -> BytesMut {
+    let mut message = BytesMut::with_capacity(HEADER_LEN + body.len());
+    encode_message(kind, &mut message, |out| out.put_slice(body));
+    message
 }
 
 /// Splits off `count` octets, or tells that there are not so many.

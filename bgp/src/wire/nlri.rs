@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use bytes::BufMut;
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{take, take_u8};
-use crate::types::{Family, Prefix};
+use super::{take, take_u8, take_u32};
+use crate::types::{Family, PathId, Prefix};
 
 /// What is wrong with a list of prefixes, for the log.
 pub(super) type Malformed = &'static str;
@@ -14,53 +14,118 @@ pub(super) type Malformed = &'static str;
 const TOO_LONG: Malformed = "prefix longer than an address";
 const CUT: Malformed = "prefix runs past the end of its field";
 
-/// Appends the prefixes in `bytes`, host bits cleared. After an error `out` holds those before it.
-pub(super) fn decode(family: Family, bytes: &[u8], out: &mut Vec<Prefix>) -> Result<(), Malformed> {
-    match family {
-        Family::Ipv4Unicast => decode_v4(bytes, out),
-        Family::Ipv6Unicast => decode_v6(bytes, out),
+/// Prefixes of one field of an UPDATE, with their path identifiers where the peer sends them.
+#[derive(Debug, Default)]
+pub(super) struct Nlri {
+    pub(super) prefixes: Vec<Prefix>,
+    /// One for each prefix, or none at all.
+    pub(super) path_ids: Vec<PathId>,
+}
+
+/// Whether each prefix stands behind a path identifier (RFC 7911 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PathIds {
+    Absent,
+    Present,
+}
+
+impl Nlri {
+    pub(super) fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.prefixes.clear();
+        self.path_ids.clear();
+    }
+
+    pub(super) fn append(&mut self, other: &mut Self) {
+        self.prefixes.append(&mut other.prefixes);
+        self.path_ids.append(&mut other.path_ids);
+    }
+
+    /// Appends the prefixes in `bytes`, host bits cleared. After an error those before it are there.
+    pub(super) fn decode(
+        &mut self,
+        family: Family,
+        path_ids: PathIds,
+        bytes: &[u8],
+    ) -> Result<(), Malformed> {
+        match (family, path_ids) {
+            (Family::Ipv4Unicast, PathIds::Absent) => self.decode_v4(bytes),
+            (Family::Ipv6Unicast, PathIds::Absent) => self.decode_v6(bytes),
+            (_, PathIds::Present) => self.decode_with_path_ids(family, bytes),
+        }
+    }
+
+    fn decode_v4(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        // A prefix of a full table takes four octets on average.
+        self.prefixes.reserve(bytes.len() / 4);
+        while !bytes.is_empty() {
+            self.prefixes.push(take_v4(&mut bytes)?);
+        }
+        Ok(())
+    }
+
+    fn decode_v6(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        self.prefixes.reserve(bytes.len() / 7);
+        while !bytes.is_empty() {
+            self.prefixes.push(take_v6(&mut bytes)?);
+        }
+        Ok(())
+    }
+
+    fn decode_with_path_ids(&mut self, family: Family, mut bytes: &[u8]) -> Result<(), Malformed> {
+        self.prefixes.reserve(bytes.len() / 8);
+        self.path_ids.reserve(bytes.len() / 8);
+        while !bytes.is_empty() {
+            let id = take_u32(&mut bytes).ok_or(CUT)?;
+            let prefix = match family {
+                Family::Ipv4Unicast => take_v4(&mut bytes)?,
+                Family::Ipv6Unicast => take_v6(&mut bytes)?,
+            };
+            self.prefixes.push(prefix);
+            self.path_ids.push(PathId(id));
+        }
+        Ok(())
     }
 }
 
-fn decode_v4(mut bytes: &[u8], out: &mut Vec<Prefix>) -> Result<(), Malformed> {
-    // A prefix of a full table takes four octets on average.
-    out.reserve(bytes.len() / 4);
-    while let Some(length) = take_u8(&mut bytes) {
-        if length > 32 {
-            return Err(TOO_LONG);
-        }
-        let octets = take(&mut bytes, usize::from(length).div_ceil(8)).ok_or(CUT)?;
-        let mut address = [0; 4];
-        for (to, from) in address.iter_mut().zip(octets) {
-            *to = *from;
-        }
-        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-        let address = Ipv4Addr::from(u32::from_be_bytes(address) & mask);
-        out.push(Prefix::V4(
-            Ipv4Net::new(address, length).map_err(|_| TOO_LONG)?,
-        ));
+fn take_v4(bytes: &mut &[u8]) -> Result<Prefix, Malformed> {
+    let length = take_u8(bytes).ok_or(CUT)?;
+    if length > 32 {
+        return Err(TOO_LONG);
     }
-    Ok(())
+    let address = u32::from_be_bytes(take_address(bytes, length)?);
+    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    let net = Ipv4Net::new(Ipv4Addr::from(address & mask), length).map_err(|_| TOO_LONG)?;
+    Ok(Prefix::V4(net))
 }
 
-fn decode_v6(mut bytes: &[u8], out: &mut Vec<Prefix>) -> Result<(), Malformed> {
-    out.reserve(bytes.len() / 7);
-    while let Some(length) = take_u8(&mut bytes) {
-        if length > 128 {
-            return Err(TOO_LONG);
-        }
-        let octets = take(&mut bytes, usize::from(length).div_ceil(8)).ok_or(CUT)?;
-        let mut address = [0; 16];
-        for (to, from) in address.iter_mut().zip(octets) {
-            *to = *from;
-        }
-        let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-        let address = Ipv6Addr::from(u128::from_be_bytes(address) & mask);
-        out.push(Prefix::V6(
-            Ipv6Net::new(address, length).map_err(|_| TOO_LONG)?,
-        ));
+fn take_v6(bytes: &mut &[u8]) -> Result<Prefix, Malformed> {
+    let length = take_u8(bytes).ok_or(CUT)?;
+    if length > 128 {
+        return Err(TOO_LONG);
     }
-    Ok(())
+    let address = u128::from_be_bytes(take_address(bytes, length)?);
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    let net = Ipv6Net::new(Ipv6Addr::from(address & mask), length).map_err(|_| TOO_LONG)?;
+    Ok(Prefix::V6(net))
+}
+
+/// The octets of an address that `length` bits need. What follows them in the result is arbitrary.
+fn take_address<const N: usize>(bytes: &mut &[u8], length: u8) -> Result<[u8; N], Malformed> {
+    let octets = usize::from(length).div_ceil(8);
+    // In the middle of a message, one load; only its end needs to be copied with care.
+    if let Some(address) = bytes.first_chunk::<N>() {
+        *bytes = bytes.get(octets..).ok_or(CUT)?;
+        return Ok(*address);
+    }
+    let mut address = [0; N];
+    for (to, from) in address.iter_mut().zip(take(bytes, octets).ok_or(CUT)?) {
+        *to = *from;
+    }
+    Ok(address)
 }
 
 /// Octets that `prefix` takes.
@@ -89,9 +154,10 @@ mod tests {
     use super::*;
 
     fn decoded(family: Family, bytes: &[u8]) -> Result<Vec<String>, Malformed> {
-        let mut prefixes = Vec::new();
-        decode(family, bytes, &mut prefixes)?;
-        Ok(prefixes.iter().map(ToString::to_string).collect())
+        let mut nlri = Nlri::default();
+        nlri.decode(family, PathIds::Absent, bytes)?;
+        assert!(nlri.path_ids.is_empty());
+        Ok(nlri.prefixes.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -121,9 +187,25 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&prefix, &mut bytes);
         assert_eq!(bytes.len(), encoded_len(&prefix));
-        let mut back = Vec::new();
-        decode(Family::of(&prefix), &bytes, &mut back).expect("valid");
-        assert_eq!(back, [prefix]);
+        let mut back = Nlri::default();
+        back.decode(Family::of(&prefix), PathIds::Absent, &bytes)
+            .expect("valid");
+        assert_eq!(back.prefixes, [prefix]);
+    }
+
+    #[test]
+    fn path_identifiers_stand_in_front_of_their_prefixes() {
+        let mut nlri = Nlri::default();
+        let bytes = [0, 0, 0, 7, 8, 10, 0, 1, 0, 0, 0];
+        nlri.decode(Family::Ipv4Unicast, PathIds::Present, &bytes)
+            .expect("valid");
+        let names: Vec<String> = nlri.prefixes.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["10.0.0.0/8", "0.0.0.0/0"]);
+        assert_eq!(nlri.path_ids, [PathId(7), PathId(0x0001_0000)]);
+        for cut in [&[0, 0, 0][..], &[0, 0, 0, 7], &[0, 0, 0, 7, 8]] {
+            let got = nlri.decode(Family::Ipv4Unicast, PathIds::Present, cut);
+            assert_eq!(got, Err(CUT), "{cut:?}");
+        }
     }
 
     #[test]

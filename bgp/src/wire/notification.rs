@@ -1,12 +1,17 @@
 //! NOTIFICATION (RFC 4271 §4.5): why a session ends.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 
+use super::text::Escaped;
 use super::{HEADER_LEN, MAX_MESSAGE_LEN, MessageKind, encode_message};
 use crate::session::Cease;
 use crate::types::Family;
+
+const CEASE: u8 = 6;
+const MAXIMUM_PREFIXES: u8 = Cease::MaximumPrefixes as u8;
+const HARD_RESET: u8 = 9;
 
 /// The content of a NOTIFICATION message.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -23,6 +28,13 @@ impl Notification {
     /// Code 4.
     pub const HOLD_TIMER_EXPIRED: Self = Self {
         code: 4,
+        subcode: 0,
+        data: Vec::new(),
+    };
+
+    /// Code 8 (RFC 9687 §4).
+    pub const SEND_HOLD_TIMER_EXPIRED: Self = Self {
+        code: 8,
         subcode: 0,
         data: Vec::new(),
     };
@@ -54,7 +66,65 @@ impl Notification {
     /// A Cease without data.
     #[must_use]
     pub fn cease(cease: Cease) -> Self {
-        Self::new(6, cease as u8, &[])
+        Self::new(CEASE, cease as u8, &[])
+    }
+
+    /// A Cease that says which limit was passed (RFC 4486 §4).
+    #[must_use]
+    pub fn maximum_prefixes(family: Family, limit: u32) -> Self {
+        let mut data = family.afi().to_be_bytes().to_vec();
+        data.push(family.safi());
+        data.extend(limit.to_be_bytes());
+        Self::new(CEASE, Cease::MaximumPrefixes as u8, &data)
+    }
+
+    /// A ROUTE-REFRESH Message Error: `message` is not as long as its type (RFC 7313 §5).
+    #[must_use]
+    pub fn refresh_length(message: &[u8]) -> Self {
+        Self::new(7, 1, message)
+    }
+
+    /// The same, so that a peer which would keep our routes does not (RFC 8538 §3.1).
+    #[must_use]
+    pub fn into_hard_reset(self) -> Self {
+        let mut data = vec![self.code, self.subcode];
+        data.extend(self.data);
+        Self::new(CEASE, HARD_RESET, &data)
+    }
+
+    /// Whether nothing of the session may be kept (RFC 8538 §4).
+    #[must_use]
+    pub fn is_hard_reset(&self) -> bool {
+        (self.code, self.subcode) == (CEASE, HARD_RESET)
+    }
+
+    /// What a hard reset carries, if it is one and says it (RFC 8538 §3.1).
+    #[must_use]
+    pub fn inner(&self) -> Option<Self> {
+        match self.data.as_slice() {
+            [code, subcode, data @ ..] if self.is_hard_reset() => {
+                let inner = Self::new(*code, *subcode, data);
+                // One in another would be shown without end.
+                (!inner.is_hard_reset()).then_some(inner)
+            }
+            _ => None,
+        }
+    }
+
+    /// The limit that was passed, if this says so; within a hard reset too (RFC 4486 §4).
+    #[must_use]
+    pub fn prefix_limit(&self) -> Option<PrefixLimitPassed> {
+        if let Some(inner) = self.inner() {
+            return inner.prefix_limit();
+        }
+        match (self.code, self.subcode, self.data.as_slice()) {
+            (CEASE, MAXIMUM_PREFIXES, [a, b, safi, c, d, e, f]) => Some(PrefixLimitPassed {
+                afi: u16::from_be_bytes([*a, *b]),
+                safi: *safi,
+                limit: u32::from_be_bytes([*c, *d, *e, *f]),
+            }),
+            _ => None,
+        }
     }
 
     /// `None` when code or subcode are missing, which the framing excludes.
@@ -87,6 +157,7 @@ impl Notification {
             5 => "state machine error",
             6 => "Cease",
             7 => "ROUTE-REFRESH error",
+            8 => "send hold timer expired",
             _ => return None,
         })
     }
@@ -113,6 +184,7 @@ impl Notification {
             (3, 4) => "attribute flags error",
             (3, 5) => "attribute length error",
             (3, 6) => "invalid ORIGIN",
+            (3, 7) => "AS routing loop",
             (3, 8) => "invalid NEXT_HOP",
             (3, 9) => "optional attribute error",
             (3, 10) => "invalid network field",
@@ -144,19 +216,11 @@ impl Notification {
             (2, 2, [a, b]) => write!(f, " ({})", u16::from_be_bytes([*a, *b])),
             (2, 2, [a, b, c, d]) => write!(f, " ({})", u32::from_be_bytes([*a, *b, *c, *d])),
             (5, _, [kind]) => write!(f, " (type {kind})"),
-            (6, 1, [a, b, safi, c, d, e, g]) => {
-                let limit = u32::from_be_bytes([*c, *d, *e, *g]);
-                let afi = u16::from_be_bytes([*a, *b]);
-                match Family::from_afi_safi(afi, *safi) {
-                    Some(family) => write!(f, " (limit {limit} {family})"),
-                    None => write!(f, " (limit {limit} afi {afi} safi {safi})"),
-                }
-            }
+            (6, 1, _) if let Some(limit) = self.prefix_limit() => write!(f, " (limit of {limit})"),
+            (6, 9, _) if let Some(inner) = self.inner() => write!(f, ": {inner}"),
             (6, 2 | 4, [length, text @ ..]) => {
                 let text = text.get(..usize::from(*length)).unwrap_or(text);
-                f.write_str(": \"")?;
-                write_escaped(f, text)?;
-                f.write_str("\"")
+                write!(f, ": \"{}\"", Escaped(text))
             }
             (_, _, data) => write_hex(f, data),
         }
@@ -179,22 +243,26 @@ impl fmt::Display for Notification {
     }
 }
 
-/// The shutdown communication of RFC 9003 comes from the peer: whatever could move a cursor or
-/// fake a log line is escaped.
-fn write_escaped(f: &mut fmt::Formatter<'_>, text: &[u8]) -> fmt::Result {
-    for character in String::from_utf8_lossy(text).chars() {
-        if character.is_control() || matches!(character, '"' | '\\') || is_invisible(character) {
-            write!(f, "{}", character.escape_default())?;
-        } else {
-            f.write_char(character)?;
-        }
-    }
-    Ok(())
+/// Which limit of the sender of a NOTIFICATION was passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrefixLimitPassed {
+    /// Address family identifier.
+    pub afi: u16,
+    /// Subsequent address family identifier.
+    pub safi: u8,
+    /// Prefixes that it takes.
+    pub limit: u32,
 }
 
-/// Line separators, and marks that change the direction of what follows.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// `100 ipv4 prefixes`.
+impl fmt::Display for PrefixLimitPassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { afi, safi, limit } = self;
+        match Family::from_afi_safi(*afi, *safi) {
+            Some(family) => write!(f, "{limit} {family} prefixes"),
+            None => write!(f, "{limit} prefixes of afi {afi} safi {safi}"),
+        }
+    }
 }
 
 fn write_hex(f: &mut fmt::Formatter<'_>, data: &[u8]) -> fmt::Result {
@@ -240,13 +308,13 @@ mod tests {
                 6,
                 1,
                 &[0, 1, 1, 0, 0, 0, 100],
-                "Cease / maximum number of prefixes reached (limit 100 ipv4)",
+                "Cease / maximum number of prefixes reached (limit of 100 ipv4 prefixes)",
             ),
             (
                 6,
                 1,
                 &[0, 25, 70, 0, 0, 0, 7],
-                "Cease / maximum number of prefixes reached (limit 7 afi 25 safi 70)",
+                "Cease / maximum number of prefixes reached (limit of 7 prefixes of afi 25 safi 70)",
             ),
             (
                 1,
@@ -254,7 +322,17 @@ mod tests {
                 &[0x10, 1],
                 "message header error / bad message length (length 4097)",
             ),
+            (
+                6,
+                9,
+                b"\x06\x02\x06back 4",
+                "Cease / hard reset: Cease / administrative shutdown: \"back 4\"",
+            ),
+            (6, 9, &[6, 9, 6, 9], "Cease / hard reset (data 06090609)"),
+            (6, 9, &[], "Cease / hard reset"),
+            (2, 11, &[], "OPEN error / role mismatch"),
             (4, 0, &[], "hold timer expired"),
+            (8, 0, &[], "send hold timer expired"),
             (
                 3,
                 11,

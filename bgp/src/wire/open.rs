@@ -1,10 +1,12 @@
-//! OPEN (RFC 4271 §4.2) and the capabilities in it (RFC 5492).
+//! OPEN (RFC 4271 §4.2), and how capabilities lie in it (RFC 5492, RFC 9072).
 
 use std::net::Ipv4Addr;
 
 use bytes::{BufMut, BytesMut};
 
-use super::{MessageKind, Notification, encode_message, take, take_u8, take_u16, take_u32};
+use super::{
+    Capability, MessageKind, Notification, encode_message, take, take_u8, take_u16, take_u32,
+};
 use crate::types::{Asn, Family, RouterId};
 
 /// The content of an OPEN message.
@@ -20,29 +22,6 @@ pub struct Open {
     pub capabilities: Vec<Capability>,
 }
 
-/// One capability (RFC 5492 §4).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Capability {
-    /// 1: an address family (RFC 4760 §8).
-    Multiprotocol {
-        /// Address family identifier.
-        afi: u16,
-        /// Subsequent address family identifier.
-        safi: u8,
-    },
-    /// 2 (RFC 2918).
-    RouteRefresh,
-    /// 65, with the real AS number (RFC 6793 §3).
-    FourOctetAsn(Asn),
-    /// One that we do not use.
-    Unknown {
-        /// Capability code.
-        code: u8,
-        /// At most 255 octets.
-        value: Vec<u8>,
-    },
-}
-
 const VERSION: u8 = 4;
 const PARAMETER_CAPABILITIES: u8 = 2;
 const PARAMETER_EXTENDED: u8 = 255;
@@ -53,15 +32,26 @@ impl Open {
     /// The sender's AS number: that of the 4-octet capability if there is one.
     #[must_use]
     pub fn asn(&self) -> Asn {
-        self.capabilities
-            .iter()
-            .find_map(|capability| match capability {
-                Capability::FourOctetAsn(asn) => Some(*asn),
-                Capability::Multiprotocol { .. }
-                | Capability::RouteRefresh
-                | Capability::Unknown { .. } => None,
-            })
-            .unwrap_or(Asn(u32::from(self.my_as)))
+        let asn = self.asn_capability();
+        asn.unwrap_or(Asn(u32::from(self.my_as)))
+    }
+
+    /// The AS number of the 4-octet capability (RFC 6793 §3).
+    #[must_use]
+    pub fn asn_capability(&self) -> Option<Asn> {
+        self.capabilities.iter().find_map(|capability| {
+            if let Capability::FourOctetAsn(asn) = capability {
+                Some(*asn)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Whether exactly this capability is there.
+    #[must_use]
+    pub fn has(&self, capability: &Capability) -> bool {
+        self.capabilities.contains(capability)
     }
 
     /// Whether this family is offered; IPv4 unicast is when none is named (RFC 4760 §8).
@@ -70,11 +60,12 @@ impl Open {
         let mut named = self
             .capabilities
             .iter()
-            .filter_map(|capability| match capability {
-                Capability::Multiprotocol { afi, safi } => Some((*afi, *safi)),
-                Capability::RouteRefresh
-                | Capability::FourOctetAsn(_)
-                | Capability::Unknown { .. } => None,
+            .filter_map(|capability| {
+                if let Capability::Multiprotocol { afi, safi } = capability {
+                    Some((*afi, *safi))
+                } else {
+                    None
+                }
             })
             .peekable();
         if named.peek().is_none() {
@@ -106,7 +97,7 @@ impl Open {
             capabilities,
         };
         if open.my_as == 0 || open.asn() == Asn(0) {
-            return Err(Notification::new(2, 2, &my_as.to_be_bytes()));
+            return Err(Notification::new(2, 2, &[0, 0]));
         }
         if matches!(hold_time_secs, 1 | 2) {
             return Err(Notification::open_error(6));
@@ -120,7 +111,11 @@ impl Open {
     pub fn encode(&self, out: &mut BytesMut) {
         let mut capabilities = Vec::new();
         for capability in &self.capabilities {
+            let before = capabilities.len();
             capability.encode(&mut capabilities);
+            if capabilities.len() > EXTENDED_ROOM {
+                capabilities.truncate(before);
+            }
         }
         encode_message(MessageKind::Open, out, |out| {
             out.put_u8(VERSION);
@@ -129,48 +124,6 @@ impl Open {
             out.put_slice(&self.router_id.address().octets());
             encode_parameters(&capabilities, out);
         });
-    }
-}
-
-impl Capability {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        match self {
-            Self::Multiprotocol { afi, safi } => {
-                out.extend([1, 4]);
-                out.extend(afi.to_be_bytes());
-                out.extend([0, *safi]);
-            }
-            Self::RouteRefresh => out.extend([2, 0]),
-            Self::FourOctetAsn(asn) => {
-                out.extend([65, 4]);
-                out.extend(asn.0.to_be_bytes());
-            }
-            Self::Unknown { code, value } => {
-                let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
-                out.extend([*code, length]);
-                out.extend(value.iter().take(usize::from(length)));
-            }
-        }
-        if out.len() > EXTENDED_ROOM {
-            out.truncate(start);
-        }
-    }
-
-    fn decode(code: u8, value: &[u8]) -> Result<Self, Notification> {
-        Ok(match (code, value) {
-            (1, [a, b, _, safi]) => Self::Multiprotocol {
-                afi: u16::from_be_bytes([*a, *b]),
-                safi: *safi,
-            },
-            (2, []) => Self::RouteRefresh,
-            (65, [a, b, c, d]) => Self::FourOctetAsn(Asn(u32::from_be_bytes([*a, *b, *c, *d]))),
-            (1 | 2 | 65, _) => return Err(Notification::open_error(0)),
-            (code, value) => Self::Unknown {
-                code,
-                value: value.to_vec(),
-            },
-        })
     }
 }
 
@@ -226,8 +179,8 @@ fn decode_capabilities(mut bytes: &[u8], out: &mut Vec<Capability>) -> Result<()
     while let Some(code) = take_u8(&mut bytes) {
         let length = take_u8(&mut bytes).map(usize::from);
         let value = length.and_then(|length| take(&mut bytes, length));
-        let value = value.ok_or_else(|| Notification::open_error(0))?;
-        out.push(Capability::decode(code, value)?);
+        let capability = value.and_then(|value| Capability::decode(code, value));
+        out.push(capability.ok_or_else(|| Notification::open_error(0))?);
     }
     Ok(())
 }
@@ -260,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_encoded_decodes_to_itself_in_both_forms() {
         let unknown = |size| Capability::Unknown {
-            code: 70,
+            code: 99,
             value: vec![9; size],
         };
         for capabilities in [
@@ -285,7 +238,7 @@ mod tests {
     fn capabilities_beyond_the_longest_message_are_left_out() {
         let many = open(vec![
             Capability::Unknown {
-                code: 70,
+                code: 99,
                 value: vec![9; 255]
             };
             40

@@ -1,4 +1,4 @@
-//! ROUTE-REFRESH (RFC 2918 §3).
+//! ROUTE-REFRESH (RFC 2918 §3, RFC 7313 §3.2).
 
 use bytes::{BufMut, BytesMut};
 
@@ -10,19 +10,32 @@ use crate::types::Family;
 pub struct RouteRefresh {
     /// Address family identifier.
     pub afi: u16,
-    /// Reserved in RFC 2918; RFC 7313 §3.2 uses it as a subtype. 0 asks for routes.
+    /// Reserved in RFC 2918; RFC 7313 §3.2 uses it as a subtype.
     pub subtype: u8,
     /// Subsequent address family identifier.
     pub safi: u8,
 }
 
 impl RouteRefresh {
+    /// Subtype 0 asks for routes.
+    pub const REQUEST: u8 = 0;
+    /// Subtype 1: all routes of the family follow (BoRR).
+    pub const BEGINS: u8 = 1;
+    /// Subtype 2: they have followed (EoRR).
+    pub const ENDS: u8 = 2;
+
     /// Asks for the routes of `family`.
     #[must_use]
     pub fn request(family: Family) -> Self {
+        Self::new(family, Self::REQUEST)
+    }
+
+    /// A message about `family`.
+    #[must_use]
+    pub fn new(family: Family, subtype: u8) -> Self {
         Self {
             afi: family.afi(),
-            subtype: 0,
+            subtype,
             safi: family.safi(),
         }
     }

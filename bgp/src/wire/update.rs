@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::as_path::{self, Width};
 use super::attribute::{self, Attribute};
-use super::{Fault, Notification, Severity, nlri, take, take_u8, take_u16};
-use crate::attrs::{Aggregator, AsPath, Attrs, Community, LargeCommunity, Origin, RawAttr};
+use super::nlri::{Nlri, PathIds};
+use super::{Fault, Notification, Severity, take, take_u8, take_u16};
+use crate::attrs::{
+    Aggregator, AsPath, Attrs, Community, ExtCommunity, LargeCommunity, Origin, RawAttr, Reflection,
+};
 use crate::route::RouteEvent;
-use crate::types::{Asn, Family, FamilySet, Prefix};
+use crate::types::{Asn, Family, FamilySet, FirstAs};
 
 /// What UPDATEs of one session depend on: what OPEN agreed on, and who the ends are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +20,8 @@ pub struct Dialect {
     pub local_asn: Asn,
     /// The peer's AS.
     pub peer_asn: Asn,
+    /// What the first AS of a path from an external peer must be.
+    pub first_as: FirstAs,
     /// AS numbers take four octets in AS_PATH and AGGREGATOR (RFC 6793 §4.1).
     pub four_octet_asn: bool,
     /// Families both ends offered. Others are not looked at.
@@ -40,6 +45,7 @@ impl Dialect {
         Self {
             local_asn,
             peer_asn,
+            first_as: FirstAs::Enforced,
             four_octet_asn: true,
             families: FamilySet::ALL,
             add_path_receive: FamilySet::EMPTY,
@@ -53,6 +59,24 @@ impl Dialect {
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.local_asn == self.peer_asn
+    }
+
+    /// Whether a path from the peer may begin with this AS (RFC 4271 §6.3).
+    fn allows_first(&self, first: Option<Asn>) -> bool {
+        self.is_internal()
+            || self.first_as == FirstAs::Free
+            || first == Some(self.peer_asn)
+            || (!self.four_octet_asn
+                && first.map(Asn::as_two_octets) == Some(self.peer_asn.as_two_octets()))
+    }
+
+    /// Whether prefixes that the peer sends have path identifiers.
+    fn path_ids(&self, family: Family) -> PathIds {
+        if self.add_path_receive.contains(family) {
+            PathIds::Present
+        } else {
+            PathIds::Absent
+        }
     }
 
     pub(super) fn width(&self) -> Width {
@@ -94,6 +118,9 @@ pub fn decode_update(
     }
 }
 
+/// So many faults of one message are told, and one more for each severity beyond.
+const FAULTS_LIMIT: usize = 16;
+
 /// A fault that ends the session.
 struct Reset {
     subcode: u8,
@@ -131,17 +158,17 @@ struct Decoder<'a> {
     seen: [u64; 4],
     /// Attributes other than MP_UNREACH_NLRI have occurred.
     has_path_attributes: bool,
-    origin: Option<Origin>,
-    as_path: Option<AsPath>,
     as4_path: Option<AsPath>,
     as4_aggregator: Option<Aggregator>,
     nexthop: Option<Ipv4Addr>,
     mp_nexthop: Option<IpAddr>,
-    /// Those without a place of their own above.
+    /// Worth something once nothing is known to be worse than an attribute discarded.
     attrs: Attrs,
-    withdrawn: Vec<Prefix>,
-    announced: Vec<Prefix>,
-    mp_announced: Vec<Prefix>,
+    /// By family: one may have path identifiers and the other not.
+    withdrawn: [Nlri; Family::ALL.len()],
+    announced: Nlri,
+    mp_family: Family,
+    mp_announced: Nlri,
     end_of_rib: Option<Family>,
 }
 
@@ -153,16 +180,15 @@ impl<'a> Decoder<'a> {
             worst: None,
             seen: [0; 4],
             has_path_attributes: false,
-            origin: None,
-            as_path: None,
             as4_path: None,
             as4_aggregator: None,
             nexthop: None,
             mp_nexthop: None,
             attrs: Attrs::originated(),
-            withdrawn: Vec::new(),
-            announced: Vec::new(),
-            mp_announced: Vec::new(),
+            withdrawn: Default::default(),
+            announced: Nlri::default(),
+            mp_family: Family::Ipv6Unicast,
+            mp_announced: Nlri::default(),
             end_of_rib: None,
         }
     }
@@ -170,15 +196,17 @@ impl<'a> Decoder<'a> {
     fn run(&mut self, body: &[u8]) -> Result<(), Reset> {
         let (withdrawn, attributes, announced) =
             split(body).ok_or_else(|| Reset::new(1, "lengths do not add up"))?;
-        let v4 = self.dialect.families.contains(Family::Ipv4Unicast);
-        for (bytes, prefixes) in [
-            (withdrawn, &mut self.withdrawn),
+        let family = Family::Ipv4Unicast;
+        let v4 = self.dialect.families.contains(family);
+        let path_ids = self.dialect.path_ids(family);
+        for (bytes, nlri) in [
+            (withdrawn, &mut self.withdrawn[family as usize]),
             (announced, &mut self.announced),
         ] {
-            nlri::decode(Family::Ipv4Unicast, bytes, prefixes)
+            nlri.decode(family, path_ids, bytes)
                 .map_err(|text| Reset::new(10, text))?;
             if !v4 {
-                prefixes.clear();
+                nlri.clear();
             }
         }
         self.attributes(attributes)?;
@@ -208,7 +236,12 @@ impl<'a> Decoder<'a> {
     }
 
     fn fault(&mut self, severity: Severity, attribute: u8, text: &'static str) {
+        let is_worse = self.worst < Some(severity);
         self.worst = self.worst.max(Some(severity));
+        // A message can hold ten thousand attributes; a few faults tell enough.
+        if self.faults.len() >= FAULTS_LIMIT && !is_worse {
+            return;
+        }
         self.faults.push(Fault {
             severity,
             attribute,
@@ -311,18 +344,27 @@ impl<'a> Decoder<'a> {
             attribute::ATOMIC_AGGREGATE => self.discard(code, "length is not 0"),
             attribute::AGGREGATOR => match aggregator(value, self.dialect.width()) {
                 Some(aggregator) => self.attrs.aggregator = Some(aggregator),
-                None => self.discard(code, "length does not fit an AS number and an address"),
+                None => self.discard(code, "not an AS number above 0 and an address"),
             },
             attribute::COMMUNITIES => self.communities(value),
             attribute::LARGE_COMMUNITY => self.large_communities(value),
+            attribute::EXTENDED_COMMUNITIES => self.extended_communities(value),
+            attribute::ORIGINATOR_ID | attribute::CLUSTER_LIST => self.reflection(code, value),
+            attribute::ONLY_TO_CUSTOMER => match number(value) {
+                Some(asn) => self.attrs.only_to_customer = Some(Asn(asn)),
+                None => self.withdraw(code, "length is not 4"),
+            },
             // RFC 6793 §4.1: not from a speaker that has four octets elsewhere.
             attribute::AS4_PATH | attribute::AS4_AGGREGATOR if self.dialect.four_octet_asn => {
                 self.discard(code, "from a speaker of 4-octet AS numbers");
             }
-            attribute::AS4_PATH => match as_path::decode(value, Width::Four) {
-                Ok(path) => self.as4_path = Some(path),
-                Err(text) => self.discard(code, text),
-            },
+            attribute::AS4_PATH => {
+                let mut path = AsPath::default();
+                match as_path::decode(value, Width::Four, &mut path) {
+                    Ok(()) => self.as4_path = Some(path),
+                    Err(text) => self.discard(code, text),
+                }
+            }
             attribute::AS4_AGGREGATOR => match aggregator(value, Width::Four) {
                 Some(aggregator) => self.as4_aggregator = Some(aggregator),
                 None => self.discard(code, "length is not 8"),
@@ -332,29 +374,22 @@ impl<'a> Decoder<'a> {
     }
 
     fn origin(&mut self, value: &[u8]) {
-        self.origin = match value {
-            [0] => Some(Origin::Igp),
-            [1] => Some(Origin::Egp),
-            [2] => Some(Origin::Incomplete),
+        self.attrs.origin = match value {
+            [0] => Origin::Igp,
+            [1] => Origin::Egp,
+            [2] => Origin::Incomplete,
             [_] => return self.withdraw(attribute::ORIGIN, "value is not 0, 1 or 2"),
             _ => return self.withdraw(attribute::ORIGIN, "length is not 1"),
         };
     }
 
     fn as_path(&mut self, value: &[u8]) {
-        match as_path::decode(value, self.dialect.width()) {
-            Ok(path) => {
-                let first = path.first().map(Asn::as_two_octets);
-                let exact = self.dialect.is_internal()
-                    || path.first() == Some(self.dialect.peer_asn)
-                    || (!self.dialect.four_octet_asn
-                        && first == Some(self.dialect.peer_asn.as_two_octets()));
-                if !exact {
-                    self.withdraw(attribute::AS_PATH, "does not start with the AS of the peer");
-                }
-                self.as_path = Some(path);
-            }
-            Err(text) => self.withdraw(attribute::AS_PATH, text),
+        let path = &mut self.attrs.as_path;
+        if let Err(text) = as_path::decode(value, self.dialect.width(), path) {
+            return self.withdraw(attribute::AS_PATH, text);
+        }
+        if !self.dialect.allows_first(self.attrs.as_path.first()) {
+            self.withdraw(attribute::AS_PATH, "does not start with the AS of the peer");
         }
     }
 
@@ -399,6 +434,49 @@ impl<'a> Decoder<'a> {
         self.attrs.large_communities.dedup();
     }
 
+    /// RFC 7606 §7.14.
+    fn extended_communities(&mut self, value: &[u8]) {
+        let (communities, rest) = value.as_chunks::<8>();
+        if communities.is_empty() || !rest.is_empty() {
+            let text = "length is not a multiple of 8 above 0";
+            return self.withdraw(attribute::EXTENDED_COMMUNITIES, text);
+        }
+        let communities = communities
+            .iter()
+            .map(|octets| ExtCommunity(u64::from_be_bytes(*octets)));
+        self.attrs.ext_communities.extend(communities);
+        self.attrs.ext_communities.sort_unstable();
+        self.attrs.ext_communities.dedup();
+    }
+
+    /// RFC 7606 §7.9, §7.10.
+    fn reflection(&mut self, code: u8, value: &[u8]) {
+        if !self.dialect.is_internal() {
+            return self.discard(code, "from an external peer");
+        }
+        let (ids, rest) = value.as_chunks::<4>();
+        let mut ids = ids.iter().map(|octets| Ipv4Addr::from(*octets));
+        if code == attribute::CLUSTER_LIST {
+            if value.is_empty() || !rest.is_empty() {
+                return self.withdraw(code, "length is not a multiple of 4 above 0");
+            }
+            self.reflected().cluster_list.extend(ids);
+        } else if value.len() == 4 {
+            self.reflected().originator_id = ids.next();
+        } else {
+            self.withdraw(code, "length is not 4");
+        }
+    }
+
+    fn reflected(&mut self) -> &mut Reflection {
+        self.attrs.reflection.get_or_insert_with(|| {
+            Box::new(Reflection {
+                originator_id: None,
+                cluster_list: Vec::new(),
+            })
+        })
+    }
+
     /// RFC 4760 §3. Where the prefixes cannot be found the session has to end (RFC 7606 §3 j).
     fn mp_reach(&mut self, attribute: &Attribute<'_>) -> Result<(), Reset> {
         let cut = || Reset::of(9, attribute, "is cut");
@@ -412,10 +490,12 @@ impl<'a> Decoder<'a> {
             return Ok(());
         };
         self.mp_nexthop =
-            Some(mp_nexthop(family, nexthop).ok_or_else(|| {
+            Some(mp_nexthop(family, nexthop, self.dialect).ok_or_else(|| {
                 Reset::of(9, attribute, "nexthop length does not fit the family")
             })?);
-        nlri::decode(family, rest, &mut self.mp_announced)
+        self.mp_family = family;
+        self.mp_announced
+            .decode(family, self.dialect.path_ids(family), rest)
             .map_err(|text| Reset::of(10, attribute, text))
     }
 
@@ -431,7 +511,8 @@ impl<'a> Decoder<'a> {
         if rest.is_empty() {
             self.end_of_rib = Some(family);
         }
-        nlri::decode(family, rest, &mut self.withdrawn)
+        self.withdrawn[family as usize]
+            .decode(family, self.dialect.path_ids(family), rest)
             .map_err(|text| Reset::of(10, attribute, text))
     }
 
@@ -480,59 +561,73 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn finish(mut self, events: &mut Vec<RouteEvent>) {
-        let attrs = match self.worst {
-            Some(Severity::TreatAsWithdraw | Severity::SessionReset) => None,
-            Some(Severity::AttributeDiscard) | None => self.assemble(),
-        };
-        if attrs.is_none() {
-            self.withdrawn.append(&mut self.announced);
-            self.withdrawn.append(&mut self.mp_announced);
+    fn finish(&mut self, events: &mut Vec<RouteEvent>) {
+        let is_usable = self.worst < Some(Severity::TreatAsWithdraw);
+        if !is_usable {
+            self.withdrawn[Family::Ipv4Unicast as usize].append(&mut self.announced);
+            self.withdrawn[self.mp_family as usize].append(&mut self.mp_announced);
         }
-        if !self.withdrawn.is_empty() {
-            let prefixes = self.withdrawn;
-            events.push(RouteEvent::Withdraw {
-                prefixes,
-                path_ids: Vec::new(),
-            });
+        for nlri in &mut self.withdrawn {
+            if !nlri.is_empty() {
+                let Nlri { prefixes, path_ids } = std::mem::take(nlri);
+                events.push(RouteEvent::Withdraw { prefixes, path_ids });
+            }
         }
-        if let Some(attrs) = attrs {
-            let classic = (self.nexthop.map(IpAddr::V4), self.announced);
-            let multiprotocol = (self.mp_nexthop, self.mp_announced);
-            announce(attrs, [classic, multiprotocol], events);
+        if self.announces() {
+            self.announce(events);
         }
         events.extend(self.end_of_rib.map(RouteEvent::EndOfRib));
     }
 
-    /// The attributes without a nexthop; `None` when there is nothing to announce.
-    fn assemble(&mut self) -> Option<Attrs> {
-        if !self.announces() {
-            return None;
-        }
-        let mut attrs = std::mem::replace(&mut self.attrs, Attrs::originated());
-        attrs.origin = self.origin?;
-        attrs.as_path = self.as_path.take()?;
-        if let Some(unknown) = attrs.unknown.as_mut() {
+    /// One event for each nexthop that has prefixes.
+    fn announce(&mut self, events: &mut Vec<RouteEvent>) {
+        self.restore_four_octets();
+        if let Some(unknown) = self.attrs.unknown.as_mut() {
             unknown.sort_by_key(|attribute| attribute.code);
         }
-        self.restore_four_octets(&mut attrs);
-        Some(attrs)
+        let classic = std::mem::take(&mut self.announced);
+        let multiprotocol = std::mem::take(&mut self.mp_announced);
+        if !classic.is_empty() {
+            self.attrs.nexthop = self.nexthop.map(IpAddr::V4);
+            let attrs = if multiprotocol.is_empty() {
+                self.take_attrs()
+            } else {
+                Arc::new(self.attrs.clone())
+            };
+            events.push(announcement(attrs, classic));
+        }
+        if !multiprotocol.is_empty() {
+            self.attrs.nexthop = self.mp_nexthop;
+            events.push(announcement(self.take_attrs(), multiprotocol));
+        }
+    }
+
+    fn take_attrs(&mut self) -> Arc<Attrs> {
+        Arc::new(std::mem::replace(&mut self.attrs, Attrs::originated()))
     }
 
     /// RFC 6793 §4.2.3.
-    fn restore_four_octets(&mut self, attrs: &mut Attrs) {
-        if let Some(aggregator) = attrs.aggregator
+    fn restore_four_octets(&mut self) {
+        if let Some(aggregator) = self.attrs.aggregator
             && let Some(as4_aggregator) = self.as4_aggregator
         {
             if aggregator.asn != Asn::TRANS {
                 return;
             }
-            attrs.aggregator = Some(as4_aggregator);
+            self.attrs.aggregator = Some(as4_aggregator);
         }
         if let Some(as4_path) = self.as4_path.take() {
-            let path = std::mem::take(&mut attrs.as_path);
-            attrs.as_path = as_path::merge(path, as4_path);
+            let path = std::mem::take(&mut self.attrs.as_path);
+            self.attrs.as_path = as_path::merge(path, as4_path);
         }
+    }
+}
+
+fn announcement(attrs: Arc<Attrs>, nlri: Nlri) -> RouteEvent {
+    RouteEvent::Announce {
+        attrs,
+        prefixes: nlri.prefixes,
+        path_ids: nlri.path_ids,
     }
 }
 
@@ -545,65 +640,47 @@ fn split(mut body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((withdrawn, attributes, body))
 }
 
-/// One event for each nexthop that has prefixes.
-fn announce(
-    mut attrs: Attrs,
-    reached: [(Option<IpAddr>, Vec<Prefix>); 2],
-    events: &mut Vec<RouteEvent>,
-) {
-    let [classic, multiprotocol] = reached;
-    if !classic.1.is_empty() {
-        let mut attrs = if multiprotocol.1.is_empty() {
-            std::mem::replace(&mut attrs, Attrs::originated())
-        } else {
-            attrs.clone()
-        };
-        attrs.nexthop = classic.0;
-        events.push(RouteEvent::Announce {
-            attrs: Arc::new(attrs),
-            prefixes: classic.1,
-            path_ids: Vec::new(),
-        });
-    }
-    if !multiprotocol.1.is_empty() {
-        attrs.nexthop = multiprotocol.0;
-        events.push(RouteEvent::Announce {
-            attrs: Arc::new(attrs),
-            prefixes: multiprotocol.1,
-            path_ids: Vec::new(),
-        });
-    }
-}
-
 fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
+/// `None` for another length, and for AS 0 (RFC 7607 §2).
 fn aggregator(value: &[u8], width: Width) -> Option<Aggregator> {
     let (asn, router_id) = match (width, value) {
         (Width::Two, [a, b, id @ ..]) => (u32::from(u16::from_be_bytes([*a, *b])), id),
         (Width::Four, [a, b, c, d, id @ ..]) => (u32::from_be_bytes([*a, *b, *c, *d]), id),
         (Width::Two | Width::Four, _) => return None,
     };
+    if asn == 0 {
+        return None;
+    }
     Some(Aggregator {
         asn: Asn(asn),
         router_id: <[u8; 4]>::try_from(router_id).ok()?.into(),
     })
 }
 
-/// The nexthop of MP_REACH_NLRI; of two IPv6 addresses the global one, which comes first
-/// (RFC 2545 §3).
-fn mp_nexthop(family: Family, octets: &[u8]) -> Option<IpAddr> {
-    match family {
-        Family::Ipv4Unicast => {
-            let octets: [u8; 4] = octets.try_into().ok()?;
-            Some(Ipv4Addr::from(octets).into())
+/// The nexthop of MP_REACH_NLRI: an address of the family, or an IPv6 one for IPv4 prefixes where
+/// that was agreed on (RFC 8950 §3).
+fn mp_nexthop(family: Family, octets: &[u8], dialect: &Dialect) -> Option<IpAddr> {
+    match (family, octets.len()) {
+        (Family::Ipv4Unicast, 4) => Some(<[u8; 4]>::try_from(octets).ok()?.into()),
+        (Family::Ipv4Unicast, 16 | 32) if dialect.extended_nexthop.contains(family) => {
+            nexthop_v6(octets)
         }
-        Family::Ipv6Unicast if matches!(octets.len(), 16 | 32) => {
-            let octets: [u8; 16] = octets.get(..16)?.try_into().ok()?;
-            Some(Ipv6Addr::from(octets).into())
-        }
-        Family::Ipv6Unicast => None,
+        (Family::Ipv6Unicast, 16 | 32) => nexthop_v6(octets),
+        (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => None,
+    }
+}
+
+/// Of two IPv6 addresses the global one, which comes first (RFC 2545 §3); the link-local one
+/// behind it where the sender has no other and leaves the first unspecified.
+fn nexthop_v6(octets: &[u8]) -> Option<IpAddr> {
+    let (first, rest) = octets.split_first_chunk::<16>()?;
+    let first = Ipv6Addr::from(*first);
+    match <[u8; 16]>::try_from(rest) {
+        Ok(link_local) if first.is_unspecified() => Some(link_local.into()),
+        _ => Some(first.into()),
     }
 }
 

@@ -243,14 +243,55 @@ impl AttrsEncoder<'_> {
         }
         self.aggregator();
         self.communities();
+        self.reflection();
         self.unknown(attribute::COMMUNITIES + 1, attribute::MP_REACH_NLRI);
         let split = self.out.len();
-        self.unknown(attribute::MP_REACH_NLRI, attribute::AS4_PATH);
+        self.extended_communities();
         self.four_octets();
-        self.unknown(attribute::AS4_AGGREGATOR, attribute::LARGE_COMMUNITY);
+        self.unknown(attribute::MP_REACH_NLRI, attribute::LARGE_COMMUNITY);
         self.large_communities();
-        self.unknown(attribute::LARGE_COMMUNITY, u8::MAX);
+        self.unknown(attribute::LARGE_COMMUNITY, attribute::ONLY_TO_CUSTOMER);
+        if let Some(asn) = self.attrs.only_to_customer {
+            let flags = attribute::OPTIONAL | attribute::TRANSITIVE;
+            let code = attribute::ONLY_TO_CUSTOMER;
+            self.put(flags, code, &asn.0.to_be_bytes());
+        }
+        self.unknown(attribute::ONLY_TO_CUSTOMER, u8::MAX);
         split
+    }
+
+    /// ORIGINATOR_ID and CLUSTER_LIST, which mean nothing outside the AS (RFC 4456 §8).
+    fn reflection(&mut self) {
+        let reflection = self.attrs.reflection.as_deref();
+        let Some(reflection) = reflection.filter(|_| self.dialect.is_internal()) else {
+            return;
+        };
+        if let Some(originator) = reflection.originator_id {
+            let code = attribute::ORIGINATOR_ID;
+            self.put(attribute::OPTIONAL, code, &originator.octets());
+        }
+        if !reflection.cluster_list.is_empty() {
+            let length = 4 * reflection.cluster_list.len();
+            let code = attribute::CLUSTER_LIST;
+            attribute::encode_header(attribute::OPTIONAL, code, length, self.out);
+            for cluster in &reflection.cluster_list {
+                self.out.extend(cluster.octets());
+            }
+        }
+    }
+
+    /// As they are: what may not leave the AS (RFC 4360 §6) is the business of export.
+    fn extended_communities(&mut self) {
+        let communities = &self.attrs.ext_communities;
+        if communities.is_empty() {
+            return;
+        }
+        let flags = attribute::OPTIONAL | attribute::TRANSITIVE;
+        let length = 8 * communities.len();
+        attribute::encode_header(flags, attribute::EXTENDED_COMMUNITIES, length, self.out);
+        for community in communities {
+            self.out.extend(community.0.to_be_bytes());
+        }
     }
 
     fn put(&mut self, flags: u8, code: u8, value: &[u8]) {

@@ -105,6 +105,18 @@ impl Pair {
         self.transmit(side);
     }
 
+    /// One side forgets everything and starts anew; the other is told nothing.
+    pub(crate) fn crash(&mut self, side: usize, config: SessionConfig) {
+        self.sessions[side] = Session::new(config, 11, self.now);
+        self.dials[side] = 0;
+        for wire in &mut self.wires {
+            wire.open[side] = false;
+            wire.ended[side] = true;
+            wire.bytes = Default::default();
+        }
+        self.handle(side, Input::Start);
+    }
+
     pub(crate) fn states(&self) -> [State; 2] {
         [0, 1].map(|side| self.sessions[side].status().state)
     }
@@ -246,17 +258,22 @@ impl Pair {
         let busy = self
             .wires
             .iter()
-            .any(|wire| wire.open[side] && wire.conn(side) == Conn::Inbound);
+            .position(|wire| wire.open[side] && wire.conn(side) == Conn::Inbound);
+        let is_replaced = self.sessions[side].is_replaced_by(Conn::Inbound, self.now);
         let wire = &mut self.wires[index];
         let conn = wire.conn(side);
         if !wire.open[side] {
-            if busy {
+            if busy.is_some() && !is_replaced {
                 wire.bytes[side].clear();
                 wire.ended[1 - side] = true;
                 wire.ended[side] = true;
                 return;
             }
             wire.open[side] = true;
+            if let Some(replaced) = busy {
+                self.wires[replaced].open[side] = false;
+                self.wires[replaced].ended[1 - side] = true;
+            }
             let local = local(side);
             return self.handle(side, Input::Connected { conn, local });
         }

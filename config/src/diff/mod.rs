@@ -8,6 +8,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use crate::Config;
+use crate::model::Rule;
 use fields::Field;
 
 /// One difference between two intents. Shown as one line: `peer aws-gw: hold-time 90s -> 30s`.
@@ -19,7 +20,7 @@ pub enum Change {
     FibChanged(Vec<FieldChange>),
     /// A filter is there that was not.
     FilterAdded(String),
-    /// The rules of a filter.
+    /// What a filter does: its rules, a list they name, or a filter they call.
     FilterChanged(String),
     /// A filter is gone; nobody names it.
     FilterRemoved(String),
@@ -71,6 +72,12 @@ pub enum Change {
     },
     /// A peer is gone.
     PeerRemoved(String),
+    /// A prefix list is there that was not.
+    PrefixListAdded(String),
+    /// What is in a prefix list.
+    PrefixListChanged(String),
+    /// A prefix list is gone; no filter names it.
+    PrefixListRemoved(String),
     /// `[router]`; see [`RouterField::needs_restart`].
     RouterChanged {
         /// Which of its keys.
@@ -130,6 +137,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     router(old, new, &mut changes);
     originate(old, new, &mut changes);
+    prefix_lists(old, new, &mut changes);
     filters(old, new, &mut changes);
     items(
         &old.groups,
@@ -188,16 +196,66 @@ fn originate(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     }
 }
 
-fn filters(old: &Config, new: &Config, changes: &mut Vec<Change>) {
-    for name in union(&old.filters, &new.filters) {
-        match (old.filters.get(name), new.filters.get(name)) {
-            (None, _) => changes.push(Change::FilterAdded(name.clone())),
-            (_, None) => changes.push(Change::FilterRemoved(name.clone())),
+fn prefix_lists(old: &Config, new: &Config, changes: &mut Vec<Change>) {
+    for name in union(&old.prefix_lists, &new.prefix_lists) {
+        match (old.prefix_lists.get(name), new.prefix_lists.get(name)) {
+            (None, _) => changes.push(Change::PrefixListAdded(name.clone())),
+            (_, None) => changes.push(Change::PrefixListRemoved(name.clone())),
             (before, after) if before != after => {
+                changes.push(Change::PrefixListChanged(name.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn filters(old: &Config, new: &Config, changes: &mut Vec<Change>) {
+    let changed = changed_filters(old, new);
+    for name in union(&old.filters, &new.filters) {
+        match (
+            old.filters.contains_key(name),
+            new.filters.contains_key(name),
+        ) {
+            (false, _) => changes.push(Change::FilterAdded(name.clone())),
+            (_, false) => changes.push(Change::FilterRemoved(name.clone())),
+            _ if changed.contains(name.as_str()) => {
                 changes.push(Change::FilterChanged(name.clone()));
             }
             _ => {}
         }
+    }
+}
+
+/// Filters in both that do not do the same: by their own rules, by a list that they name, or by
+/// a filter that they call. A legal intent has few calls in each other, so this ends after as many rounds.
+fn changed_filters<'n>(old: &Config, new: &'n Config) -> BTreeSet<&'n str> {
+    let list_changed = |name: &String| old.prefix_lists.get(name) != new.prefix_lists.get(name);
+    let names_changed_list = |rules: &[Rule]| {
+        let lists = rules.iter().flat_map(Rule::prefix_lists);
+        lists.into_iter().any(list_changed)
+    };
+    let mut changed = BTreeSet::new();
+    for (name, rules) in &new.filters {
+        let same = old.filters.get(name).is_some_and(|before| before == rules);
+        if !same || names_changed_list(rules) {
+            changed.insert(name.as_str());
+        }
+    }
+    loop {
+        let calls_changed = |rules: &[Rule]| {
+            let mut called = rules.iter().filter_map(Rule::called);
+            called.any(|name| changed.contains(name))
+        };
+        let more: Vec<&str> = new
+            .filters
+            .iter()
+            .filter(|(name, rules)| !changed.contains(name.as_str()) && calls_changed(rules))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if more.is_empty() {
+            return changed;
+        }
+        changed.extend(more);
     }
 }
 
@@ -309,6 +367,9 @@ impl fmt::Display for Change {
             Self::PeerAdded(name) => write!(f, "peer {name}: added"),
             Self::PeerChanged { name, fields } => write!(f, "peer {name}: {}", list(fields)),
             Self::PeerRemoved(name) => write!(f, "peer {name}: removed"),
+            Self::PrefixListAdded(name) => write!(f, "prefix-list {name}: added"),
+            Self::PrefixListChanged(name) => write!(f, "prefix-list {name}: changed"),
+            Self::PrefixListRemoved(name) => write!(f, "prefix-list {name}: removed"),
             Self::RouterChanged { field, change } => {
                 write!(f, "router: {change}")?;
                 f.write_str(if field.needs_restart() {

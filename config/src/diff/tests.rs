@@ -311,3 +311,45 @@ fn a_link_that_goes_takes_its_peer_with_it_and_coming_back_is_the_reverse() {
         ["link wg-a: added", "peer wg-a: added"]
     );
 }
+
+#[test]
+fn a_filter_changes_with_the_lists_it_names_and_the_filters_it_calls() {
+    let text = |length: u8, action: &str| {
+        format!(
+            "[router]\nname = \"a\"\nasn = 65010\nid = \"192.0.2.1\"\n\
+             [prefix-list.nets]\nprefixes = [\"10.0.0.0/8 le {length}\"]\n\
+             [[filter.lists]]\nprefix-list = \"nets\"\naction = \"accept\"\n\
+             [[filter.excepts]]\nunless = {{ prefix-list = \"nets\" }}\naction = \"accept\"\n\
+             [[filter.calls]]\ncall = \"lists\"\n\
+             [[filter.calls-again]]\ncall = \"calls\"\n\
+             [[filter.last]]\naction = \"{action}\"\n\
+             [[filter.calls-last]]\ncall = \"last\"\n"
+        )
+    };
+    let lines = |before: &str, after: &str| {
+        let config = |text| load(text, "t").expect("it is legal").config;
+        let changes = diff(&config(before), &config(after));
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines(&text(24, "accept"), &text(23, "accept")),
+        [
+            "prefix-list nets: changed",
+            "filter calls: changed",
+            "filter calls-again: changed",
+            "filter excepts: changed",
+            "filter lists: changed",
+        ]
+    );
+    assert_eq!(
+        lines(&text(24, "accept"), &text(24, "reject")),
+        ["filter calls-last: changed", "filter last: changed"]
+    );
+    let without = text(24, "accept").replace("nets", "other");
+    assert_eq!(
+        lines(&text(24, "accept"), &without)
+            .first()
+            .map(String::as_str),
+        Some("prefix-list nets: removed")
+    );
+}

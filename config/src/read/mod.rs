@@ -1,7 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
-mod filter;
+pub(crate) mod filter;
 mod link;
 mod peer;
 mod rest;
@@ -16,7 +16,9 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use crate::Config;
-use crate::model::{Api, Fib, Group, Inside, Link, Log, Metrics, Peer, Probe, Router, Rule};
+use crate::model::{
+    Api, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe, Router, Rule,
+};
 use crate::report::{Sink, Wrong};
 
 use section::Section;
@@ -30,6 +32,7 @@ pub(crate) struct Draft {
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) peers: BTreeMap<String, Peer>,
     pub(crate) filters: BTreeMap<String, Vec<Rule>>,
+    pub(crate) prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     pub(crate) fib: Fib,
     pub(crate) api: Api,
     pub(crate) metrics: Metrics,
@@ -65,6 +68,7 @@ impl Draft {
             groups: self.groups,
             peers: self.peers,
             filters: self.filters,
+            prefix_lists: self.prefix_lists,
             fib: self.fib,
             api: self.api,
             metrics: self.metrics,
@@ -88,6 +92,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
         groups: BTreeMap::new(),
         peers: BTreeMap::new(),
         filters: filter::filters(&mut root, sink),
+        prefix_lists: filter::prefix_lists(&mut root, sink),
         fib: rest::fib(&mut root, sink),
         api: rest::api(&mut root, sink),
         metrics: rest::metrics(&mut root, sink),

@@ -99,7 +99,7 @@ impl<'a> Section<'a> {
         self.optional(sink, key, read)
     }
 
-    fn missing(&self, sink: &mut Sink<'_>, key: &str, example: &str) {
+    pub(super) fn missing(&self, sink: &mut Sink<'_>, key: &str, example: &str) {
         let message = if self.path.is_empty() {
             format!("`[{key}]` is missing")
         } else {
@@ -131,17 +131,30 @@ impl<'a> Section<'a> {
             );
             return Vec::new();
         };
-        let mut list = Vec::new();
-        for item in items.iter() {
-            match read(item.get_ref()) {
-                Ok(value) => {
-                    sink.mark(format!("{path}[{}]", list.len()), item.span());
-                    list.push(value);
-                }
-                Err(wrong) => sink.error(item.span(), wrong),
-            }
+        right_ones(sink, &path, items.iter(), read)
+    }
+
+    /// The same where one element may stand without its brackets.
+    pub(crate) fn one_or_list<T>(
+        &mut self,
+        sink: &mut Sink<'_>,
+        key: &'static str,
+        read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let Some(found) = self.ask(key) else {
+            return Vec::new();
+        };
+        let path = self.child_path(key);
+        sink.mark(path.clone(), found.span());
+        match found.get_ref() {
+            DeValue::Array(items) => right_ones(sink, &path, items.iter(), read),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => right_ones(sink, &path, std::iter::once(found), read),
         }
-        list
     }
 
     /// A table that may be left out.
@@ -292,6 +305,12 @@ impl<'a> Section<'a> {
         Wrong::new("key.unknown", what, fix)
     }
 
+    /// The keys that were asked for and whose lists have nothing in them.
+    pub(crate) fn empty_lists(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let asked = self.asked.iter().copied();
+        asked.filter(|key| self.is_empty_list(key))
+    }
+
     /// The key is there and its list has nothing in it.
     pub(crate) fn is_empty_list(&self, key: &str) -> bool {
         matches!(self.table.get(key).map(Spanned::get_ref), Some(DeValue::Array(items)) if items.is_empty())
@@ -301,4 +320,24 @@ impl<'a> Section<'a> {
     pub(crate) fn kind_of(&self, key: &str) -> Option<&'static str> {
         self.table.get(key).map(|value| kind(value.get_ref()))
     }
+}
+
+/// Every element that is right; each that is wrong is noted by itself.
+fn right_ones<'v, T>(
+    sink: &mut Sink<'_>,
+    path: &str,
+    items: impl Iterator<Item = &'v Spanned<DeValue<'v>>>,
+    read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+) -> Vec<T> {
+    let mut list = Vec::new();
+    for item in items {
+        match read(item.get_ref()) {
+            Ok(value) => {
+                sink.mark(format!("{path}[{}]", list.len()), item.span());
+                list.push(value);
+            }
+            Err(wrong) => sink.error(item.span(), wrong),
+        }
+    }
+    list
 }

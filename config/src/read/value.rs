@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use crate::model::{Endpoint, PrefixPattern};
+use crate::model::Endpoint;
 use crate::nearest::nearest;
 use crate::report::Wrong;
 
@@ -42,7 +42,11 @@ pub(crate) fn not_a(wanted: &str, found: &Value<'_>, example: &str) -> Wrong {
     )
 }
 
-fn str_of<'v>(value: &'v Value<'_>, wanted: &str, example: &str) -> Result<&'v str, Wrong> {
+pub(crate) fn str_of<'v>(
+    value: &'v Value<'_>,
+    wanted: &str,
+    example: &str,
+) -> Result<&'v str, Wrong> {
     match value {
         DeValue::String(text) => Ok(text),
         DeValue::Integer(_)
@@ -358,7 +362,7 @@ pub(crate) fn prefix(value: &Value<'_>) -> Result<IpNet, Wrong> {
     )?)
 }
 
-fn prefix_of(text: &str) -> Result<IpNet, Wrong> {
+pub(crate) fn prefix_of(text: &str) -> Result<IpNet, Wrong> {
     let net: IpNet = text.parse().map_err(|_| {
         let fix = match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) => format!("for this one address write \"{address}/32\""),
@@ -375,103 +379,6 @@ fn prefix_of(text: &str) -> Result<IpNet, Wrong> {
         format!("{net} has bits set after its first {}", net.prefix_len()),
         format!("write \"{}\"", net.trunc()),
     ))
-}
-
-/// `"10.1.0.0/16 ge 20 le 24"`.
-pub(crate) fn prefix_pattern(value: &Value<'_>) -> Result<PrefixPattern, Wrong> {
-    let example = "a prefix, and if wanted a range of lengths: \"10.1.0.0/16 ge 20 le 24\"";
-    let text = str_of(value, "a prefix", example)?;
-    let mut words = text.split_whitespace();
-    let prefix = words.next().unwrap_or_default();
-    let rest: Vec<&str> = words.collect();
-    let net = prefix_of(prefix).map_err(|wrong| match wrong.rule {
-        "prefix.host-bits" => {
-            let fixed = prefix
-                .parse::<IpNet>()
-                .map_or_else(|_| prefix.to_owned(), |net| net.trunc().to_string());
-            let whole = std::iter::once(fixed.as_str()).chain(rest.iter().copied());
-            Wrong {
-                fix: format!("write \"{}\"", whole.collect::<Vec<_>>().join(" ")),
-                ..wrong
-            }
-        }
-        _ => wrong,
-    })?;
-    let lengths = match rest.as_slice() {
-        [] => Some((None, None)),
-        ["ge", min] => min.parse().ok().map(|min| (Some(min), None)),
-        ["le", max] => max.parse().ok().map(|max| (None, Some(max))),
-        ["ge", min, "le", max] | ["le", max, "ge", min] => min
-            .parse()
-            .ok()
-            .zip(max.parse().ok())
-            .map(|(min, max)| (Some(min), Some(max))),
-        _ => None,
-    };
-    let Some((min, max)) = lengths else {
-        let message = format!("\"{}\" is not a range of lengths", rest.join(" "));
-        return Err(Wrong::new(
-            "prefix.length",
-            message,
-            format!("write {example}"),
-        ));
-    };
-    pattern(net, min, max)
-}
-
-fn pattern(net: IpNet, ge: Option<u8>, le: Option<u8>) -> Result<PrefixPattern, Wrong> {
-    let (shortest, longest) = (net.prefix_len(), net.max_prefix_len());
-    let min = ge.unwrap_or(shortest);
-    let max = le.unwrap_or(if ge.is_some() { longest } else { shortest });
-    if shortest <= min && min <= max && max <= longest {
-        return Ok(PrefixPattern { net, min, max });
-    }
-    Err(Wrong::new(
-        "prefix.length",
-        format!("no prefix within {net} can have a length from {min} to {max}"),
-        format!("lengths go from {shortest} to {longest} here, `ge` before `le`"),
-    ))
-}
-
-/// `"65010:100"`, or a well-known name.
-pub(crate) fn community(value: &Value<'_>) -> Result<u32, Wrong> {
-    let example =
-        "two numbers from 0 to 65535 such as \"65010:100\", or \"no-export\", \"no-advertise\"";
-    let text = str_of(value, "a community", example)?;
-    let number = match text {
-        "no-export" => Some(0xFFFF_FF01),
-        "no-advertise" => Some(0xFFFF_FF02),
-        "no-export-subconfed" => Some(0xFFFF_FF03),
-        "no-peer" => Some(0xFFFF_FF04),
-        "blackhole" => Some(0xFFFF_029A),
-        "graceful-shutdown" => Some(0xFFFF_0000),
-        _ => text.split_once(':').and_then(|(high, low)| {
-            let (high, low) = (high.parse::<u16>().ok()?, low.parse::<u16>().ok()?);
-            Some(u32::from(high) << 16 | u32::from(low))
-        }),
-    };
-    number.ok_or_else(|| {
-        let message = format!("\"{text}\" is not a community");
-        Wrong::new("value.community", message, format!("write {example}"))
-    })
-}
-
-/// `"65010:1:2"`.
-pub(crate) fn large_community(value: &Value<'_>) -> Result<(u32, u32, u32), Wrong> {
-    let example = "three numbers such as \"65010:1:2\"";
-    let text = str_of(value, "a large community", example)?;
-    let numbers: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
-    match numbers.as_deref() {
-        Some(&[global, first, second]) => Ok((global, first, second)),
-        _ => {
-            let message = format!("\"{text}\" is not a large community");
-            Err(Wrong::new(
-                "value.community",
-                message,
-                format!("write {example}"),
-            ))
-        }
-    }
 }
 
 /// A public key of WireGuard. The text is not repeated: people paste the wrong key.

@@ -29,6 +29,7 @@ pub(crate) mod listener;
 pub(crate) mod messages;
 mod nexthops;
 pub(crate) mod peer;
+mod read_buffer;
 pub(crate) mod rib;
 mod settle;
 pub(crate) mod tunnels;

@@ -13,6 +13,9 @@ use crate::fib::Interfaces;
 /// Nexthops that routes brought are looked at after so long, all at once.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What the RIB takes any nexthop for until it is told otherwise.
+const CONNECTED: NexthopState = NexthopState::Reachable { metric: 0 };
+
 /// Which nexthops lie on a network that this host is connected to.
 pub(super) struct Reach {
     interfaces: watch::Receiver<Arc<Interfaces>>,
@@ -65,7 +68,7 @@ impl Reach {
             return;
         }
         let state = |address| match interfaces.toward(address) {
-            Some(_) => NexthopState::Reachable,
+            Some(_) => CONNECTED,
             None => NexthopState::Unreachable,
         };
         let states: BTreeMap<_, _> = rib
@@ -74,14 +77,14 @@ impl Reach {
             .collect();
         for (address, state) in &states {
             let known = self.known.get(address).copied();
-            if known.unwrap_or(NexthopState::Reachable) != *state {
+            if known.unwrap_or(CONNECTED) != *state {
                 rib.handle(Input::Nexthop(*address, *state), now);
             }
         }
         // One that nothing uses is forgotten, and usable when it returns.
         for (address, known) in &self.known {
             if *known == NexthopState::Unreachable && !states.contains_key(address) {
-                rib.handle(Input::Nexthop(*address, NexthopState::Reachable), now);
+                rib.handle(Input::Nexthop(*address, CONNECTED), now);
             }
         }
         self.known = states;

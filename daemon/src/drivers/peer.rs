@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, warn};
 
 use super::messages::{RibMessage, ToPeer};
+use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
@@ -32,7 +33,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const PENDING: usize = 4096;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
-const READ_BUFFER: usize = 64 * 1024;
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -144,9 +144,9 @@ impl Driver {
         let now = Instant::now();
         match message {
             ToPeer::Start => self.session.handle(Input::Start, now),
-            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease), now),
+            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease.into()), now),
             ToPeer::End(cease) => {
-                self.session.handle(Input::Stop(cease), now);
+                self.session.handle(Input::Stop(cease.into()), now);
                 self.is_ending = true;
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
@@ -168,9 +168,8 @@ impl Driver {
         let now = Instant::now();
         match event {
             Event::Bytes(conn) => {
-                let Conns { buffer, length, .. } = &self.conns;
-                self.session
-                    .handle(Input::Bytes(conn, &buffer[..*length]), now);
+                let bytes = self.conns.buffer.bytes();
+                self.session.handle(Input::Bytes(conn, bytes), now);
             }
             Event::Closed(conn) => {
                 self.conns.take(conn);
@@ -197,7 +196,7 @@ impl Driver {
                 return;
             }
         };
-        if self.conns.slot(conn).is_some() {
+        if self.conns.slot(conn).is_some() && !self.session.is_replaced_by(conn, now) {
             // One connection each way is all that a session can hold (RFC 4271 §6.8).
             return;
         }
@@ -324,24 +323,12 @@ struct Transport {
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// Both connections and the dial.
+#[derive(Default)]
 struct Conns {
     inbound: Option<Transport>,
     outbound: Option<Transport>,
     dial: Option<Dialling>,
-    buffer: Box<[u8]>,
-    length: usize,
-}
-
-impl Default for Conns {
-    fn default() -> Self {
-        Self {
-            inbound: None,
-            outbound: None,
-            dial: None,
-            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
-            length: 0,
-        }
-    }
+    buffer: ReadBuffer,
 }
 
 enum Event {
@@ -397,7 +384,6 @@ impl Conns {
             inbound,
             outbound,
             buffer,
-            length,
             ..
         } = self;
         let transport = match conn {
@@ -420,10 +406,10 @@ impl Conns {
         if !ready.is_readable() && !ready.is_read_closed() {
             return None;
         }
-        match transport.stream.try_read(buffer) {
+        match transport.stream.try_read(buffer.room()) {
             Ok(0) => Some(Event::Closed(conn)),
             Ok(read) => {
-                *length = read;
+                buffer.filled(read);
                 Some(Event::Bytes(conn))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,

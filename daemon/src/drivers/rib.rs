@@ -126,6 +126,13 @@ impl Driver {
                         outlet.is_ready = true;
                     }
                 }
+                Output::Limit {
+                    peer,
+                    family,
+                    event,
+                } => {
+                    tracing::warn!(?peer, %family, ?event, "prefix limit");
+                }
             }
         }
     }
@@ -193,9 +200,10 @@ impl Driver {
     }
 
     async fn sweep_when_settled(&mut self) {
+        // A deadline ahead is no work left: it is for what is kept of sessions that ended.
         let decided = match self.rib.poll_timeout() {
-            Some(_) => Decided::NotYet,
-            None => Decided::All,
+            Some(at) if at <= Instant::now() => Decided::NotYet,
+            Some(_) | None => Decided::All,
         };
         if self.settling.is_over(decided, Instant::now()) {
             let _ = self.fib.send(FibMessage::Sweep).await;

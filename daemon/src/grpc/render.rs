@@ -204,7 +204,7 @@ fn last_down(peer: &PeerView) -> String {
     let reason = peer
         .status
         .as_ref()
-        .and_then(|status| status.last_down.as_ref());
+        .and_then(|status| status.last_attempt.as_ref().or(status.last_down.as_ref()));
     reason.map(ToString::to_string).unwrap_or_default()
 }
 
@@ -362,7 +362,12 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
 fn is_eligible(step: Step) -> bool {
     !matches!(
         step,
-        Step::LinkUnusable | Step::NexthopUnreachable | Step::Filtered | Step::AsLoop
+        Step::LinkUnusable
+            | Step::NexthopUnreachable
+            | Step::Filtered
+            | Step::AsLoop
+            | Step::ReflectionLoop
+            | Step::RouteLeak
     )
 }
 
@@ -396,14 +401,20 @@ fn step(step: Step) -> &'static str {
         Step::NexthopUnreachable => "nexthop-unreachable",
         Step::Filtered => "filtered",
         Step::AsLoop => "as-loop",
+        Step::ReflectionLoop => "reflection-loop",
+        Step::RouteLeak => "route-leak",
         Step::Originated => "originated",
+        Step::LongLivedStale => "long-lived-stale",
         Step::LocalPref => "local-pref",
         Step::AsPathLength => "as-path-length",
         Step::Origin => "origin",
         Step::LinkRank => "link-rank",
         Step::Med => "med",
         Step::ExternalOverInternal => "external-over-internal",
+        Step::NexthopMetric => "nexthop-metric",
         Step::RouterId => "router-id",
+        Step::ClusterList => "cluster-list",
         Step::PeerAddress => "peer-address",
+        Step::PathId => "path-id",
     }
 }

@@ -20,6 +20,7 @@ use bgp::rib::{self, Rib};
 use bgp::session::Cease;
 use config::Config;
 use links::LinkId;
+use policy::Filters;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -70,6 +71,8 @@ struct RunningLink {
 pub(crate) struct Router {
     file: PathBuf,
     config: Arc<Config>,
+    /// Those of `config`, compiled.
+    filters: Filters,
     reader: Reader,
     groups: mpsc::Sender<GroupsMessage>,
     tunnels: mpsc::Sender<TunnelsMessage>,
@@ -197,6 +200,7 @@ impl Router {
         let mut router = Self {
             file,
             config: Arc::clone(&config),
+            filters: Filters::of(&config),
             reader,
             groups: groups_inbox.0,
             tunnels: tunnels_inbox.0,

@@ -40,7 +40,7 @@ impl Router {
             return;
         };
         let (inbox, inbox_seen) = mpsc::channel(INBOX);
-        let rib_peer = convert::rib_peer(&config, peer, id);
+        let rib_peer = convert::rib_peer(&self.filters, peer, id);
         let configure = RibMessage::Input(rib::Input::Configure(rib_peer));
         let _ = self.reader.rib.send(configure).await;
         let _ = self

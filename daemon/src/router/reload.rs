@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use bgp::rib;
 use bgp::session::Cease;
 use config::{Change, Config, RouterField};
+use policy::Filters;
 use tracing::{error, info};
 
 use super::places::{listen, listen_for_scrapes};
@@ -69,6 +70,7 @@ impl Router {
         }
         self.take_places(&new).await?;
         let old = std::mem::replace(&mut self.config, Arc::clone(&new));
+        self.filters = Filters::of(&new);
         self.reader.board.retain(&new);
         self.carry_out(&changes, &old, intent.tunnels).await;
         for line in &lines {
@@ -128,6 +130,9 @@ impl Router {
                 Change::FilterAdded(_)
                 | Change::FilterChanged(_)
                 | Change::FilterRemoved(_)
+                | Change::PrefixListAdded(_)
+                | Change::PrefixListChanged(_)
+                | Change::PrefixListRemoved(_)
                 | Change::LinkAdded(_)
                 | Change::LinkRemoved(_)
                 | Change::PeerRemoved(_)
@@ -148,7 +153,7 @@ impl Router {
         // Cheap for the RIB where nothing changed.
         for (name, running) in &self.peers {
             if let Some(peer) = self.config.peers.get(name) {
-                let peer = convert::rib_peer(&self.config, peer, running.id);
+                let peer = convert::rib_peer(&self.filters, peer, running.id);
                 let _ = self
                     .reader
                     .rib
@@ -217,7 +222,10 @@ fn needs_restart(change: &Change) -> bool {
         | Change::OriginateChanged { .. }
         | Change::PeerAdded(_)
         | Change::PeerChanged { .. }
-        | Change::PeerRemoved(_) => false,
+        | Change::PeerRemoved(_)
+        | Change::PrefixListAdded(_)
+        | Change::PrefixListChanged(_)
+        | Change::PrefixListRemoved(_) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The clouds' own gateways, played by FRR and BIRD, each with private files and sockets.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ pub struct Role<'a> {
 /// FRR's `zebra` and `bgpd`: the gateway of AWS.
 #[derive(Debug)]
 pub struct Frr {
-    peer: Ipv4Addr,
+    peer: IpAddr,
     directory: PathBuf,
     processes: Vec<Process>,
 }
@@ -39,15 +39,26 @@ impl Frr {
     ///
     /// When FRR is not installed or does not come up.
     pub fn start(namespace: &Namespace, directory: &Path, role: Role<'_>) -> Result<Self> {
+        Self::launch(namespace, directory, role.peer.into(), &bgpd_conf(role))
+    }
+
+    /// As [`Frr::start`], with a configuration of `bgpd` and the address of its one peer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Frr::start`].
+    pub fn launch(
+        namespace: &Namespace,
+        directory: &Path,
+        peer: IpAddr,
+        bgpd: &str,
+    ) -> Result<Self> {
         fs::create_dir_all(directory)?;
-        fs::write(
-            directory.join("zebra.conf"),
-            format!("hostname {}\n", role.site.gateway),
-        )?;
-        fs::write(directory.join("bgpd.conf"), bgpd_conf(role))?;
+        fs::write(directory.join("zebra.conf"), "hostname gateway\n")?;
+        fs::write(directory.join("bgpd.conf"), bgpd)?;
         own_by_frr(directory)?;
         let mut frr = Self {
-            peer: role.peer,
+            peer,
             directory: directory.to_owned(),
             processes: Vec::new(),
         };
@@ -68,13 +79,10 @@ impl Frr {
     ///
     /// When `bgpd` does not answer.
     pub fn session_state(&self) -> Result<String> {
-        let said = output(&mut self.vtysh("show bgp ipv4 unicast summary json"))?;
-        let summary: Value = serde_json::from_str(&said)?;
-        let state = &summary["peers"][self.peer.to_string()]["state"];
-        Ok(state
-            .as_str()
-            .context("no such peer in FRR's summary")?
-            .to_owned())
+        let said = self.vtysh(&[&format!("show bgp neighbors {} json", self.peer)])?;
+        let told: Value = serde_json::from_str(&said)?;
+        let state = &told[self.peer.to_string()]["bgpState"];
+        Ok(state.as_str().context("FRR has no such peer")?.to_owned())
     }
 
     /// How a person asks it the same.
@@ -85,7 +93,28 @@ impl Frr {
         )
     }
 
-    pub(super) fn processes(&mut self) -> &mut [Process] {
+    /// Runs commands in one `vtysh` and returns what it prints.
+    ///
+    /// # Errors
+    ///
+    /// When `bgpd` does not answer or refuses one.
+    pub fn vtysh(&self, commands: &[&str]) -> Result<String> {
+        let mut vtysh = Command::new("vtysh");
+        vtysh.arg("--vty_socket").arg(&self.directory);
+        vtysh.args(["-d", "bgpd"]);
+        for command in commands {
+            vtysh.args(["-c", command]);
+        }
+        output(&mut vtysh)
+    }
+
+    /// The process that speaks BGP, once started.
+    pub fn bgpd(&self) -> Option<&Process> {
+        self.processes.last()
+    }
+
+    /// `zebra`, then `bgpd`.
+    pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
 
@@ -114,15 +143,6 @@ impl Frr {
         }
         Ok(())
     }
-
-    fn vtysh(&self, words: &str) -> Command {
-        let mut command = Command::new("vtysh");
-        command
-            .arg("--vty_socket")
-            .arg(&self.directory)
-            .args(["-d", "bgpd", "-c", words]);
-        command
-    }
 }
 
 /// BIRD: the gateway of OCI.
@@ -139,9 +159,18 @@ impl Bird {
     ///
     /// When BIRD is not installed or does not come up.
     pub fn start(namespace: &Namespace, directory: &Path, role: Role<'_>) -> Result<Self> {
+        Self::launch(namespace, directory, &bird_conf(role))
+    }
+
+    /// As [`Bird::start`], with a configuration, whose session is called `nva`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bird::start`].
+    pub fn launch(namespace: &Namespace, directory: &Path, config: &str) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let file = |name: &str| directory.join(name);
-        fs::write(file("bird.conf"), bird_conf(role))?;
+        fs::write(file("bird.conf"), config)?;
         let socket = file("bird.ctl");
         let mut command = namespace.command("bird");
         command.arg("-f").arg("-c").arg(file("bird.conf"));
@@ -165,12 +194,7 @@ impl Bird {
     ///
     /// When it does not answer.
     pub fn session_state(&self) -> Result<String> {
-        let said = output(Command::new("birdc").arg("-s").arg(&self.socket).args([
-            "-r",
-            "show",
-            "protocols",
-            "nva",
-        ]))?;
+        let said = self.birdc("show protocols nva")?;
         // nva        BGP        ---        up     10:22:46.127  Established
         let line = said
             .lines()
@@ -184,7 +208,33 @@ impl Bird {
         format!("birdc -s {} show protocols", self.socket.display())
     }
 
-    pub(super) fn processes(&mut self) -> &mut [Process] {
+    /// Runs one command of `birdc` and returns what it prints.
+    ///
+    /// # Errors
+    ///
+    /// When BIRD does not answer.
+    pub fn birdc(&self, words: &str) -> Result<String> {
+        let mut birdc = Command::new("birdc");
+        birdc.arg("-s").arg(&self.socket);
+        output(birdc.args(words.split_whitespace()))
+    }
+
+    /// Writes its file anew; `birdc configure` reads it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write_config(&self, config: &str) -> Result<()> {
+        Ok(fs::write(self.socket.with_file_name("bird.conf"), config)?)
+    }
+
+    /// The one process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// As [`Bird::process`], to be changed.
+    pub fn processes(&mut self) -> &mut [Process] {
         std::slice::from_mut(&mut self.process)
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Every node is a network namespace. The demo shows this, the namespace tests assert on it.
 
+pub mod capture;
 mod cleanup;
 pub mod flow;
 pub mod gateway;
@@ -17,6 +18,7 @@ pub mod kernel;
 pub mod netns;
 mod network;
 pub mod nva;
+pub mod pair;
 pub mod process;
 pub mod scratch;
 mod site;

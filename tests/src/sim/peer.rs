@@ -95,7 +95,7 @@ impl Peer {
     pub(super) fn obey(&mut self, message: ToPeer, now: Instant) {
         match message {
             ToPeer::Start => self.session.handle(Input::Start, now),
-            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease), now),
+            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease.into()), now),
             ToPeer::RequestRefresh(family) => {
                 self.session.handle(Input::RequestRefresh(family), now);
             }

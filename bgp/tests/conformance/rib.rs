@@ -1,0 +1,288 @@
+//! Cases of the decision and of what is advertised, with a handful of peers and one prefix.
+//!
+//! | Peer | AS | Identifier | Address |
+//! |---|---|---|---|
+//! | A | 65002 | 10.0.0.2 | 10.0.1.2 |
+//! | B | 65003 | 10.0.0.3 | 10.0.1.3 |
+//! | C | 65002 | 10.0.0.4 | 10.0.1.4 |
+//! | D | 65002 | 10.0.0.2 | 10.0.1.5 |
+//! | I | 65001, as we | 10.0.0.6 | 10.0.1.6 |
+//! | J | 65001, as we | 10.0.0.7 | 10.0.1.7 |
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bgp::filter::Filter;
+use bgp::rib::{Input, PeerOptions, Rib, RibConfig, RibPeer};
+use bgp::wire::Dialect;
+use bgp::{
+    AsPath, Asn, Attrs, Community, LargeCommunity, Origin, PeerId, Prefix, RouteEvent, RouterId,
+    SessionUp,
+};
+
+use crate::describe;
+use crate::row::{self, Shown};
+
+const US: Asn = Asn(65001);
+const PREFIX: &str = "203.0.113.0/24";
+/// Name, AS, last octet of the identifier, last octet of the address.
+const PEERS: [(char, u32, u8, u8); 6] = [
+    ('A', 65002, 2, 2),
+    ('B', 65003, 3, 3),
+    ('C', 65002, 4, 4),
+    ('D', 65002, 2, 5),
+    ('I', 65001, 6, 6),
+    ('J', 65001, 7, 7),
+];
+
+/// Paths for one prefix, and what is asked about it.
+pub(crate) struct Case {
+    paths: &'static [&'static str],
+    question: Question,
+    output: String,
+    with: &'static str,
+    change: fn(char, &mut Setup),
+}
+
+/// What a case may change of a peer.
+pub(crate) struct Setup {
+    pub(crate) options: PeerOptions,
+    pub(crate) import: Filter,
+    pub(crate) export: Filter,
+}
+
+enum Question {
+    Best,
+    Told(char),
+}
+
+/// Which of these paths is best, and by what. Each begins with its peer, or is `own`.
+pub(crate) fn among(paths: &'static [&'static str]) -> Case {
+    Case {
+        paths,
+        question: Question::Best,
+        output: String::new(),
+        with: "",
+        change: |_, _| (),
+    }
+}
+
+impl Case {
+    /// With peers that are not like all others.
+    pub(crate) fn configured(mut self, with: &'static str, change: fn(char, &mut Setup)) -> Self {
+        self.with = with;
+        self.change = change;
+        self
+    }
+
+    /// As in `A by LocalPref`, or what the last one lost by where none is.
+    pub(crate) fn best(mut self, best: &str) -> Self {
+        best.clone_into(&mut self.output);
+        self
+    }
+
+    /// What `peer` is told about the prefix: attributes, or `nothing`.
+    pub(crate) fn tells(mut self, peer: char, told: &str) -> Self {
+        self.question = Question::Told(peer);
+        told.clone_into(&mut self.output);
+        self
+    }
+
+    pub(crate) fn show(&self) -> Shown {
+        let asked = match self.question {
+            Question::Best => "best?".to_owned(),
+            Question::Told(peer) => format!("told {peer}?"),
+        };
+        let paths = self.paths.join("; ");
+        Shown {
+            input: format!("{}{paths} — {asked}", self.with),
+            output: self.output.clone(),
+        }
+    }
+
+    pub(crate) fn run(&self) -> String {
+        let mut rib = self.rib();
+        match self.question {
+            Question::Best => best(&rib),
+            Question::Told(peer) => told(&mut rib, id(peer)),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "where simulated time starts")]
+    fn rib(&self) -> Rib {
+        let router_id = RouterId::new([10, 0, 0, 1].into()).expect("not zero");
+        let mut rib = Rib::new(RibConfig::new(US, router_id, 1));
+        let now = Instant::now();
+        for (name, asn, identifier, address) in PEERS {
+            let mut setup = Setup {
+                options: PeerOptions::default(),
+                import: Filter::accept_all(),
+                export: Filter::accept_all(),
+            };
+            (self.change)(name, &mut setup);
+            let peer = RibPeer {
+                id: id(name),
+                asn: Asn(asn),
+                address: [10, 0, 1, address].into(),
+                import: Arc::new(setup.import),
+                export: Arc::new(setup.export),
+                options: setup.options,
+            };
+            rib.handle(Input::Configure(peer), now);
+            let identifier = RouterId::new([10, 0, 0, identifier].into()).expect("not zero");
+            let up = SessionUp::new(identifier, Dialect::new(US, Asn(asn)));
+            rib.handle(Input::Up(id(name), up), now);
+        }
+        for path in self.paths {
+            let (from, attrs) = path.split_once(' ').unwrap_or((path, ""));
+            let prefixes = vec![prefix()];
+            let input = match from {
+                "own" => Input::Originate(prefixes),
+                name => {
+                    let peer = id(name.chars().next().expect("a name"));
+                    let attrs = Arc::new(read(peer, attrs));
+                    Input::Routes(peer, vec![RouteEvent::announce(attrs, prefixes)])
+                }
+            };
+            rib.handle(input, now);
+        }
+        while rib.poll_timeout().is_some() {
+            rib.handle(Input::Timeout, now);
+        }
+        rib
+    }
+}
+
+impl From<Case> for row::Case {
+    fn from(case: Case) -> Self {
+        Self::Rib(case)
+    }
+}
+
+fn prefix() -> Prefix {
+    PREFIX.parse().expect("valid")
+}
+
+fn id(name: char) -> PeerId {
+    PeerId(u32::from(name))
+}
+
+fn name(peer: Option<PeerId>) -> char {
+    peer.and_then(|peer| char::from_u32(peer.0)).unwrap_or('o')
+}
+
+fn best(rib: &Rib) -> String {
+    let Some(view) = rib.route(&prefix()) else {
+        return "no path".to_owned();
+    };
+    match view.paths.iter().find(|path| path.best) {
+        Some(path) if path.peer.is_none() => format!("own by {:?}", path.step),
+        Some(path) => format!("{} by {:?}", name(path.peer), path.step),
+        None => {
+            let lost = view.paths.last().map(|path| path.step);
+            format!("none: {:?}", lost.expect("a route has paths"))
+        }
+    }
+}
+
+fn told(rib: &mut Rib, peer: PeerId) -> String {
+    let mut told = "nothing".to_owned();
+    while let Some(batch) = rib.poll_export(peer, 10) {
+        for delta in batch.deltas {
+            if delta.prefix == prefix() {
+                told = delta
+                    .attrs
+                    .map_or_else(|| "withdraw".to_owned(), |a| describe::attributes(&a));
+            }
+        }
+    }
+    told
+}
+
+/// The words of [`describe::attributes`], and `as-set 1 2` after a path.
+fn read(peer: PeerId, text: &str) -> Attrs {
+    let mut attrs = Attrs::originated();
+    let place = PEERS.iter().find(|(name, ..)| id(*name) == peer);
+    attrs.nexthop = Some([10, 0, 1, place.expect("a peer").3].into());
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut rest = words.as_slice();
+    while let Some((keyword, after)) = rest.split_first() {
+        let count = after.iter().take_while(|word| is_value(word)).count();
+        let (values, next) = after.split_at(count);
+        set(&mut attrs, keyword, values);
+        rest = next;
+    }
+    attrs
+}
+
+fn is_value(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_digit()) || ["egp", "incomplete"].contains(&word)
+}
+
+fn set(attrs: &mut Attrs, keyword: &str, values: &[&str]) {
+    let numbers = || {
+        values
+            .iter()
+            .map(|value| value.parse::<u32>().expect("a number"))
+    };
+    let asns: Vec<Asn> = match keyword {
+        "path" | "as-set" => numbers().map(Asn).collect(),
+        _ => Vec::new(),
+    };
+    let parts = |value: &str| -> Vec<u32> {
+        value
+            .split(':')
+            .map(|part| part.parse().expect("a number"))
+            .collect()
+    };
+    match keyword {
+        "path" => attrs.as_path = AsPath::sequence(&asns),
+        "as-set" => attrs.as_path.segments.push(bgp::Segment {
+            kind: bgp::SegmentKind::Set,
+            asns: asns.into_iter().collect(),
+        }),
+        "origin" => {
+            attrs.origin = match values {
+                ["egp"] => Origin::Egp,
+                _ => Origin::Incomplete,
+            }
+        }
+        "med" => attrs.med = numbers().next(),
+        "pref" => attrs.local_pref = numbers().next(),
+        "via" => attrs.nexthop = Some(values[0].parse().expect("an address")),
+        "community" => {
+            let parts = parts(values[0]);
+            attrs.communities.push(Community(parts[0] << 16 | parts[1]));
+        }
+        "large-community" => {
+            let parts = parts(values[0]);
+            attrs
+                .large_communities
+                .push(LargeCommunity(parts[0], parts[1], parts[2]));
+        }
+        "ext-community" => {
+            let value = u64::from_str_radix(values[0], 16).expect("16 digits");
+            attrs.ext_communities.push(bgp::ExtCommunity(value));
+        }
+        "originator" => {
+            reflection(attrs).originator_id = Some(values[0].parse().expect("four octets"))
+        }
+        "cluster" => {
+            let clusters = values
+                .iter()
+                .map(|value| value.parse().expect("four octets"));
+            reflection(attrs).cluster_list = clusters.collect();
+        }
+        "only-to-customer" => attrs.only_to_customer = numbers().next().map(Asn),
+        other => unreachable!("no attribute is called {other}"),
+    }
+}
+
+fn reflection(attrs: &mut Attrs) -> &mut bgp::Reflection {
+    attrs.reflection.get_or_insert_with(|| {
+        Box::new(bgp::Reflection {
+            originator_id: None,
+            cluster_list: Vec::new(),
+        })
+    })
+}

@@ -1,0 +1,136 @@
+//! What both ends of a pair are told, in no program's words.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Families that a table is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// IPv4 unicast.
+    V4,
+    /// IPv6 unicast.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of a prefix in its usual form.
+    pub fn of(prefix: &str) -> Self {
+        if prefix.contains(':') {
+            Self::V6
+        } else {
+            Self::V4
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+        })
+    }
+}
+
+/// What the TCP connection runs over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// 192.0.2.1 and .2.
+    V4,
+    /// `2001:db8:1::1` and `::2`.
+    V6,
+}
+
+impl Over {
+    /// The router's address.
+    pub fn ours(self) -> IpAddr {
+        self.end(1)
+    }
+
+    /// The other's address.
+    pub fn theirs(self) -> IpAddr {
+        self.end(2)
+    }
+
+    fn end(self, host: u8) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::from([192, 0, 2, host]),
+            Self::V6 => IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()]),
+        }
+    }
+}
+
+/// Both ends of a session.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The AS of the router under test.
+    pub our_asn: u32,
+    /// The AS of the other.
+    pub their_asn: u32,
+    /// What the session runs over.
+    pub over: Over,
+    /// Both offer this, whole seconds.
+    pub hold_secs: u16,
+    /// What the other announces from its start.
+    pub announced: Vec<Announced>,
+    /// Lines that the other's program has in the section of the session.
+    pub session_words: String,
+    /// Lines that the other's program has for each family of the session.
+    pub family_words: String,
+}
+
+impl Terms {
+    /// Two 2-octet ASes over IPv4 that announce nothing.
+    pub fn external() -> Self {
+        Self {
+            our_asn: 65010,
+            their_asn: 65020,
+            over: Over::V4,
+            hold_secs: 9,
+            announced: Vec::new(),
+            session_words: String::new(),
+            family_words: String::new(),
+        }
+    }
+
+    /// Both in AS 65010.
+    pub fn internal() -> Self {
+        Self {
+            their_asn: 65010,
+            ..Self::external()
+        }
+    }
+
+    /// True inside one AS.
+    pub fn is_internal(&self) -> bool {
+        self.our_asn == self.their_asn
+    }
+}
+
+/// A route that the other originates.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Announced {
+    /// In its usual form.
+    pub prefix: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, for internal sessions.
+    pub local_pref: Option<u32>,
+    /// Standard communities.
+    pub communities: Vec<(u16, u16)>,
+    /// Large communities.
+    pub large_communities: Vec<(u32, u32, u32)>,
+}
+
+impl Announced {
+    /// Without further attributes.
+    pub fn plain(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            ..Self::default()
+        }
+    }
+}
