@@ -12,7 +12,7 @@ use super::messages::{FibMessage, RibMessage, ToPeer};
 use super::nexthops::Reach;
 use super::settle::{Decided, Settling};
 use super::{earlier, until};
-use crate::fib::Interfaces;
+use crate::fib::{Interfaces, Others};
 
 /// Prefixes handed to a peer at once.
 const EXPORT: usize = 1024;
@@ -53,10 +53,11 @@ pub(crate) async fn run(
     inbox: mpsc::Receiver<RibMessage>,
     fib: mpsc::Sender<FibMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
+    others: watch::Receiver<Arc<Others>>,
     awaited: BTreeSet<PeerId>,
 ) {
     let settling = Settling::new(awaited, Instant::now());
-    let reach = Reach::new(interfaces);
+    let reach = Reach::new(interfaces, others);
     Driver {
         rib,
         inbox,

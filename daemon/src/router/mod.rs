@@ -118,6 +118,7 @@ impl Router {
         let (groups_inbox, tunnels_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
         let (commands, commanded) = mpsc::channel(INBOX);
         let (interfaces, interfaces_seen) = watch::channel(Arc::default());
+        let (others, others_seen) = watch::channel(Arc::default());
         let (doors, doors_seen) = watch::channel(Doors::default());
 
         let installing = if config.fib.install {
@@ -138,7 +139,9 @@ impl Router {
             fib_inbox.1,
             steering.1,
             interfaces,
+            others,
             installing,
+            convert::via_default(&config.fib),
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -150,6 +153,7 @@ impl Router {
             rib_inbox.1,
             fib_inbox.0.clone(),
             interfaces_seen.clone(),
+            others_seen,
             awaited,
         );
         vital.spawn(async move {
