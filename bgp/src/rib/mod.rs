@@ -12,17 +12,17 @@
 //!                                              │
 //!                    hops changed? ────────────┼──────────── best path changed?
 //!                          ▼                                        ▼
-//!                 Output::Routes (FIB)          one dirty bit per peer, Output::ExportReady
+//!                 Output::Routes (FIB)          one dirty bit a group, Output::ExportReady
 //!                                                                   ▼
-//!                                         poll_export: export filter, update group, delta
+//!                                         poll_export: export filter, update group, UPDATEs
 //! ```
 //!
-//! **Memory is bounded by the table.** A peer is owed *prefixes*, not updates: one bit each, and what
-//! it is told is worked out when it asks. So a peer that never asks costs a bit per prefix, and many
-//! changes of one prefix become one delta with the latest state. What a peer was sent is four
-//! bytes per prefix: the number of an interned attribute set, which also stops a change that makes
-//! no difference to the peer (a failover between two links of the same AS, say) from being sent.
-//! A prefix without paths keeps its node until every peer that was told of it has been told otherwise.
+//! **Memory is bounded by the table.** A group of peers is owed *prefixes*, not updates: one bit
+//! each, and what they are told is worked out when one of them has room for it. So a peer that never
+//! asks costs two bits a prefix, and many changes of one prefix become one with the latest state.
+//! What a group was sent is eight bytes a prefix, which also stops a change that makes no difference
+//! to its members (a failover between two links of the same AS, say) from being sent. A prefix without
+//! paths keeps its node until every peer that was told of it has been told otherwise.
 //!
 //! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
 //! went down are not eligible from that moment: each life of a session is a source of its own, and
@@ -64,15 +64,14 @@ use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
     MedComparison, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PathView, PeerCounts,
     PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop,
     RouteView, Standing, Step,
 };
 
 use attrs::{AttrsId, AttrsTable};
-use egress::EgressKey;
-use export::{Groups, Out, Sent};
+use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use ingress::Ingress;
 use intern::Interner;
 use limit::Fill;
@@ -104,6 +103,8 @@ pub struct Rib {
     sources: Sources,
     peers: BTreeMap<PeerId, Peer>,
     groups: Groups,
+    exports: Exports,
+    scratch: Scratch,
     /// Those that are not simply reachable at no cost.
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
@@ -111,8 +112,7 @@ pub struct Rib {
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     sweep: Sweep,
-    /// What peers that went down had been sent, to be released.
-    retired: Vec<(Family, Sent)>,
+    retired: Vec<Retired>,
     /// Prefixes with at least one path, by family.
     occupied: [usize; Family::ALL.len()],
     changes: Vec<RouteChange>,
@@ -142,7 +142,7 @@ struct Established {
     /// By family, where it carries that.
     sources: [Option<SourceId>; Family::ALL.len()],
     up: SessionUp,
-    out: Out,
+    group: GroupId,
 }
 
 impl Rib {
@@ -157,7 +157,9 @@ impl Rib {
             hops: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
             peers: BTreeMap::new(),
-            groups: Groups::new(hasher),
+            groups: Groups::new(hasher.clone()),
+            exports: Exports::Released,
+            scratch: Scratch::new(hasher),
             nexthops: BTreeMap::new(),
             originated: BTreeSet::new(),
             originate_pending: BTreeSet::new(),
@@ -197,6 +199,8 @@ impl Rib {
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
+            Input::Defer => self.on_defer(),
+            Input::Release => self.on_release(),
             Input::Timeout => {}
         }
         self.expire(now);
@@ -247,9 +251,7 @@ impl Rib {
                 self.sweep.refilter(source);
             }
         }
-        if old.export != config.export || old.options != config.options {
-            self.on_export_changed(id);
-        }
+        self.on_export_changed(id);
         if old.options.reflection != config.options.reflection {
             self.on_reflection(id, config.options.reflection);
         }
@@ -261,10 +263,7 @@ impl Rib {
         for source in self.sources_of(id) {
             self.sources.source_mut(source).reflection = reflection;
         }
-        let everyone: Vec<PeerId> = self.peers.keys().copied().collect();
-        for peer in everyone {
-            self.on_export_changed(peer);
-        }
+        self.owe_everything();
     }
 
     fn limit_session(&mut self, id: PeerId) {
@@ -303,14 +302,17 @@ impl Rib {
                 })
             })
         });
-        let key = EgressKey::new(&self.config, &peer.config, &up);
-        let group = self.groups.join(&peer.config.export, key);
-        let ends = |family| families.contains(family).then(|| self.tables.end(family));
-        let out = Out::new(group, ends);
+        let key = Key::new(&self.config, &peer.config, &up);
+        let marks = match up.enhanced_refresh {
+            true => Marks::Enhanced,
+            false => Marks::EndOfRib,
+        };
+        let group = self.join(id, key, marks);
         let preserved = up.preserved.intersection(families);
-        peer.session = Some(Established { sources, up, out });
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.session = Some(Established { sources, up, group });
+        }
         self.await_resending(id, preserved, now);
-        self.say_ready(id);
     }
 
     fn on_down(&mut self, id: PeerId, retention: &Retention, now: Instant) {
@@ -323,8 +325,7 @@ impl Rib {
                 self.retain_or_end(id, family, source, retention, now);
             }
         }
-        self.groups.leave(session.out.group(), &mut self.attrs);
-        self.retired.extend(session.out.into_sent());
+        self.leave(id, session.group);
     }
 
     /// The sources of a peer: of its session, and what is kept.
