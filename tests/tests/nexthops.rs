@@ -68,7 +68,7 @@ fn wait_for_route(namespace: &Namespace, interface: Option<&str>) -> Result<()> 
 fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
     let mut scratch = Scratch::new("n")?;
     let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
-    for (name, number) in [("a", 1), ("b", 2)] {
+    for (name, number) in [("eth-a", 1), ("eth-b", 2)] {
         let local = format!("10.1.{number}.1/24");
         let remote = format!("10.1.{number}.2/24");
         cable(
@@ -90,28 +90,28 @@ fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
     let mut nva = Nva::new(&near, &scratch.directory().join("nva"), &Binaries::find()?)?;
     nva.configure(ROUTER)?;
     nva.start()?;
-    wait_for_route(&near, Some("a"))?;
+    wait_for_route(&near, Some("eth-a"))?;
 
     near.ip("route replace 192.0.2.1/32 via 10.1.2.2")?;
-    wait_for_route(&near, Some("b"))?;
+    wait_for_route(&near, Some("eth-b"))?;
 
-    near.ip("nexthop add id 5 via 10.1.1.2 dev a")?;
+    near.ip("nexthop add id 5 via 10.1.1.2 dev eth-a")?;
     near.ip("route replace 192.0.2.1/32 nhid 5")?;
-    wait_for_route(&near, Some("a"))?;
-    near.ip("nexthop replace id 5 via 10.1.2.2 dev b")?;
-    wait_for_route(&near, Some("b"))?;
+    wait_for_route(&near, Some("eth-a"))?;
+    near.ip("nexthop replace id 5 via 10.1.2.2 dev eth-b")?;
+    wait_for_route(&near, Some("eth-b"))?;
 
     // A default route carries the session, and nothing else.
     near.ip("route add default via 10.1.1.2")?;
     near.ip("route del 192.0.2.1/32")?;
     wait_for_route(&near, None)?;
     near.ip("route add 192.0.2.1/32 via 10.1.2.2 metric 7")?;
-    wait_for_route(&near, Some("b"))?;
+    wait_for_route(&near, Some("eth-b"))?;
 
     // A route that leads out of an interface that is down leads nowhere.
     near.ip("route add 192.0.2.1/32 via 10.1.1.2 metric 9")?;
-    near.ip("link set b down")?;
-    wait_for_route(&near, Some("a"))?;
+    near.ip("link set eth-b down")?;
+    wait_for_route(&near, Some("eth-a"))?;
     ensure!(
         bird.session_state()? == "Established",
         "the session was lost"

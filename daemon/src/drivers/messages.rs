@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bgp::rib::{Input, Rib, RouteChange};
-use bgp::session::{Cease, SessionConfig};
+use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{PeerId, Prefix, Updates};
 use links::{GroupConfig, LinkId, State};
 use tokio::net::TcpStream;
@@ -21,7 +21,7 @@ pub(crate) enum ToPeer {
     /// Close, and stay closed.
     Stop(Cease),
     /// Close, say so when it is done, and end.
-    End(Cease),
+    End(Farewell),
     /// A changed intent.
     Reconfigure(SessionConfig),
     /// The peer dialled.

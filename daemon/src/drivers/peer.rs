@@ -147,8 +147,8 @@ impl Driver {
         match message {
             ToPeer::Start => self.session.handle(Input::Start, now),
             ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease.into()), now),
-            ToPeer::End(cease) => {
-                self.session.handle(Input::Stop(cease.into()), now);
+            ToPeer::End(farewell) => {
+                self.session.handle(Input::Stop(farewell), now);
                 self.is_ending = true;
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),

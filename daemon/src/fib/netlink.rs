@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 
-use bgp::Prefix;
+use bgp::{Family, FamilySet, Prefix};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -84,6 +85,30 @@ impl Netlink {
             watch,
             place,
         })
+    }
+
+    /// Families in which an earlier run has left routes that forward.
+    ///
+    /// # Errors
+    ///
+    /// The kernel could not be asked.
+    pub(crate) fn left_over(&self) -> io::Result<FamilySet> {
+        let mut found = FamilySet::default();
+        for family in Family::ALL {
+            let number = match family {
+                Family::Ipv4Unicast => libc::AF_INET,
+                Family::Ipv6Unicast => libc::AF_INET6,
+            };
+            let request = dump_table(number, self.place.table, PROTOCOL);
+            Requests::open()?.dump_until(&request, |_, body| match Route::decode(body) {
+                Some(route) if route.place == self.place => {
+                    found.insert(family);
+                    ControlFlow::Break(())
+                }
+                Some(_) | None => ControlFlow::Continue(()),
+            })?;
+        }
+        Ok(found)
     }
 
     /// Makes a failover cost one message a group.
