@@ -265,32 +265,18 @@ fn agree_role(config: &SessionConfig, open: &Open) -> Result<Option<Role>, Notif
     }
 }
 
-/// What the peer says of graceful restart. Of several capabilities the last counts (RFC 4724 §3);
-/// the long-lived one means nothing without the other (RFC 9494 §3).
+/// What the peer says of graceful restart; `None` when it says nothing.
 fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Option<PeerRestart> {
-    let mut restart = None;
-    let mut long_lived: &[LongLivedFamily] = &[];
-    for capability in &open.capabilities {
-        if let Capability::GracefulRestart(capability) = capability {
-            restart = Some(capability);
-        } else if let Capability::LongLivedRestart(families) = capability {
-            long_lived = families;
-        }
-    }
-    let restart = restart?;
+    let (restart, mut long_lived) = restart_capabilities(open)?;
     if ours.long_lived_secs == 0 {
         long_lived = &[];
     }
     let mut retention = Retention::new();
     let mut preserved = FamilySet::EMPTY;
     for family in families.iter() {
-        let short = restart
-            .families
-            .iter()
-            .rfind(|entry| entry.family() == Some(family));
-        let long = long_lived
-            .iter()
-            .rfind(|entry| entry.family.family() == Some(family));
+        let is_it = |entry: &RestartFamily| entry.family() == Some(family);
+        let short = restart.families.iter().rfind(|entry| is_it(entry));
+        let long = long_lived.iter().rfind(|entry| is_it(&entry.family));
         let retained = Retained {
             family,
             restart: Duration::from_secs(short.map_or(0, |_| restart.secs).into()),
@@ -299,10 +285,8 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
         if retained.restart + retained.long_lived > Duration::ZERO {
             retention.push(retained);
         }
-        if short
-            .or(long.map(|entry| &entry.family))
-            .is_some_and(|entry| entry.forwarding)
-        {
+        let said = short.or(long.map(|entry| &entry.family));
+        if said.is_some_and(|entry| entry.forwarding) {
             preserved.insert(family);
         }
     }
@@ -312,6 +296,21 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
         retention,
         preserved,
     })
+}
+
+/// Of several capabilities the last counts (RFC 4724 §3); the long-lived one means nothing without
+/// the other (RFC 9494 §3).
+fn restart_capabilities(open: &Open) -> Option<(&RestartCapability, &[LongLivedFamily])> {
+    let mut restart = None;
+    let mut long_lived: &[LongLivedFamily] = &[];
+    for capability in &open.capabilities {
+        if let Capability::GracefulRestart(capability) = capability {
+            restart = Some(capability);
+        } else if let Capability::LongLivedRestart(families) = capability {
+            long_lived = families;
+        }
+    }
+    Some((restart?, long_lived))
 }
 
 /// The data is the AS number that was not expected, in two octets where it fits.
