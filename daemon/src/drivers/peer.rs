@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bgp::rib;
 use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
 use bgp::{PeerId, Retention};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -29,10 +29,12 @@ use crate::sockets;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a closing connection may take to deliver its last words.
 const LINGER: Duration = Duration::from_secs(2);
-/// Below so many pending prefixes the peer takes another batch from the RIB.
-const PENDING: usize = 4096;
+/// Below so many octets of UPDATEs that wait the peer takes another batch from the RIB.
+const PENDING: usize = 32 * 1024;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
+/// Runs of messages written at once.
+const WRITES: usize = 16;
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,14 +153,10 @@ impl Driver {
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
             ToPeer::Inbound(stream) => self.connected(Conn::Inbound, stream),
-            ToPeer::Advertise { batch, life } => {
+            ToPeer::Transmit { updates, life } => {
                 self.owed += 1;
-                if life != self.life {
-                    return;
-                }
-                self.session.handle(Input::Advertise(batch.deltas), now);
-                for family in batch.end_of_rib {
-                    self.session.handle(Input::EndOfRib(family), now);
+                if life == self.life {
+                    self.session.handle(Input::Transmit(updates), now);
                 }
             }
         }
@@ -202,7 +200,7 @@ impl Driver {
         }
         *self.conns.slot(conn) = Some(Transport {
             stream,
-            out: BytesMut::new(),
+            out: VecDeque::new(),
         });
         self.session.handle(Input::Connected { conn, local }, now);
     }
@@ -266,7 +264,9 @@ impl Driver {
         let Some(mut transport) = self.conns.take(conn) else {
             return;
         };
-        while self.session.poll_transmit(conn, &mut transport.out) > 0 {}
+        while let Some(bytes) = self.session.poll_transmit(conn) {
+            transport.out.push_back(bytes);
+        }
         tokio::spawn(async move {
             // A NOTIFICATION that its reader never sees explains nothing.
             let _ = timeout(LINGER, last_words(transport)).await;
@@ -308,7 +308,9 @@ async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
 /// Writes what is left, says that no more comes, and reads until the other side has closed too:
 /// closing with unread bytes would reset the connection and take our last message along.
 async fn last_words(mut transport: Transport) -> io::Result<()> {
-    transport.stream.write_all(&transport.out).await?;
+    for bytes in &transport.out {
+        transport.stream.write_all(bytes).await?;
+    }
     transport.stream.shutdown().await?;
     let mut sink = [0; 4096];
     while transport.stream.read(&mut sink).await? > 0 {}
@@ -317,7 +319,29 @@ async fn last_words(mut transport: Transport) -> io::Result<()> {
 
 struct Transport {
     stream: TcpStream,
-    out: BytesMut,
+    /// Taken from the session and not written yet.
+    out: VecDeque<Bytes>,
+}
+
+impl Transport {
+    fn try_write(&mut self) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); WRITES];
+        for (slice, bytes) in slices.iter_mut().zip(&self.out) {
+            *slice = IoSlice::new(bytes);
+        }
+        let count = self.out.len().min(WRITES);
+        let mut written = self.stream.try_write_vectored(&slices[..count])?;
+        while let Some(first) = self.out.front_mut() {
+            let step = written.min(first.len());
+            first.advance(step);
+            written -= step;
+            if !first.is_empty() {
+                break;
+            }
+            self.out.pop_front();
+        }
+        Ok(())
+    }
 }
 
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
@@ -357,7 +381,7 @@ impl Conns {
             if let Some(transport) = self.slot(conn)
                 && transport.out.is_empty()
             {
-                session.poll_transmit(conn, &mut transport.out);
+                transport.out.extend(session.poll_transmit(conn));
             }
         }
     }
@@ -394,11 +418,8 @@ impl Conns {
             return Some(Event::Closed(conn));
         };
         if ready.is_writable() && !transport.out.is_empty() {
-            match transport.stream.try_write(&transport.out) {
-                Ok(written) => {
-                    transport.out.advance(written);
-                    return Some(Event::Written);
-                }
+            match transport.try_write() {
+                Ok(()) => return Some(Event::Written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Some(Event::Closed(conn)),
             }
