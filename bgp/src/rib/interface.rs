@@ -226,13 +226,13 @@ pub enum Input {
     Nexthop(IpAddr, NexthopState),
     /// All prefixes that this router originates; replaces what was said before.
     Originate(Vec<Prefix>),
-    /// All aggregates; replaces what was said before.
-    Aggregate(Vec<Aggregate>),
     /// Tell nobody anything, the end of the table least of all, until [`Input::Release`]: paths
     /// are still coming in that a restart has interrupted (RFC 4724 §4.1).
     Defer,
     /// The end of [`Input::Defer`].
     Release,
+    /// All aggregates; replaces what was said before.
+    Aggregate(Vec<Aggregate>),
     /// Carry on with work that was left for later.
     Timeout,
 }
@@ -249,6 +249,26 @@ impl RibConfig {
             multipath: Multipath::default(),
             bounds: ExportBounds::default(),
             seed,
+        }
+    }
+}
+
+/// Bounds of [`Rib::poll_export`](super::Rib::poll_export).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExportBounds {
+    /// Prefixes that one call looks at.
+    pub prefixes: usize,
+    /// Octets kept for peers that read slower than others that are told the same. Who falls further
+    /// behind is told prefix by prefix.
+    pub backlog: usize,
+}
+
+impl Default for ExportBounds {
+    /// 8192 prefixes, 4 MiB.
+    fn default() -> Self {
+        Self {
+            prefixes: 8192,
+            backlog: 4 * 1024 * 1024,
         }
     }
 }
@@ -270,26 +290,6 @@ pub enum MoreSpecifics {
     Told,
     /// They are told to nobody (`summary-only`).
     Suppressed,
-}
-
-/// Bounds of [`Rib::poll_export`](super::Rib::poll_export).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExportBounds {
-    /// Prefixes that one call looks at.
-    pub prefixes: usize,
-    /// Octets kept for peers that read slower than others that are told the same. Who falls further
-    /// behind is told prefix by prefix.
-    pub backlog: usize,
-}
-
-impl Default for ExportBounds {
-    /// 8192 prefixes, 4 MiB.
-    fn default() -> Self {
-        Self {
-            prefixes: 8192,
-            backlog: 4 * 1024 * 1024,
-        }
-    }
 }
 
 /// Where the link that a peer is reached through stands.

@@ -209,9 +209,9 @@ impl Rib {
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
-            Input::Aggregate(aggregates) => self.on_aggregate(&aggregates),
             Input::Defer => self.on_defer(),
             Input::Release => self.on_release(),
+            Input::Aggregate(aggregates) => self.on_aggregate(&aggregates),
             Input::Timeout => {}
         }
         self.expire(now);
