@@ -60,7 +60,9 @@ impl Heard {
                     let changes = prefixes.into_iter().map(|prefix| (prefix, None));
                     self.changes.extend(changes);
                 }
-                mark => self.marks.push(mark),
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => self.marks.push(event),
             }
         }
     }
