@@ -9,7 +9,7 @@ use bgp::session::{SessionStatus, State};
 use links::{Quality, Rank};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
-use crate::counters::Counters;
+use crate::counters::{Counters, StepCount};
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
 
@@ -191,8 +191,8 @@ impl Board {
         self.lock().refusal = refusal;
     }
 
-    pub(crate) fn fib_step(&self, kind: &'static str, done: bool) {
-        self.counters.fib_step(kind, done);
+    pub(crate) fn fib_steps(&self, kind: &'static str, count: StepCount) {
+        self.counters.fib_steps(kind, count);
     }
 
     pub(crate) fn failover(&self, took: Duration) {

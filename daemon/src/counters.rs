@@ -51,6 +51,13 @@ pub(crate) struct Counters {
     restarts: Counter,
 }
 
+/// Steps of one kind that the kernel has been through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct StepCount {
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+}
+
 impl Default for Counters {
     fn default() -> Self {
         Self {
@@ -65,11 +72,14 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub(crate) fn fib_step(&self, step: &'static str, done: bool) {
-        let result = if done { "ok" } else { "error" };
-        self.fib_steps
-            .get_or_create(&StepLabels { step, result })
-            .inc();
+    pub(crate) fn fib_steps(&self, step: &'static str, count: StepCount) {
+        for (result, count) in [("ok", count.done), ("error", count.failed)] {
+            if count > 0 {
+                self.fib_steps
+                    .get_or_create(&StepLabels { step, result })
+                    .inc_by(count);
+            }
+        }
     }
 
     pub(crate) fn failover(&self, took: Duration) {

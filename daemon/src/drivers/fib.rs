@@ -1,22 +1,23 @@
 //! The [`Table`]: routes in from the RIB, steps out to the kernel, interfaces out to everyone.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::rib::RouteChange;
-use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use super::messages::{FibMessage, Steering};
 use super::until;
 use crate::board::{Board, FibRow};
-use crate::fib::{Change, Fib, Interfaces, Step, Table, Work};
+use crate::counters::StepCount;
+use crate::fib::{Applied, Change, Fib, FoundRoutes, Interfaces, Step, Table, Work};
 use crate::journal::Severity;
 
-/// Messages taken from the inbox before the kernel is turned to.
-const BURST: usize = 64;
+/// Batches that the kernel may have to do: one that it works on, and the next.
+const IN_FLIGHT: usize = 2;
 
 /// Whether routes are given to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,8 @@ pub(crate) async fn run(
         interfaces,
         board,
         row,
+        in_flight: VecDeque::new(),
+        pass: None,
         found_out: None,
     };
     driver.run().await;
@@ -61,48 +64,45 @@ struct Driver<F> {
     interfaces: watch::Sender<Arc<Interfaces>>,
     board: Arc<Board>,
     row: FibRow,
+    in_flight: VecDeque<oneshot::Receiver<Applied>>,
+    /// The routes that are being read, and since when.
+    pass: Option<(mpsc::Receiver<io::Result<FoundRoutes>>, Instant)>,
     /// When the change of links was found out that has not reached the kernel yet.
     found_out: Option<Instant>,
 }
 
 impl<F: Fib> Driver<F> {
     async fn run(mut self) {
-        let mut burst = Vec::with_capacity(BURST);
         loop {
-            // Not more: while a whole table comes in, traffic has to be moved all the same.
-            for _ in 0..BURST {
-                if let Ok(steering) = self.steering.try_recv() {
-                    self.steer(steering);
-                    break;
-                }
-                let Ok(message) = self.inbox.try_recv() else {
-                    break;
-                };
-                self.obey(message);
+            // First: while a whole table comes in, traffic has to be moved all the same.
+            while let Ok(steering) = self.steering.try_recv() {
+                self.steer(steering);
             }
-            if let Some(work) = self.table.poll_work(Instant::now()) {
+            if self.in_flight.len() < IN_FLIGHT
+                && let Some(work) = self.table.poll_work(Instant::now())
+            {
                 self.perform(work).await;
-                if let Some(change) = self.kernel.watch().now_or_never() {
-                    self.react(change).await;
-                }
-                tokio::task::yield_now().await;
                 continue;
             }
-            self.found_out = None;
-            self.publish();
-            let deadline = self.table.poll_timeout();
+            if self.in_flight.is_empty() {
+                self.found_out = None;
+                self.publish();
+            }
+            let deadline = match self.in_flight.len() {
+                IN_FLIGHT => None,
+                _ => self.table.poll_timeout(),
+            };
             tokio::select! {
+                biased;
                 Some(steering) = self.steering.recv() => self.steer(steering),
-                taken = self.inbox.recv_many(&mut burst, BURST) => {
-                    if taken == 0 {
-                        return;
-                    }
-                    for message in burst.drain(..) {
-                        self.obey(message);
-                    }
-                }
-                change = self.kernel.watch() => self.react(change).await,
+                applied = applied(&mut self.in_flight) => self.on_applied(applied),
+                change = self.kernel.watch() => self.react(change),
+                found = found(&mut self.pass) => self.on_found(found),
                 () = until(deadline) => {}
+                message = self.inbox.recv(), if self.table.has_room() => match message {
+                    Some(message) => self.obey(message),
+                    None => return,
+                }
             }
         }
     }
@@ -144,10 +144,10 @@ impl<F: Fib> Driver<F> {
         }
     }
 
-    async fn react(&mut self, change: io::Result<Change>) {
+    fn react(&mut self, change: io::Result<Change>) {
         let now = Instant::now();
         match change {
-            Ok(Change::Interfaces) => match self.kernel.interfaces().await {
+            Ok(Change::Interfaces) => match self.kernel.interfaces() {
                 Ok(interfaces) => {
                     self.table.set_interfaces(interfaces, now);
                     self.share_interfaces();
@@ -164,28 +164,57 @@ impl<F: Fib> Driver<F> {
 
     async fn perform(&mut self, work: Work) {
         match work {
-            Work::Observe => match self.kernel.observe().await {
-                Ok(observed) => {
-                    self.table.observe(observed, Instant::now());
-                    // What is still wrong fails again before anyone looks.
-                    self.row.last_error.clear();
-                    self.share_interfaces();
+            Work::Observe => {
+                while !self.in_flight.is_empty() {
+                    let applied = applied(&mut self.in_flight).await;
+                    self.on_applied(applied);
                 }
-                Err(error) => self.complain("cannot read the routes", &error),
-            },
-            Work::Apply(steps) => self.apply(&steps).await,
+                self.observe();
+            }
+            Work::Apply(steps) => {
+                let receipt = self.kernel.apply(steps);
+                self.in_flight.push_back(receipt);
+            }
         }
     }
 
-    async fn apply(&mut self, steps: &[Step]) {
-        let results = self.kernel.apply(steps).await;
-        let mut failure = None;
-        for (step, result) in steps.iter().zip(results) {
-            self.board.fib_step(step.kind(), result.is_ok());
-            if let Err(error) = result {
-                debug!(?step, %error, "step failed");
-                failure.get_or_insert_with(|| (step.clone(), error));
+    fn observe(&mut self) {
+        match self.kernel.observe() {
+            Ok(observed) => {
+                self.table.observe(observed);
+                self.pass = Some((self.kernel.observe_routes(), Instant::now()));
+                // What is still wrong fails again before anyone looks.
+                self.row.last_error.clear();
+                self.share_interfaces();
             }
+            Err(error) => self.complain("cannot read the nexthops", &error),
+        }
+    }
+
+    fn on_found(&mut self, found: Option<io::Result<FoundRoutes>>) {
+        match found {
+            Some(Ok(routes)) => self.table.observe_routes(&routes),
+            Some(Err(error)) => {
+                self.pass = None;
+                self.table.broken_off();
+                self.complain("cannot read the routes", &error);
+            }
+            None => {
+                if let Some((_, since)) = self.pass.take() {
+                    self.table.observed_all(since.elapsed(), Instant::now());
+                }
+            }
+        }
+    }
+
+    fn on_applied(&mut self, applied: Option<Applied>) {
+        let Some(Applied { steps, failures }) = applied else {
+            let gone = io::Error::other("the thread that speaks to the kernel has ended");
+            self.complain("cannot change the routes", &gone);
+            return;
+        };
+        for (kind, done) in count(&steps, &failures) {
+            self.board.fib_steps(kind, done);
         }
         let moved = steps
             .iter()
@@ -193,18 +222,18 @@ impl<F: Fib> Driver<F> {
         if let Some(found_out) = self.found_out.take_if(|_| moved) {
             self.board.failover(found_out.elapsed());
         }
-        match failure {
-            Some((step, error)) => {
-                let text = format!("{step:?}: {error}");
-                warn!(kind = step.kind(), %error, "the kernel refused a step, trying again");
-                self.board
-                    .journal
-                    .record(Severity::Warning, "fib-error", "fib", text.clone());
-                self.row.last_error = text;
-                self.table.failed(Instant::now());
-            }
-            None => self.row.last_error.clear(),
-        }
+        let Some((number, error)) = failures.into_iter().next() else {
+            self.row.last_error.clear();
+            return;
+        };
+        let step = &steps[number];
+        let text = format!("{step:?}: {error}");
+        warn!(kind = step.kind(), %error, "the kernel refused a step, trying again");
+        self.board
+            .journal
+            .record(Severity::Warning, "fib-error", "fib", text.clone());
+        self.row.last_error = text;
+        self.table.failed(Instant::now());
     }
 
     fn complain(&mut self, what: &'static str, error: &io::Error) {
@@ -227,5 +256,39 @@ impl<F: Fib> Driver<F> {
     fn publish(&mut self) {
         self.row.counts = self.table.counts();
         self.board.set_fib(self.row.clone());
+    }
+}
+
+/// How many steps of each kind have worked, and how many not.
+fn count(steps: &[Step], failures: &[(usize, io::Error)]) -> BTreeMap<&'static str, StepCount> {
+    let mut counts: BTreeMap<_, StepCount> = BTreeMap::new();
+    for step in steps {
+        counts.entry(step.kind()).or_default().done += 1;
+    }
+    for (number, _) in failures {
+        let count = counts.entry(steps[*number].kind()).or_default();
+        count.done -= 1;
+        count.failed += 1;
+    }
+    counts
+}
+
+/// The outcome of the batch that was handed over first. Cancel-safe.
+async fn applied(in_flight: &mut VecDeque<oneshot::Receiver<Applied>>) -> Option<Applied> {
+    let Some(first) = in_flight.front_mut() else {
+        return std::future::pending().await;
+    };
+    let applied = first.await;
+    in_flight.pop_front();
+    applied.ok()
+}
+
+/// The next routes that were read; `None` when there are no more. Cancel-safe.
+async fn found(
+    pass: &mut Option<(mpsc::Receiver<io::Result<FoundRoutes>>, Instant)>,
+) -> Option<io::Result<FoundRoutes>> {
+    match pass {
+        Some((found, _)) => found.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -54,9 +54,9 @@ pub(crate) enum FibMessage {
     Read(Vec<Prefix>, oneshot::Sender<Vec<Carried>>),
 }
 
-/// How a prefix stands in the kernel: whether as wanted, and the way it takes; `None` when nobody
+/// How a prefix stands in the kernel: whether as wanted, and the ways it takes; `None` when nobody
 /// wants it and it is not there.
-pub(crate) type Carried = Option<(bool, Option<Way>)>;
+pub(crate) type Carried = Option<(bool, Vec<Way>)>;
 
 /// What moves traffic. The FIB hears it before any [`FibMessage`].
 #[derive(Debug)]

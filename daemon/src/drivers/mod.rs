@@ -27,6 +27,7 @@ pub(crate) mod groups;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod messages;
+mod nexthops;
 pub(crate) mod peer;
 mod read_buffer;
 pub(crate) mod rib;

@@ -262,6 +262,9 @@ impl Driver {
 
     fn hang_up(&mut self, conn: Conn) {
         let Some(mut transport) = self.conns.take(conn) else {
+            if conn == Conn::Outbound {
+                self.conns.dial = None;
+            }
             return;
         };
         while let Some(bytes) = self.session.poll_transmit(conn) {

@@ -1,23 +1,21 @@
 //! The [`Rib`]: routes in from peers, routes out to the FIB, exports out to peers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bgp::PeerId;
-use bgp::rib::{Input, NexthopState, Output, Rib};
+use bgp::rib::{Input, Output, Rib};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::messages::{FibMessage, RibMessage, ToPeer};
+use super::nexthops::Reach;
 use super::settle::{Decided, Settling};
 use super::{earlier, until};
 use crate::fib::Interfaces;
 
 /// Batches of UPDATEs a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
-/// Nexthops that routes brought are looked at after so long, all at once.
-const LOOK: Duration = Duration::from_millis(50);
 /// Messages taken from the inbox before outputs are looked at.
 const BURST: usize = 16;
 
@@ -56,12 +54,7 @@ pub(crate) async fn run(
     awaited: BTreeSet<PeerId>,
 ) {
     let settling = Settling::new(awaited, Instant::now());
-    let reach = Reach {
-        interfaces,
-        revision: 0,
-        known: BTreeMap::new(),
-        look_at: None,
-    };
+    let reach = Reach::new(interfaces);
     Driver {
         rib,
         inbox,
@@ -83,15 +76,6 @@ struct Driver {
     reach: Reach,
 }
 
-/// Which nexthops lie on a network that this host is connected to.
-struct Reach {
-    interfaces: watch::Receiver<Arc<Interfaces>>,
-    /// Of the nexthops, when last looked at.
-    revision: u64,
-    known: BTreeMap<IpAddr, NexthopState>,
-    look_at: Option<Instant>,
-}
-
 impl Driver {
     async fn run(mut self) {
         let mut burst = Vec::with_capacity(BURST);
@@ -104,12 +88,10 @@ impl Driver {
                 }
             }
             self.sweep_when_settled().await;
-            if self.reach.look_at.is_none() && self.reach.revision != self.rib.nexthops_revision() {
-                self.reach.look_at = Some(Instant::now() + LOOK);
-            }
+            self.reach.notice(&self.rib, Instant::now());
             let deadline = earlier(
                 self.rib.poll_timeout(),
-                earlier(self.settling.poll_timeout(), self.reach.look_at),
+                earlier(self.settling.poll_timeout(), self.reach.poll_timeout()),
             );
             tokio::select! {
                 taken = self.inbox.recv_many(&mut burst, BURST) => {
@@ -117,11 +99,11 @@ impl Driver {
                         return;
                     }
                 }
-                changed = self.reach.interfaces.changed() => {
+                changed = self.reach.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    self.look_at_nexthops();
+                    self.reach.look(&mut self.rib, Instant::now());
                 }
                 () = until(deadline) => self.on_timeout(),
             }
@@ -155,46 +137,8 @@ impl Driver {
 
     fn on_timeout(&mut self) {
         let now = Instant::now();
-        if self.reach.look_at.is_some_and(|at| at <= now) {
-            self.look_at_nexthops();
-        }
+        self.reach.on_timeout(&mut self.rib, now);
         self.rib.handle(Input::Timeout, now);
-    }
-
-    /// A nexthop on no connected network is an unreachable one, exactly like an unplugged cable.
-    fn look_at_nexthops(&mut self) {
-        self.reach.look_at = None;
-        self.reach.revision = self.rib.nexthops_revision();
-        let interfaces = Arc::clone(&self.reach.interfaces.borrow_and_update());
-        if interfaces.0.is_empty() {
-            return;
-        }
-        let state = |address| match interfaces.toward(address) {
-            Some(_) => NexthopState::Reachable { metric: 0 },
-            None => NexthopState::Unreachable,
-        };
-        let states: BTreeMap<_, _> = self
-            .rib
-            .nexthops()
-            .map(|address| (address, state(address)))
-            .collect();
-        let now = Instant::now();
-        for (address, state) in &states {
-            let known = self.reach.known.get(address).copied();
-            if known.unwrap_or(NexthopState::Reachable { metric: 0 }) != *state {
-                self.rib.handle(Input::Nexthop(*address, *state), now);
-            }
-        }
-        // One that nothing uses is forgotten, and usable when it returns.
-        for (address, known) in &self.reach.known {
-            if *known == NexthopState::Unreachable && !states.contains_key(address) {
-                self.rib.handle(
-                    Input::Nexthop(*address, NexthopState::Reachable { metric: 0 }),
-                    now,
-                );
-            }
-        }
-        self.reach.known = states;
     }
 
     fn obey(&mut self, message: RibMessage) {

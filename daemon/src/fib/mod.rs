@@ -23,6 +23,8 @@ use std::net::IpAddr;
 
 use bgp::Prefix;
 use ipnet::IpNet;
+use smallvec::SmallVec;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use netlink::{Netlink, flush, traffic};
 pub(crate) use table::{Counts, LinkStanding, Table, Work};
@@ -46,6 +48,9 @@ pub(crate) struct Way {
     /// Kernel interface index.
     pub(crate) interface: u32,
 }
+
+/// Ways that share traffic, with weights from 1; in order, without duplicates.
+pub(crate) type Spread = SmallVec<[(Way, u8); 1]>;
 
 /// A network interface as far as routing cares.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,8 +99,8 @@ impl Interfaces {
 pub(crate) enum Step {
     /// Create or replace a nexthop.
     SetNexthop { id: u32, way: Way },
-    /// Create or replace a group; `members` is never empty.
-    SetGroup { id: u32, members: Vec<u32> },
+    /// Create or replace a group; `members`, nexthops with their weights, is never empty.
+    SetGroup { id: u32, members: Vec<(u32, u8)> },
     /// Create or replace a route through a nexthop or group.
     SetRoute { prefix: Prefix, nexthop: u32 },
     /// Remove a route of ours. One that is not there counts as done.
@@ -117,14 +122,24 @@ impl Step {
     }
 }
 
-/// Everything of ours in the kernel, and the interfaces it rests on.
+/// Everything of ours in the kernel but routes, and the interfaces it rests on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Observed {
     pub(crate) interfaces: Interfaces,
     pub(crate) nexthops: BTreeMap<u32, Way>,
-    pub(crate) groups: BTreeMap<u32, Vec<u32>>,
-    /// Routes with the nexthop object they use; `None` for one without.
-    pub(crate) routes: Map<Prefix, Option<u32>>,
+    /// Members with their weights.
+    pub(crate) groups: BTreeMap<u32, Vec<(u32, u8)>>,
+}
+
+/// Routes of ours, with the nexthop object each uses; `None` for one without.
+pub(crate) type FoundRoutes = Vec<(Prefix, Option<u32>)>;
+
+/// Steps that the kernel has been through.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) steps: Vec<Step>,
+    /// Those that did not work, by their place in `steps`.
+    pub(crate) failures: Vec<(usize, io::Error)>,
 }
 
 /// What happened behind our back.
@@ -138,14 +153,19 @@ pub(crate) enum Change {
 
 /// The kernel's routing tables.
 pub(crate) trait Fib: Send {
-    /// Reads everything that carries our protocol number, and no other.
-    fn observe(&mut self) -> impl Future<Output = io::Result<Observed>> + Send;
+    /// Reads everything that carries our protocol number, and no other, but for routes.
+    fn observe(&mut self) -> io::Result<Observed>;
+
+    /// Begins to read our routes. They come piece by piece; the end of the channel without an
+    /// error before it is the end of the routes.
+    fn observe_routes(&mut self) -> mpsc::Receiver<io::Result<FoundRoutes>>;
 
     /// Reads the interfaces only.
-    fn interfaces(&mut self) -> impl Future<Output = io::Result<Interfaces>> + Send;
+    fn interfaces(&mut self) -> io::Result<Interfaces>;
 
-    /// Applies `steps` in order; one result a step, so that one failure cannot hide the rest.
-    fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<io::Result<()>>> + Send;
+    /// Applies `steps` in order, after those handed over before. One failure does not keep the
+    /// rest from being tried.
+    fn apply(&mut self, steps: Vec<Step>) -> oneshot::Receiver<Applied>;
 
     /// Resolves when something changed that we did not do ourselves. Cancel-safe.
     fn watch(&mut self) -> impl Future<Output = io::Result<Change>> + Send;

@@ -2,28 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bgp::Prefix;
 use ipnet::IpNet;
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_REPLACE, Parseable};
-use netlink_packet_route::AddressFamily;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::nexthop::{self, Object};
-use super::request::{Message, Requests};
+use super::request::{Attributes, Batch, Requests, dump_request};
 use super::watch::Watch;
-use super::{Change, Fib, Interface, Interfaces, Map, Observed, PROTOCOL, Step};
+use super::{Applied, Change, Fib, FoundRoutes, Interface, Interfaces, Observed, PROTOCOL, Step};
 
 const RTM_GETLINK: u16 = 18;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
+const RTA_DST: u16 = 1;
+const RTA_PRIORITY: u16 = 6;
+const RTA_TABLE: u16 = 15;
+const RTA_NH_ID: u16 = 30;
+/// `sizeof(struct rtmsg)`.
+const RTMSG: usize = 12;
+/// Routes that are read, or removed at the end of it all, at a time.
+const ROUTES: usize = 1024;
 /// A table that changes while it is read is read again, so often at most.
 const DUMP_ATTEMPTS: usize = 5;
 /// With this at 0 the kernel does not notify every route when a nexthop group is replaced: that
@@ -33,7 +38,14 @@ const COMPAT_MODE: &str = "/proc/sys/net/ipv4/nexthop_compat_mode";
 /// One kernel routing table.
 pub(crate) struct Netlink {
     requests: Requests,
+    hands: Hands,
     watch: Watch,
+    place: Place,
+}
+
+/// Where our routes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Place {
     table: u32,
     metric: u32,
 }
@@ -46,15 +58,16 @@ impl Netlink {
     ///
     /// # Errors
     ///
-    /// Sockets could not be opened.
+    /// Sockets could not be opened, or a thread not be started.
     pub(crate) fn open(table: u32, metric: u32) -> io::Result<Self> {
-        let requests = Requests::open()?;
-        let watch = Watch::open(requests.port()?)?;
+        let place = Place { table, metric };
+        let changes = Requests::open()?;
+        let watch = Watch::open(changes.port()?)?;
         Ok(Self {
-            requests,
+            requests: Requests::open()?,
+            hands: Hands::start(changes, place)?,
             watch,
-            table,
-            metric,
+            place,
         })
     }
 
@@ -70,39 +83,16 @@ impl Netlink {
         std::fs::write(COMPAT_MODE, "0")
     }
 
-    fn request(&self, step: &Step) -> Message {
-        match step {
-            Step::SetNexthop { id, way } => nexthop::set(*id, *way),
-            Step::SetGroup { id, members } => nexthop::set_group(*id, members),
-            Step::RemoveNexthop { id } => nexthop::remove(*id),
-            Step::SetRoute { prefix, nexthop } => {
-                let body = self.route(prefix, Some(*nexthop));
-                Message {
-                    kind: RTM_NEWROUTE,
-                    flags: NLM_F_CREATE | NLM_F_REPLACE,
-                    body,
-                }
-            }
-            Step::RemoveRoute { prefix } => Message {
-                kind: RTM_DELROUTE,
-                flags: 0,
-                body: self.route(prefix, None),
-            },
-        }
-    }
-
-    fn route(&self, prefix: &Prefix, nexthop: Option<u32>) -> Vec<u8> {
-        route_message(prefix, self.table, self.metric, nexthop)
-    }
-
     fn observe_interfaces(&mut self) -> io::Result<Interfaces> {
         let mut links = BTreeMap::new();
-        self.requests.dump(RTM_GETLINK, vec![0; 16], |_, body| {
+        let request = dump_request(RTM_GETLINK, &[0; 16]);
+        self.requests.dump(&request, |_, body| {
             if let Some(interface) = interface(body) {
                 links.insert(interface.index, interface);
             }
         })?;
-        self.requests.dump(RTM_GETADDR, vec![0; 8], |_, body| {
+        let request = dump_request(RTM_GETADDR, &[0; 8]);
+        self.requests.dump(&request, |_, body| {
             if let Some((index, net)) = address(body)
                 && let Some(interface) = links.get_mut(&index)
             {
@@ -112,13 +102,13 @@ impl Netlink {
         Ok(Interfaces(links.into_values().collect()))
     }
 
-    fn observe_nexthops(&mut self, observed: &mut Observed) -> io::Result<()> {
-        observed.nexthops.clear();
-        observed.groups.clear();
-        self.requests.dump(
-            nexthop::RTM_GETNEXTHOP,
-            nexthop::dump_request(),
-            |_, body| match nexthop::decode(body) {
+    fn observe_all(&mut self) -> io::Result<Observed> {
+        let mut observed = Observed {
+            interfaces: self.observe_interfaces()?,
+            ..Observed::default()
+        };
+        self.requests
+            .dump(&nexthop::all(), |_, body| match nexthop::decode(body) {
                 Some(Object::Nexthop { id, way }) => {
                     observed.nexthops.insert(id, way);
                 }
@@ -126,64 +116,124 @@ impl Netlink {
                     observed.groups.insert(id, members);
                 }
                 None => {}
-            },
-        )
-    }
-
-    fn observe_routes(
-        &mut self,
-        family: AddressFamily,
-        routes: &mut Map<Prefix, Option<u32>>,
-    ) -> io::Result<()> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family;
-        request.header.protocol = RouteProtocol::Other(PROTOCOL);
-        request.header.table = u8::try_from(self.table).unwrap_or_default();
-        request.attributes.push(RouteAttribute::Table(self.table));
-        let (table, metric) = (self.table, self.metric);
-        self.requests.dump(RTM_GETROUTE, emit(&request), |_, body| {
-            routes.extend(route(body, table, metric));
-        })
-    }
-
-    fn observe_all(&mut self) -> io::Result<Observed> {
-        let mut observed = Observed {
-            interfaces: self.observe_interfaces()?,
-            ..Observed::default()
-        };
-        self.observe_nexthops(&mut observed)?;
-        self.observe_routes(AddressFamily::Inet, &mut observed.routes)?;
-        self.observe_routes(AddressFamily::Inet6, &mut observed.routes)?;
+            })?;
         Ok(observed)
     }
 }
 
 impl Fib for Netlink {
-    async fn observe(&mut self) -> io::Result<Observed> {
+    fn observe(&mut self) -> io::Result<Observed> {
         uninterrupted(|| self.observe_all())
     }
 
-    async fn interfaces(&mut self) -> io::Result<Interfaces> {
+    fn observe_routes(&mut self) -> mpsc::Receiver<io::Result<FoundRoutes>> {
+        let (found, receiver) = mpsc::channel(1);
+        let place = self.place;
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = uninterrupted(|| read_routes(place, &found)) {
+                // The one who asked may be gone.
+                let _ = found.blocking_send(Err(error));
+            }
+        });
+        receiver
+    }
+
+    fn interfaces(&mut self) -> io::Result<Interfaces> {
         uninterrupted(|| self.observe_interfaces())
     }
 
-    async fn apply(&mut self, steps: &[Step]) -> Vec<io::Result<()>> {
-        let messages: Vec<_> = steps.iter().map(|step| self.request(step)).collect();
-        let mut results = self.requests.send(&messages);
-        for (step, result) in steps.iter().zip(&mut results) {
-            if result
-                .as_ref()
-                .is_err_and(|error| is_done_already(step, error))
-            {
-                *result = Ok(());
-            }
-        }
-        results
+    fn apply(&mut self, steps: Vec<Step>) -> oneshot::Receiver<Applied> {
+        self.hands.give(steps)
     }
 
     async fn watch(&mut self) -> io::Result<Change> {
         self.watch.next().await
     }
+}
+
+/// The thread that changes the kernel's tables: `sendmsg` takes as long as the kernel needs, and
+/// a task that waits for it would hold up others.
+struct Hands {
+    work: std::sync::mpsc::Sender<(Vec<Step>, oneshot::Sender<Applied>)>,
+}
+
+impl Hands {
+    /// The thread ends when this is dropped.
+    fn start(mut requests: Requests, place: Place) -> io::Result<Self> {
+        let (work, given) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("fib-netlink".to_owned())
+            .spawn(move || {
+                let mut batch = Batch::default();
+                while let Ok((steps, done)) = given.recv() {
+                    let applied = apply(&mut requests, &mut batch, steps, place);
+                    let done: oneshot::Sender<Applied> = done;
+                    // The one who asked may be gone.
+                    let _ = done.send(applied);
+                }
+            })?;
+        Ok(Self { work })
+    }
+
+    fn give(&self, steps: Vec<Step>) -> oneshot::Receiver<Applied> {
+        let (done, is_done) = oneshot::channel();
+        // A thread that is gone drops `done`, which the one who waits sees.
+        let _ = self.work.send((steps, done));
+        is_done
+    }
+}
+
+fn apply(requests: &mut Requests, batch: &mut Batch, steps: Vec<Step>, place: Place) -> Applied {
+    batch.clear();
+    for step in &steps {
+        encode(batch, step, place);
+    }
+    let mut failures = match requests.send(batch) {
+        Ok(failures) => failures,
+        Err(error) => {
+            let again = || io::Error::new(error.kind(), error.to_string());
+            (0..steps.len()).map(|number| (number, again())).collect()
+        }
+    };
+    failures.retain(|(number, error)| !is_done_already(&steps[*number], error));
+    Applied { steps, failures }
+}
+
+fn encode(batch: &mut Batch, step: &Step, place: Place) {
+    const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
+    match step {
+        Step::SetNexthop { id, way } => nexthop::set(batch, *id, *way),
+        Step::SetGroup { id, members } => nexthop::set_group(batch, *id, members),
+        Step::RemoveNexthop { id } => nexthop::remove(batch, *id),
+        Step::SetRoute { prefix, nexthop } => {
+            route_message(batch, RTM_NEWROUTE, FLAGS, prefix, place);
+            batch.attribute(RTA_NH_ID, &nexthop.to_ne_bytes());
+        }
+        Step::RemoveRoute { prefix } => route_message(batch, RTM_DELROUTE, 0, prefix, place),
+    }
+}
+
+/// Reads all routes of ours, some thousand at a time.
+fn read_routes(place: Place, found: &mpsc::Sender<io::Result<FoundRoutes>>) -> io::Result<()> {
+    let mut requests = Requests::open()?;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = ours(family, Some(place.table));
+        request.attribute(RTA_TABLE, &place.table.to_ne_bytes());
+        let mut routes = FoundRoutes::with_capacity(ROUTES);
+        requests.dump(&request, |_, body| {
+            let Some(route) = Route::decode(body).filter(|route| route.place == place) else {
+                return;
+            };
+            routes.push((route.prefix, route.nexthop));
+            if routes.len() == ROUTES {
+                let full = std::mem::replace(&mut routes, FoundRoutes::with_capacity(ROUTES));
+                // Who is gone needs nothing.
+                let _ = found.blocking_send(Ok(full));
+            }
+        })?;
+        let _ = found.blocking_send(Ok(routes));
+    }
+    Ok(())
 }
 
 /// What went over an interface since it was made, bytes.
@@ -200,7 +250,8 @@ pub(crate) struct Traffic {
 /// The kernel could not be asked.
 pub(crate) fn traffic() -> io::Result<BTreeMap<String, Traffic>> {
     let mut traffic = BTreeMap::new();
-    Requests::open()?.dump(RTM_GETLINK, vec![0; 16], |_, body| {
+    let request = dump_request(RTM_GETLINK, &[0; 16]);
+    Requests::open()?.dump(&request, |_, body| {
         let Ok(message) = LinkMessage::parse(body) else {
             return;
         };
@@ -241,34 +292,38 @@ fn is_done_already(step: &Step, error: &io::Error) -> bool {
     absent && matches!(step, Step::RemoveRoute { .. } | Step::RemoveNexthop { .. })
 }
 
-fn route_message(prefix: &Prefix, table: u32, metric: u32, nexthop: Option<u32>) -> Vec<u8> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(prefix);
-    message.header.destination_prefix_length = prefix.prefix_len();
-    message.header.table = u8::try_from(table).unwrap_or_default();
-    message.header.protocol = RouteProtocol::Other(PROTOCOL);
-    message.header.kind = RouteType::Unicast;
-    message.header.scope = RouteScope::Universe;
-    message.attributes = vec![
-        RouteAttribute::Destination(RouteAddress::from(prefix.addr())),
-        RouteAttribute::Table(table),
-        RouteAttribute::Priority(metric),
-    ];
-    message.attributes.extend(nexthop.map(RouteAttribute::NhId));
-    emit(&message)
-}
-
-fn emit(message: &RouteMessage) -> Vec<u8> {
-    let mut body = vec![0; message.buffer_len()];
-    message.emit(&mut body);
-    body
-}
-
-fn family(prefix: &Prefix) -> AddressFamily {
-    match prefix {
-        Prefix::V4(_) => AddressFamily::Inet,
-        Prefix::V6(_) => AddressFamily::Inet6,
+/// Begins a message about a route of ours.
+fn route_message(batch: &mut Batch, kind: u16, flags: u16, prefix: &Prefix, place: Place) {
+    let family = match prefix {
+        Prefix::V4(_) => libc::AF_INET,
+        Prefix::V6(_) => libc::AF_INET6,
+    };
+    let mut header = header(family, Some(place.table));
+    header[1] = prefix.prefix_len();
+    header[7] = libc::RTN_UNICAST;
+    batch.begin(kind, flags, &header);
+    match prefix.addr() {
+        IpAddr::V4(address) => batch.attribute(RTA_DST, &address.octets()),
+        IpAddr::V6(address) => batch.attribute(RTA_DST, &address.octets()),
     }
+    batch.attribute(RTA_TABLE, &place.table.to_ne_bytes());
+    batch.attribute(RTA_PRIORITY, &place.metric.to_ne_bytes());
+}
+
+/// A request for the routes of ours.
+fn ours(family: libc::c_int, table: Option<u32>) -> Batch {
+    dump_request(RTM_GETROUTE, &header(family, table))
+}
+
+/// `struct rtmsg` of a route of ours: family, lengths of destination and source, TOS, table,
+/// protocol, scope, type, flags. A table above 255 stands in an attribute alone.
+fn header(family: libc::c_int, table: Option<u32>) -> [u8; RTMSG] {
+    let table = table.and_then(|table| u8::try_from(table).ok());
+    let mut header = [0; RTMSG];
+    header[0] = family as u8;
+    header[4] = table.unwrap_or_default();
+    header[5] = PROTOCOL;
+    header
 }
 
 fn interface(body: &[u8]) -> Option<Interface> {
@@ -308,46 +363,49 @@ fn address(body: &[u8]) -> Option<(u32, IpNet)> {
     Some((message.header.index, net))
 }
 
-fn route(body: &[u8], table: u32, metric: u32) -> Option<(Prefix, Option<u32>)> {
-    let (prefix, in_table, with_metric) = place(body)?;
-    let attributes = RouteMessage::parse(body).ok()?.attributes;
-    let nexthop = attributes.iter().find_map(|attribute| {
-        if let RouteAttribute::NhId(id) = attribute {
-            Some(*id)
-        } else {
-            None
-        }
-    });
-    (in_table == table && with_metric == metric).then_some((prefix, nexthop))
+/// A route of ours in the kernel.
+#[derive(PartialEq, Eq, Debug)]
+struct Route {
+    prefix: Prefix,
+    place: Place,
+    nexthop: Option<u32>,
 }
 
-/// Prefix, table and metric of a route of ours.
-fn place(body: &[u8]) -> Option<(Prefix, u32, u32)> {
-    let message = RouteMessage::parse(body).ok()?;
-    if message.header.protocol != RouteProtocol::Other(PROTOCOL) {
-        return None;
-    }
-    let mut address = if message.header.address_family == AddressFamily::Inet {
-        IpAddr::from([0u8; 4])
-    } else {
-        IpAddr::from([0u8; 16])
-    };
-    let (mut table, mut metric) = (u32::from(message.header.table), 0);
-    for attribute in message.attributes {
-        if let RouteAttribute::Destination(destination) = attribute {
-            address = match destination {
-                RouteAddress::Inet(address) => address.into(),
-                RouteAddress::Inet6(address) => address.into(),
-                RouteAddress::Mpls(_) | RouteAddress::Other(_) | _ => return None,
-            };
-        } else if let RouteAttribute::Table(number) = attribute {
-            table = number;
-        } else if let RouteAttribute::Priority(priority) = attribute {
-            metric = priority;
+impl Route {
+    /// `None` if it is not ours.
+    fn decode(body: &[u8]) -> Option<Self> {
+        let header: [u8; RTMSG] = *body.first_chunk()?;
+        let [family, length, _, _, table, protocol, ..] = header;
+        if protocol != PROTOCOL {
+            return None;
         }
+        let is_v4 = libc::c_int::from(family) == libc::AF_INET;
+        let mut address: IpAddr = match is_v4 {
+            true => Ipv4Addr::UNSPECIFIED.into(),
+            false => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let mut place = Place {
+            table: table.into(),
+            metric: 0,
+        };
+        let mut nexthop = None;
+        for (kind, value) in Attributes(&body[RTMSG..]) {
+            let number = || value.first_chunk().map(|it| u32::from_ne_bytes(*it));
+            match kind {
+                RTA_DST if is_v4 => address = (*value.first_chunk::<4>()?).into(),
+                RTA_DST => address = (*value.first_chunk::<16>()?).into(),
+                RTA_TABLE => place.table = number()?,
+                RTA_PRIORITY => place.metric = number()?,
+                RTA_NH_ID => nexthop = number(),
+                _ => {}
+            }
+        }
+        Some(Self {
+            prefix: Prefix::new(address, length).ok()?,
+            place,
+            nexthop,
+        })
     }
-    let prefix = IpNet::new(address, message.header.destination_prefix_length).ok()?;
-    Some((prefix, table, metric))
 }
 
 /// Removes every route and nexthop of ours, whatever their table.
@@ -357,44 +415,86 @@ fn place(body: &[u8]) -> Option<(Prefix, u32, u32)> {
 /// The kernel could not be asked. What could not be removed is reported one by one.
 pub(crate) fn flush() -> io::Result<Vec<(Step, io::Result<()>)>> {
     let mut requests = Requests::open()?;
-    let mut done = Vec::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family;
-        request.header.protocol = RouteProtocol::Other(PROTOCOL);
+    let mut routes = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let request = ours(family, None);
         let mut found = Vec::new();
-        let mut ask = || {
+        uninterrupted(|| {
             found.clear();
-            requests.dump(RTM_GETROUTE, emit(&request), |_, body| {
-                found.extend(place(body))
-            })
-        };
-        uninterrupted(&mut ask)?;
-        for (prefix, table, metric) in found {
-            let body = route_message(&prefix, table, metric, None);
-            let results = requests.send(&[Message {
-                kind: RTM_DELROUTE,
-                flags: 0,
-                body,
-            }]);
-            let step = Step::RemoveRoute { prefix };
-            done.extend(results.into_iter().map(|result| (step.clone(), result)));
-        }
+            requests.dump(&request, |_, body| found.extend(Route::decode(body)))
+        })?;
+        routes.append(&mut found);
     }
     let (mut groups, mut nexthops) = (Vec::new(), Vec::new());
-    requests.dump(
-        nexthop::RTM_GETNEXTHOP,
-        nexthop::dump_request(),
-        |_, body| match nexthop::decode(body) {
-            Some(Object::Group { id, .. }) => groups.push(id),
-            Some(Object::Nexthop { id, .. }) => nexthops.push(id),
-            None => {}
-        },
-    )?;
-    for id in groups.into_iter().chain(nexthops) {
-        let results = requests.send(&[nexthop::remove(id)]);
-        let step = Step::RemoveNexthop { id };
-        done.extend(results.into_iter().map(|result| (step.clone(), result)));
+    requests.dump(&nexthop::all(), |_, body| match nexthop::decode(body) {
+        Some(Object::Group { id, .. }) => groups.push(id),
+        Some(Object::Nexthop { id, .. }) => nexthops.push(id),
+        None => {}
+    })?;
+    let mut done = Vec::new();
+    let mut batch = Batch::default();
+    let mut all_done = |steps: Vec<Step>, place| {
+        let applied = apply(&mut requests, &mut batch, steps, place);
+        let mut failures: BTreeMap<_, _> = applied.failures.into_iter().collect();
+        for (number, step) in applied.steps.into_iter().enumerate() {
+            done.push((step, failures.remove(&number).map_or(Ok(()), Err)));
+        }
+    };
+    for routes in routes.chunk_by(|a, b| a.place == b.place) {
+        for part in routes.chunks(ROUTES) {
+            let removal = |route: &Route| Step::RemoveRoute {
+                prefix: route.prefix,
+            };
+            all_done(part.iter().map(removal).collect(), part[0].place);
+        }
+    }
+    let ids: Vec<u32> = groups.into_iter().chain(nexthops).collect();
+    let nowhere = Place {
+        table: 0,
+        metric: 0,
+    };
+    for part in ids.chunks(ROUTES) {
+        let removal = |id: &u32| Step::RemoveNexthop { id: *id };
+        all_done(part.iter().map(removal).collect(), nowhere);
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place {
+        table: 1000,
+        metric: 20,
+    };
+
+    #[test]
+    fn routes_come_back_as_written() {
+        let mut batch = Batch::default();
+        for text in ["192.0.2.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"] {
+            let prefix = text.parse().unwrap();
+            let nexthop = 77;
+            encode(&mut batch, &Step::SetRoute { prefix, nexthop }, PLACE);
+            let route = Route {
+                prefix,
+                place: PLACE,
+                nexthop: Some(nexthop),
+            };
+            assert_eq!(Route::decode(batch.body()), Some(route));
+        }
+    }
+
+    #[test]
+    fn routes_of_others_and_cut_ones_are_nothing() {
+        let mut batch = Batch::default();
+        let prefix = "192.0.2.0/24".parse().unwrap();
+        encode(&mut batch, &Step::RemoveRoute { prefix }, PLACE);
+        let mut body = batch.body().to_vec();
+        for cut in 0..body.len() {
+            let _ = Route::decode(&body[..cut]);
+        }
+        body[5] = 3;
+        assert_eq!(Route::decode(&body), None);
+    }
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 
-use super::request::{Attributes, Message, attribute};
+use super::request::{Attributes, Batch, dump_request};
 use super::{PROTOCOL, Way};
 
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
-pub(super) const RTM_GETNEXTHOP: u16 = 106;
+const RTM_GETNEXTHOP: u16 = 106;
 pub(super) const CHANGES: [u16; 2] = [RTM_NEWNEXTHOP, RTM_DELNEXTHOP];
 
 const NHA_ID: u16 = 1;
@@ -27,64 +27,59 @@ const MEMBER: usize = 8;
 /// What a dump says of one nexthop object.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Object {
-    Nexthop { id: u32, way: Way },
-    Group { id: u32, members: Vec<u32> },
+    Nexthop {
+        id: u32,
+        way: Way,
+    },
+    /// Members with their weights.
+    Group {
+        id: u32,
+        members: Vec<(u32, u8)>,
+    },
 }
 
-fn header(family: u8, flags: u32) -> Vec<u8> {
-    let mut body = vec![family, 0, PROTOCOL, 0];
-    body.extend_from_slice(&flags.to_ne_bytes());
-    body
+/// `struct nhmsg`.
+fn header(family: libc::c_int, protocol: u8, flags: u32) -> [u8; NHMSG] {
+    let [a, b, c, d] = flags.to_ne_bytes();
+    [family as u8, 0, protocol, 0, a, b, c, d]
 }
 
-pub(super) fn set(id: u32, way: Way) -> Message {
-    let (family, gateway) = match way.gateway {
-        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+pub(super) fn set(batch: &mut Batch, id: u32, way: Way) {
+    const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
+    let family = match way.gateway {
+        IpAddr::V4(_) => libc::AF_INET,
+        IpAddr::V6(_) => libc::AF_INET6,
     };
-    let mut body = header(family as u8, ONLINK);
-    attribute(&mut body, NHA_ID, &id.to_ne_bytes());
-    attribute(&mut body, NHA_OIF, &way.interface.to_ne_bytes());
-    attribute(&mut body, NHA_GATEWAY, &gateway);
-    Message {
-        kind: RTM_NEWNEXTHOP,
-        flags: NLM_F_CREATE | NLM_F_REPLACE,
-        body,
+    batch.begin(RTM_NEWNEXTHOP, FLAGS, &header(family, PROTOCOL, ONLINK));
+    batch.attribute(NHA_ID, &id.to_ne_bytes());
+    batch.attribute(NHA_OIF, &way.interface.to_ne_bytes());
+    match way.gateway {
+        IpAddr::V4(address) => batch.attribute(NHA_GATEWAY, &address.octets()),
+        IpAddr::V6(address) => batch.attribute(NHA_GATEWAY, &address.octets()),
     }
 }
 
-pub(super) fn set_group(id: u32, members: &[u32]) -> Message {
-    let mut body = header(libc::AF_UNSPEC as u8, 0);
-    attribute(&mut body, NHA_ID, &id.to_ne_bytes());
+/// - `members`: nexthops with their weights, from 1
+pub(super) fn set_group(batch: &mut Batch, id: u32, members: &[(u32, u8)]) {
+    const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
+    batch.begin(RTM_NEWNEXTHOP, FLAGS, &header(libc::AF_UNSPEC, PROTOCOL, 0));
+    batch.attribute(NHA_ID, &id.to_ne_bytes());
     let mut group = Vec::with_capacity(members.len() * MEMBER);
-    for member in members {
+    for (member, weight) in members {
         group.extend_from_slice(&member.to_ne_bytes());
-        group.extend_from_slice(&[0; 4]);
+        group.extend_from_slice(&[weight.saturating_sub(1), 0, 0, 0]);
     }
-    attribute(&mut body, NHA_GROUP, &group);
-    Message {
-        kind: RTM_NEWNEXTHOP,
-        flags: NLM_F_CREATE | NLM_F_REPLACE,
-        body,
-    }
+    batch.attribute(NHA_GROUP, &group);
 }
 
-pub(super) fn remove(id: u32) -> Message {
-    let mut body = header(libc::AF_UNSPEC as u8, 0);
+pub(super) fn remove(batch: &mut Batch, id: u32) {
     // The kernel refuses a removal that names a protocol.
-    body[2] = 0;
-    attribute(&mut body, NHA_ID, &id.to_ne_bytes());
-    Message {
-        kind: RTM_DELNEXTHOP,
-        flags: 0,
-        body,
-    }
+    batch.begin(RTM_DELNEXTHOP, 0, &header(libc::AF_UNSPEC, 0, 0));
+    batch.attribute(NHA_ID, &id.to_ne_bytes());
 }
 
-pub(super) fn dump_request() -> Vec<u8> {
-    let mut body = header(libc::AF_UNSPEC as u8, 0);
-    body[2] = 0;
-    body
+pub(super) fn all() -> Batch {
+    dump_request(RTM_GETNEXTHOP, &header(libc::AF_UNSPEC, 0, 0))
 }
 
 /// One object of a dump, or `None` if it is not ours or not of a kind we make.
@@ -98,7 +93,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Object> {
             NHA_ID => id = number(value),
             NHA_OIF => interface = number(value),
             NHA_GATEWAY => gateway = address(value),
-            NHA_GROUP => members = Some(value.chunks_exact(MEMBER).filter_map(number).collect()),
+            NHA_GROUP => members = Some(value.chunks_exact(MEMBER).filter_map(member).collect()),
             _ => {}
         }
     }
@@ -120,6 +115,10 @@ pub(super) fn protocol(body: &[u8]) -> Option<u8> {
     body.get(2).copied()
 }
 
+fn member(value: &[u8]) -> Option<(u32, u8)> {
+    Some((number(value)?, value.get(4)?.saturating_add(1)))
+}
+
 fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*value.first_chunk()?))
 }
@@ -138,29 +137,25 @@ mod tests {
 
     #[test]
     fn nexthops_and_groups_come_back_as_written() {
+        let mut batch = Batch::default();
         for gateway in ["10.0.0.1", "fd00::1"] {
             let way = Way {
                 gateway: gateway.parse().unwrap(),
                 interface: 7,
             };
-            assert_eq!(
-                decode(&set(5, way).body),
-                Some(Object::Nexthop { id: 5, way })
-            );
+            set(&mut batch, 5, way);
+            assert_eq!(decode(batch.body()), Some(Object::Nexthop { id: 5, way }));
         }
-        let group = set_group(9, &[5, 6]);
-        assert_eq!(
-            decode(&group.body),
-            Some(Object::Group {
-                id: 9,
-                members: vec![5, 6]
-            })
-        );
+        let members = vec![(5, 1), (6, 255)];
+        set_group(&mut batch, 9, &members);
+        assert_eq!(decode(batch.body()), Some(Object::Group { id: 9, members }));
     }
 
     #[test]
     fn objects_of_others_and_cut_ones_are_nothing() {
-        let mut body = set_group(9, &[5]).body;
+        let mut batch = Batch::default();
+        set_group(&mut batch, 9, &[(5, 1)]);
+        let mut body = batch.body().to_vec();
         for cut in 0..body.len() {
             let _ = decode(&body[..cut]);
         }

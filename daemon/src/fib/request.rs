@@ -9,25 +9,76 @@ use std::os::fd::AsRawFd;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Messages in one `sendmsg`; more gains nothing (the kernel's own work dominates).
-const BATCH: usize = 128;
 /// `sizeof(struct nlmsghdr)`.
 pub(super) const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// Octets that one answer may have.
+const ANSWER: usize = 64 * 1024;
 
-/// A netlink message without its header: type, flags beyond `NLM_F_REQUEST`, and the rest.
-pub(super) struct Message {
-    pub(super) kind: u16,
-    pub(super) flags: u16,
-    pub(super) body: Vec<u8>,
+/// Messages for one system call, encoded back to back.
+#[derive(Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    /// Where the last message begins.
+    last: usize,
+    count: usize,
+}
+
+impl Batch {
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+
+    /// Begins a message: its type, its flags beyond `NLM_F_REQUEST`, and its fixed part.
+    pub(super) fn begin(&mut self, kind: u16, flags: u16, fixed: &[u8]) {
+        self.last = self.bytes.len();
+        let flags = flags | NLM_F_REQUEST;
+        let mut header = [0; HEADER];
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&flags.to_ne_bytes());
+        header[8..12].copy_from_slice(&(self.count as u32).to_ne_bytes());
+        self.bytes.extend_from_slice(&header);
+        self.bytes.extend_from_slice(fixed);
+        self.count += 1;
+        self.end();
+    }
+
+    /// Appends an attribute to the message begun last.
+    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let length = 4 + value.len() as u16;
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        let length = (self.bytes.len() - self.last) as u32;
+        self.bytes[self.last..self.last + 4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    /// Asks for the acknowledgement of the last message, which says that all have been worked on:
+    /// errors come back whether asked for or not.
+    fn seal(&mut self) {
+        let at = self.last + 6;
+        let flags = u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]) | NLM_F_ACK;
+        self.bytes[at..at + 2].copy_from_slice(&flags.to_ne_bytes());
+    }
+
+    /// What the kernel sees of the message begun last, without its header.
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.bytes[self.last + HEADER..]
+    }
 }
 
 /// A request socket.
 pub(super) struct Requests {
     socket: Socket,
-    sequence: u32,
-    buffer: Vec<u8>,
+    answer: Vec<u8>,
 }
 
 impl Requests {
@@ -40,8 +91,7 @@ impl Requests {
         socket.set_rx_buf_sz(1u32 << 20)?;
         Ok(Self {
             socket,
-            sequence: 0,
-            buffer: Vec::with_capacity(64 * 1024),
+            answer: Vec::with_capacity(ANSWER),
         })
     }
 
@@ -52,45 +102,30 @@ impl Requests {
         Ok(address.port_number())
     }
 
-    /// Sends all `messages`, and returns one result for each.
-    pub(super) fn send(&mut self, messages: &[Message]) -> Vec<io::Result<()>> {
-        let mut results = Vec::with_capacity(messages.len());
-        for batch in messages.chunks(BATCH) {
-            match self.send_batch(batch) {
-                Ok(batch_results) => results.extend(batch_results),
-                Err(error) => {
-                    let code = error.raw_os_error();
-                    results.extend(batch.iter().map(|_| Err(copy(code, &error))));
-                }
-            }
-        }
-        results
-    }
-
-    fn send_batch(&mut self, batch: &[Message]) -> io::Result<Vec<io::Result<()>>> {
-        let first = self.sequence.wrapping_add(1);
-        self.buffer.clear();
-        for (i, message) in batch.iter().enumerate() {
-            // Errors come back whether asked for or not; the acknowledgement of the last message
-            // says that all of them have been worked on.
-            let ack = if i + 1 == batch.len() { NLM_F_ACK } else { 0 };
-            self.sequence = self.sequence.wrapping_add(1);
-            write(&mut self.buffer, message, ack, self.sequence);
-        }
+    /// Sends all messages of `batch`, which is not empty, and returns those that did not work, by
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// They could not be sent, or the answers were lost: what has been done is not known.
+    pub(super) fn send(&mut self, batch: &mut Batch) -> io::Result<Vec<(usize, io::Error)>> {
+        batch.seal();
         self.socket
-            .send_to(&self.buffer, &SocketAddr::new(0, 0), 0)?;
-        let mut results: Vec<io::Result<()>> = batch.iter().map(|_| Ok(())).collect();
-        let last = self.sequence;
+            .send_to(&batch.bytes, &SocketAddr::new(0, 0), 0)?;
+        let mut failures = Vec::new();
         loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            for (header, body) in Walk(&datagram) {
-                let index = header.sequence.wrapping_sub(first) as usize;
-                if header.kind != NLMSG_ERROR || index >= results.len() {
+            self.answer.clear();
+            self.socket.recv_from(&mut self.answer, 0)?;
+            for (header, body) in Walk(&self.answer) {
+                let number = header.sequence as usize;
+                if header.kind != NLMSG_ERROR || number >= batch.count {
                     continue;
                 }
-                results[index] = outcome(header.flags, body);
-                if header.sequence == last {
-                    return Ok(results);
+                if let Err(error) = outcome(header.flags, body) {
+                    failures.push((number, error));
+                }
+                if number + 1 == batch.count {
+                    return Ok(failures);
                 }
             }
         }
@@ -104,32 +139,17 @@ impl Requests {
     /// may lack something.
     pub(super) fn dump(
         &mut self,
-        kind: u16,
-        body: Vec<u8>,
+        request: &Batch,
         mut each: impl FnMut(u16, &[u8]),
     ) -> io::Result<()> {
         const NLM_F_DUMP_INTR: u16 = 0x10;
-        self.sequence = self.sequence.wrapping_add(1);
-        self.buffer.clear();
-        write(
-            &mut self.buffer,
-            &Message {
-                kind,
-                flags: NLM_F_DUMP,
-                body,
-            },
-            0,
-            self.sequence,
-        );
         self.socket
-            .send_to(&self.buffer, &SocketAddr::new(0, 0), 0)?;
+            .send_to(&request.bytes, &SocketAddr::new(0, 0), 0)?;
         let mut interrupted = false;
         loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            for (header, body) in Walk(&datagram) {
-                if header.sequence != self.sequence {
-                    continue;
-                }
+            self.answer.clear();
+            self.socket.recv_from(&mut self.answer, 0)?;
+            for (header, body) in Walk(&self.answer) {
                 interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
                 match header.kind {
                     NLMSG_DONE if interrupted => {
@@ -147,21 +167,17 @@ impl Requests {
     }
 }
 
+/// A request for all objects of a kind.
+pub(super) fn dump_request(kind: u16, fixed: &[u8]) -> Batch {
+    let mut request = Batch::default();
+    request.begin(kind, NLM_F_DUMP, fixed);
+    request
+}
+
 impl AsRawFd for Requests {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.socket.as_raw_fd()
     }
-}
-
-fn write(buffer: &mut Vec<u8>, message: &Message, flags: u16, sequence: u32) {
-    let length = HEADER + message.body.len();
-    buffer.extend_from_slice(&(length as u32).to_ne_bytes());
-    buffer.extend_from_slice(&message.kind.to_ne_bytes());
-    buffer.extend_from_slice(&(message.flags | flags | NLM_F_REQUEST).to_ne_bytes());
-    buffer.extend_from_slice(&sequence.to_ne_bytes());
-    buffer.extend_from_slice(&0u32.to_ne_bytes());
-    buffer.extend_from_slice(&message.body);
-    buffer.resize(buffer.len().next_multiple_of(4), 0);
 }
 
 /// What an `NLMSG_ERROR` says: done, or an error with the kernel's own words where it gives some.
@@ -195,13 +211,6 @@ fn outcome(flags: u16, body: &[u8]) -> io::Result<()> {
         Some(words) => io::Error::new(error.kind(), format!("{words} ({error})")),
         None => error,
     })
-}
-
-fn copy(code: Option<i32>, error: &io::Error) -> io::Error {
-    code.map_or_else(
-        || io::Error::other(error.to_string()),
-        io::Error::from_raw_os_error,
-    )
 }
 
 /// The parts of `struct nlmsghdr` that matter.
@@ -246,32 +255,34 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Appends an attribute.
-pub(super) fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    body.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
-    body.extend_from_slice(&kind.to_ne_bytes());
-    body.extend_from_slice(value);
-    body.resize(body.len().next_multiple_of(4), 0);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_message_cut_short_ends_the_walk() {
-        let mut datagram = Vec::new();
-        let message = Message {
-            kind: 24,
-            flags: 0,
-            body: vec![1, 2, 3],
-        };
-        write(&mut datagram, &message, 0, 7);
-        write(&mut datagram, &message, 0, 8);
-        assert_eq!(Walk(&datagram).count(), 2);
-        for cut in 0..datagram.len() - 1 {
-            assert!(Walk(&datagram[..cut]).count() < 2, "cut at {cut}");
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            batch.begin(24, 0, &[1, 2, 3]);
         }
+        assert_eq!(Walk(&batch.bytes).count(), 2);
+        for cut in 0..batch.bytes.len() - 1 {
+            assert!(Walk(&batch.bytes[..cut]).count() < 2, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn messages_are_numbered_and_only_the_last_is_acknowledged() {
+        let mut batch = Batch::default();
+        for _ in 0..3 {
+            batch.begin(24, 0, &[0; 4]);
+            batch.attribute(1, &[7]);
+        }
+        batch.seal();
+        let read: Vec<_> = Walk(&batch.bytes)
+            .map(|(header, body)| (header.sequence, header.flags & NLM_F_ACK != 0, body.len()))
+            .collect();
+        assert_eq!(read, [(0, false, 12), (1, false, 12), (2, true, 12)]);
     }
 
     #[test]
@@ -282,19 +293,22 @@ mod tests {
 
     #[test]
     fn attributes_come_back_as_written() {
-        let mut body = Vec::new();
-        attribute(&mut body, 1, &[1]);
-        attribute(&mut body, 2, &[1, 2, 3, 4]);
-        let read: Vec<_> = Attributes(&body).collect();
+        let mut batch = Batch::default();
+        batch.begin(24, 0, &[]);
+        batch.attribute(1, &[1]);
+        batch.attribute(2, &[1, 2, 3, 4]);
+        let read: Vec<_> = Attributes(batch.body()).collect();
         assert_eq!(read, [(1, &[1][..]), (2, &[1, 2, 3, 4][..])]);
     }
 
     #[test]
     fn the_kernels_words_are_part_of_the_error() {
-        let mut body = (-libc::EINVAL).to_ne_bytes().to_vec();
-        body.extend_from_slice(&[0; HEADER]);
-        attribute(&mut body, 1, b"Nexthop id does not exist\0");
-        let error = outcome(0x300, &body).unwrap_err();
+        let mut echo = (-libc::EINVAL).to_ne_bytes().to_vec();
+        echo.extend_from_slice(&[0; HEADER]);
+        let mut batch = Batch::default();
+        batch.begin(2, 0, &echo);
+        batch.attribute(1, b"Nexthop id does not exist\0");
+        let error = outcome(0x300, batch.body()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().starts_with("Nexthop id does not exist ("));
     }

@@ -304,7 +304,7 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
     let applied = reader.applied();
     let rows = reader.board.rows();
     let name = |peer: bgp::PeerId| applied.peers.get(&peer).cloned().unwrap_or_default();
-    let hop = |path: &PathView, way: Option<Way>| {
+    let hop = |path: &PathView, ways: &[Way]| {
         let peer = path.peer.filter(|_| is_eligible(path.step) || path.best)?;
         let address = path.attrs.nexthop?;
         let link = applied
@@ -323,9 +323,11 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
                 .map(|i| i.name.clone())
                 .unwrap_or_default(),
         };
-        let taken = way.filter(|way| way.gateway == address);
-        let through = taken.and_then(|way| rows.interfaces.indexed(way.interface));
-        let active = through.is_some_and(|through| through.name == interface);
+        let mut taken = ways.iter().filter(|way| way.gateway == address);
+        let active = taken.any(|way| {
+            let through = rows.interfaces.indexed(way.interface);
+            through.is_some_and(|through| through.name == interface)
+        });
         let nexthop = address.to_string();
         Some(v1::Hop {
             nexthop,
@@ -340,11 +342,11 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
             .paths
             .iter()
             .any(|path| path.best && path.peer.is_some());
-        let (installed, way) = kernel.unwrap_or((!wanted, None));
+        let (installed, ways) = kernel.clone().unwrap_or((!wanted, Vec::new()));
         let mut hops: Vec<_> = route
             .paths
             .iter()
-            .filter_map(|path| hop(path, way))
+            .filter_map(|path| hop(path, &ways))
             .collect();
         hops.sort_by_key(|hop| !hop.active);
         v1::Route {

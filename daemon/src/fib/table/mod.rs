@@ -18,20 +18,27 @@
 //! truth; all that differs from what is wanted becomes work again. Start-up is the same: routes
 //! and groups of an earlier run are taken over as they stand, and those that nobody has asked for
 //! are removed only after [`Table::sweep`].
+//!
+//! Reading a million routes takes the kernel a second. So they come piece by piece
+//! ([`Table::observe_routes`]) while work goes on, and what has had a step meanwhile is believed
+//! more than what is read.
 
 mod emit;
 mod observe;
+mod routes;
+mod steer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bgp::rib::RouteHop;
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
-use super::{FIRST_NEXTHOP_ID, Interfaces, Map, Step, Way};
+use self::routes::{IDS, Pass, Route, Routes, State};
+use super::{FIRST_NEXTHOP_ID, Interfaces, Map, Spread, Step, Way};
 
 /// How long a group waits for the routes of a link that came back.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -41,8 +48,12 @@ const RESYNC: Duration = Duration::from_secs(60);
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// First and longest wait before an observation after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-/// Route steps handed out at once.
-const BATCH: usize = 1024;
+/// How many times longer than an observation takes it is until the next.
+const REST: u32 = 200;
+/// Steps handed out at once.
+const BATCH: usize = 512;
+/// With so many routes waiting for a step, there is no room for more.
+const ROOM: usize = 64 * 1024;
 
 /// Hops to a destination, in the order of the decision without links.
 pub(crate) type Members = SmallVec<[RouteHop; 2]>;
@@ -59,7 +70,8 @@ pub(crate) enum LinkStanding {
 /// What is to be done next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Work {
-    /// Read the kernel's state and hand it to [`Table::observe`].
+    /// Once all steps are done, read the kernel's state and hand it to [`Table::observe`], then
+    /// its routes to [`Table::observe_routes`], and then call [`Table::observed_all`].
     Observe,
     /// Apply these in order, and report failures to [`Table::failed`].
     Apply(Vec<Step>),
@@ -76,26 +88,28 @@ pub(crate) struct Counts {
     pub(crate) pending: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// The kernel identifier doubles as our name for a group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 struct GroupKey(u32);
 
-/// The kernel identifier doubles as our name for a group.
 struct Group {
     /// Empty for one found in the kernel that no route has claimed yet.
     members: Members,
-    /// The way it leads to in the kernel; `None` when it is not there.
-    carries: Option<Way>,
+    /// The ways it leads to in the kernel; empty when it is not there.
+    carries: Spread,
     wanted_by: usize,
     carried_by: usize,
     /// Routes that stay on it although they want another.
-    parked: BTreeSet<Prefix>,
-    /// When to stop waiting for parked routes before moving to a better way.
+    parked: usize,
+    /// Routes with a step outstanding that takes them off it.
+    leavers: usize,
+    /// When to stop waiting for these before moving to a better way.
     move_at: Option<Instant>,
     /// It has waited long enough: no route parks until it has moved.
     closing: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Carrier {
     /// Not in the kernel.
     None,
@@ -105,7 +119,7 @@ enum Carrier {
     Other,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Wanted {
     /// Found in the kernel, left by an earlier run; nobody has said anything about it yet.
     Unasked,
@@ -124,15 +138,22 @@ impl Wanted {
     }
 }
 
-struct Route {
-    wanted: Wanted,
-    carried: Carrier,
+/// How many routes are how.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    installed: usize,
+    dirty: usize,
+    parked: usize,
+    blocked: usize,
 }
 
 /// See the [module](self).
 pub(crate) struct Table {
-    routes: Map<Prefix, Route>,
-    dirty_routes: BTreeSet<Prefix>,
+    routes: Routes,
+    tally: Tally,
+    /// Routes that were dirty when they came here, in the order they came: sorted, they would take
+    /// the kernel half as long again (its trie grows at one edge).
+    queue: VecDeque<Prefix>,
     groups: BTreeMap<u32, Group>,
     by_members: Map<Members, GroupKey>,
     dirty_groups: BTreeSet<u32>,
@@ -145,12 +166,17 @@ pub(crate) struct Table {
     interfaces: Interfaces,
     /// The ways of all hops that have one: interface there and up.
     ways: BTreeMap<Hop, Way>,
-    /// Routes that cannot be given to the kernel until an interface changes.
-    blocked: BTreeSet<Prefix>,
     next_id: u32,
-    installed: usize,
     swept: bool,
+    /// All has been observed at least once.
+    is_observed: bool,
+    /// Routes are being observed.
+    in_pass: bool,
+    pass: Pass,
+    /// After a change or a failure.
     observe_at: Option<Instant>,
+    /// All the same.
+    resync_at: Option<Instant>,
     retry: Duration,
 }
 
@@ -158,8 +184,9 @@ impl Table {
     /// An empty table, which asks for an observation first.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            routes: Map::default(),
-            dirty_routes: BTreeSet::new(),
+            routes: Routes::new(),
+            tally: Tally::default(),
+            queue: VecDeque::new(),
             groups: BTreeMap::new(),
             by_members: Map::default(),
             dirty_groups: BTreeSet::new(),
@@ -168,31 +195,31 @@ impl Table {
             peers: BTreeMap::new(),
             interfaces: Interfaces::default(),
             ways: BTreeMap::new(),
-            blocked: BTreeSet::new(),
             next_id: FIRST_NEXTHOP_ID,
-            installed: 0,
             swept: false,
+            is_observed: false,
+            in_pass: false,
+            pass: Pass::Even,
             observe_at: Some(now),
+            resync_at: None,
             retry: RETRY.0,
         }
     }
 
+    /// Whether more may be wanted: not while there is enough to do, and not before it is known what
+    /// an earlier run has left, which is taken over by the first who asks for it.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_observed && self.queue.len() < ROOM
+    }
+
     /// What is wanted for a prefix: these ways, or no route when there are none.
     pub(crate) fn set(&mut self, prefix: Prefix, members: &Members) {
+        let before = self.known(&prefix);
         let wanted = match members.is_empty() {
             true => Wanted::Nothing,
-            false => Wanted::Group(self.group_for(prefix, members)),
+            false => Wanted::Group(self.group_for(before.carried, members)),
         };
-        let route = self.routes.entry(prefix).or_insert(Route {
-            wanted: Wanted::Unasked,
-            carried: Carrier::None,
-        });
-        let before = std::mem::replace(&mut route.wanted, wanted);
-        if before != wanted {
-            self.count_wanted(before.group(), -1);
-            self.count_wanted(wanted.group(), 1);
-        }
-        self.place(prefix);
+        self.place(prefix, before, Route { wanted, ..before });
     }
 
     /// Where the links stand, by interface; replaces what was said before.
@@ -240,42 +267,41 @@ impl Table {
         if std::mem::replace(&mut self.swept, true) {
             return;
         }
-        for (prefix, route) in &mut self.routes {
-            if route.wanted == Wanted::Unasked {
-                route.wanted = Wanted::Nothing;
-                self.dirty_routes.insert(*prefix);
-            }
+        for (prefix, before) in self.collect(|route| route.wanted == Wanted::Unasked) {
+            let wanted = Wanted::Nothing;
+            self.place(prefix, before, Route { wanted, ..before });
         }
     }
 
     /// Counts for status and metrics.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            routes: self.installed,
+            routes: self.tally.installed,
             groups: self
                 .groups
                 .values()
-                .filter(|group| group.carries.is_some())
+                .filter(|group| group.is_in_kernel())
                 .count(),
-            pending: self.dirty_routes.len() + self.blocked.len(),
+            pending: self.tally.dirty + self.tally.blocked,
         }
     }
 
-    /// Whether the kernel has the route for `prefix` as wanted, and the way it takes.
-    pub(crate) fn route(&self, prefix: &Prefix) -> Option<(bool, Option<Way>)> {
+    /// Whether the kernel has the route for `prefix` as wanted, and the ways it takes.
+    pub(crate) fn route(&self, prefix: &Prefix) -> Option<(bool, Vec<Way>)> {
         let route = self.routes.get(prefix)?;
-        let way = match route.carried {
-            Carrier::Group(key) => self.groups.get(&key.0).and_then(|group| group.carries),
-            Carrier::None | Carrier::Other => None,
+        let ways: Vec<Way> = match route.carried {
+            Carrier::Group(key) => self.groups.get(&key.0).map(Group::ways).unwrap_or_default(),
+            Carrier::None | Carrier::Other => Vec::new(),
         };
-        let pending = self.dirty_routes.contains(prefix) || self.blocked.contains(prefix);
-        Some((way.is_some() && !pending, way))
+        let is_right = matches!(route.state, State::Right | State::Parked);
+        Some((is_right && !ways.is_empty(), ways))
     }
 
     /// When to call [`Table::poll_work`] again.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let moves = self.groups.values().filter_map(|group| group.move_at);
-        moves.chain(self.observe_at).min()
+        let observe = self.observe_at.into_iter().chain(self.resync_at);
+        moves.chain(observe.filter(|_| !self.in_pass)).min()
     }
 
     /// The next thing to do, if there is one. Groups come first: they move traffic.
@@ -284,8 +310,9 @@ impl Table {
         self.release_waiting(now);
         self.emit_groups(&mut steps, now);
         if steps.is_empty() {
-            if self.observe_at.is_some_and(|at| at <= now) {
-                self.observe_at = None;
+            let mut reasons = self.observe_at.into_iter().chain(self.resync_at);
+            if !self.in_pass && reasons.any(|at| at <= now) {
+                (self.observe_at, self.resync_at) = (None, None);
                 return Some(Work::Observe);
             }
             self.emit_routes(&mut steps);
@@ -296,30 +323,22 @@ impl Table {
         (!steps.is_empty()).then_some(Work::Apply(steps))
     }
 
+    fn known(&self, prefix: &Prefix) -> Route {
+        let known = self.routes.get(prefix);
+        known.unwrap_or_else(|| Route::absent(self.pass))
+    }
+
     /// The group for this list; for a list without one, an unclaimed group that carries the route
     /// already, or a new one.
-    fn group_for(&mut self, prefix: Prefix, members: &Members) -> GroupKey {
+    fn group_for(&mut self, carried: Carrier, members: &Members) -> GroupKey {
         if let Some(key) = self.by_members.get(members) {
             return *key;
         }
-        let carrying = match self.routes.get(&prefix).map(|route| route.carried) {
-            Some(Carrier::Group(key)) => Some(key),
-            _ => None,
+        let unclaimed = match carried {
+            Carrier::Group(key) => Some(key).filter(|key| self.is_claimable(*key, members)),
+            Carrier::None | Carrier::Other => None,
         };
-        let unclaimed = carrying.filter(|key| {
-            self.groups.get(&key.0).is_some_and(|group| {
-                group.members.is_empty()
-                    && group.carries.is_some()
-                    && members
-                        .iter()
-                        .any(|member| self.way(&member.hop) == group.carries)
-            })
-        });
-        let key = unclaimed.unwrap_or_else(|| {
-            let key = GroupKey(self.next_id);
-            self.next_id += 1;
-            key
-        });
+        let key = unclaimed.unwrap_or_else(|| GroupKey(self.fresh_id()));
         for member in members {
             if let Some(way) = self.way(&member.hop) {
                 self.ways.insert(member.hop, way);
@@ -334,131 +353,123 @@ impl Table {
         key
     }
 
-    fn count_wanted(&mut self, key: Option<GroupKey>, by: isize) {
-        if let Some(group) = key.and_then(|key| self.groups.get_mut(&key.0)) {
-            group.wanted_by = group.wanted_by.saturating_add_signed(by);
-        }
-    }
-
-    /// Decides whether the route of `prefix` is right as it stands, parks, or needs a step.
-    fn place(&mut self, prefix: Prefix) {
-        let Some(route) = self.routes.get(&prefix) else {
-            return;
-        };
-        let (wanted, carried) = (route.wanted, route.carried);
-        let mut dirty = false;
-        let mut parked = false;
-        match (wanted, carried) {
-            (Wanted::Unasked | Wanted::Nothing, Carrier::None) => {
-                self.routes.remove(&prefix);
-            }
-            (Wanted::Unasked, Carrier::Group(_) | Carrier::Other) => {}
-            (Wanted::Nothing, Carrier::Group(_) | Carrier::Other) => dirty = true,
-            (Wanted::Group(wanted), Carrier::Group(carrier)) if wanted == carrier => {}
-            (Wanted::Group(wanted), Carrier::Group(carrier)) => {
-                let target = self.target(wanted);
-                parked = target.is_some()
-                    && target == self.leads_to(carrier)
-                    && self.covers(carrier, wanted);
-                dirty = !parked;
-            }
-            (Wanted::Group(_), Carrier::None | Carrier::Other) => dirty = true,
-        }
-        self.blocked.remove(&prefix);
-        if dirty {
-            self.dirty_routes.insert(prefix);
-        } else {
-            self.dirty_routes.remove(&prefix);
-        }
-        if let Carrier::Group(carrier) = carried
-            && let Some(group) = self.groups.get_mut(&carrier.0)
-        {
-            if parked {
-                group.parked.insert(prefix);
-            } else if group.parked.remove(&prefix) && group.parked.is_empty() {
-                self.dirty_groups.insert(carrier.0);
-            }
-        }
-    }
-
-    /// Where a group leads once it has left a dead way, which it does before any route moves.
-    fn leads_to(&self, key: GroupKey) -> Option<Way> {
-        let group = self.groups.get(&key.0).filter(|group| !group.closing)?;
-        let live = group.carries.filter(|way| self.is_usable(way));
-        live.or_else(|| self.target(key))
-    }
-
-    /// Whether `carrier` can lead wherever the group `wanted` may: otherwise the death of a link
-    /// would cost one message for each route that stays on it.
-    fn covers(&self, carrier: GroupKey, wanted: GroupKey) -> bool {
-        let groups = self.groups.get(&carrier.0).zip(self.groups.get(&wanted.0));
-        groups.is_some_and(|(carrier, wanted)| {
-            let mut members = wanted.members.iter();
-            members.all(|member| carrier.members.iter().any(|known| known.hop == member.hop))
+    /// Whether a group of an earlier run, which nobody has claimed, leads where `members` do.
+    fn is_claimable(&self, key: GroupKey, members: &Members) -> bool {
+        let ways = || members.iter().filter_map(|member| self.way(&member.hop));
+        self.groups.get(&key.0).is_some_and(|group| {
+            let mut carries = group.carries.iter();
+            group.members.is_empty()
+                && group.is_in_kernel()
+                && carries.all(|(carried, _)| ways().any(|way| way == *carried))
         })
     }
 
-    /// The way of a hop: the interface of its peer's link, or the one whose network holds it.
-    fn way(&self, hop: &Hop) -> Option<Way> {
-        let interface = match self.peers.get(&hop.peer) {
-            Some(name) => self.interfaces.named(name).filter(|interface| interface.up),
-            None => self.interfaces.toward(hop.address),
-        };
-        Some(Way {
-            gateway: hop.address,
-            interface: interface?.index,
-        })
-    }
-
-    /// The way that a group should lead to: the best over a usable link, else the best that is
-    /// there at all; `None` if none is.
-    fn target(&self, key: GroupKey) -> Option<Way> {
-        let group = self.groups.get(&key.0)?;
-        group
-            .members
-            .iter()
-            .filter_map(|member| Some((member.tier, *self.ways.get(&member.hop)?)))
-            .min_by_key(|(tier, way)| match self.standing(way) {
-                None => (false, *tier, 0),
-                Some(LinkStanding::Usable { rank }) => (false, *tier, rank),
-                Some(LinkStanding::Dead) => (true, *tier, 0),
-            })
-            .map(|(_, way)| way)
-    }
-
-    fn standing(&self, way: &Way) -> Option<LinkStanding> {
-        let interface = self
-            .interfaces
-            .0
-            .iter()
-            .find(|known| known.index == way.interface)?;
-        self.links.get(&interface.name).copied()
-    }
-
-    fn is_usable(&self, way: &Way) -> bool {
-        let mut up = self.interfaces.0.iter().filter(|interface| interface.up);
-        up.any(|interface| interface.index == way.interface)
-            && self.standing(way) != Some(LinkStanding::Dead)
-    }
-
-    /// Looks at every group after links or interfaces changed.
-    fn steer_all(&mut self) {
-        let keys: Vec<u32> = self.groups.keys().copied().collect();
-        for key in keys {
-            let target = self.target(GroupKey(key));
-            let Some(group) = self.groups.get_mut(&key) else {
-                continue;
+    /// A number that none of our objects has.
+    fn fresh_id(&mut self) -> u32 {
+        loop {
+            let id = self.next_id;
+            self.next_id = match id - FIRST_NEXTHOP_ID + 1 {
+                IDS => FIRST_NEXTHOP_ID,
+                next => FIRST_NEXTHOP_ID + next,
             };
-            if target == group.carries {
-                group.move_at = None;
-                group.closing = false;
-            }
-            self.dirty_groups.insert(key);
-            // What a parked route wants may no longer be what carries it.
-            for prefix in group.parked.clone() {
-                self.place(prefix);
+            if !self.groups.contains_key(&id) && !self.nexthops.values().any(|used| *used == id) {
+                return id;
             }
         }
+    }
+
+    /// Remembers a route, and decides whether it is right as it stands, parks, or needs a step.
+    fn place(&mut self, prefix: Prefix, before: Route, mut after: Route) {
+        after.state = self.state(after.wanted, after.carried);
+        if after.state == State::Dirty && !after.is_queued {
+            after.is_queued = true;
+            self.queue.push_back(prefix);
+        }
+        self.remember(prefix, before, after);
+    }
+
+    fn state(&self, wanted: Wanted, carried: Carrier) -> State {
+        match (wanted, carried) {
+            (Wanted::Unasked, _) | (Wanted::Nothing, Carrier::None) => State::Right,
+            (Wanted::Group(wanted), Carrier::Group(carrier)) => {
+                if wanted == carrier {
+                    State::Right
+                } else if self.may_park(wanted, carrier) {
+                    State::Parked
+                } else {
+                    State::Dirty
+                }
+            }
+            (Wanted::Nothing, _) | (Wanted::Group(_), Carrier::None | Carrier::Other) => {
+                State::Dirty
+            }
+        }
+    }
+
+    fn remember(&mut self, prefix: Prefix, before: Route, after: Route) {
+        if before == after {
+            return;
+        }
+        self.routes.put(&prefix, &after);
+        let counted = |route: Route| (route.wanted, route.carried, route.state);
+        if counted(before) != counted(after) {
+            self.count(&after, 1);
+            self.count(&before, -1);
+        }
+    }
+
+    fn count(&mut self, route: &Route, by: isize) {
+        let add = |count: &mut usize| *count = count.saturating_add_signed(by);
+        match route.state {
+            State::Right => {}
+            State::Dirty => add(&mut self.tally.dirty),
+            State::Parked => add(&mut self.tally.parked),
+            State::Blocked => add(&mut self.tally.blocked),
+        }
+        if route.carried != Carrier::None {
+            add(&mut self.tally.installed);
+        }
+        let wanted = route.wanted.group();
+        if let Some(group) = wanted.and_then(|key| self.groups.get_mut(&key.0)) {
+            add(&mut group.wanted_by);
+        }
+        if let Carrier::Group(key) = route.carried
+            && let Some(group) = self.groups.get_mut(&key.0)
+        {
+            add(&mut group.carried_by);
+            if route.state == State::Parked {
+                add(&mut group.parked);
+            } else if route.state == State::Dirty && wanted != Some(key) {
+                add(&mut group.leavers);
+            }
+        }
+    }
+
+    /// Looks again at every route that is in `state`.
+    fn review(&mut self, state: State, count: usize) {
+        if count == 0 {
+            return;
+        }
+        // Few pairs of groups, many routes.
+        let mut verdicts: Map<(Wanted, Carrier), State> = Map::default();
+        let changed = self.collect(|route| {
+            route.state == state && {
+                let pair = (route.wanted, route.carried);
+                let verdict = verdicts.entry(pair);
+                *verdict.or_insert_with(|| self.state(pair.0, pair.1)) != state
+            }
+        });
+        for (prefix, route) in changed {
+            self.place(prefix, route, route);
+        }
+    }
+
+    /// The routes that `is_sought` says yes to, in the order of their prefixes.
+    fn collect(&self, mut is_sought: impl FnMut(&Route) -> bool) -> Vec<(Prefix, Route)> {
+        let all = self.routes.iter();
+        let mut found: Vec<_> = all.filter(|(_, route)| is_sought(route)).collect();
+        found.sort_unstable_by_key(|(prefix, _)| *prefix);
+        found
     }
 }
 
@@ -466,12 +477,21 @@ impl Group {
     fn unclaimed() -> Self {
         Self {
             members: Members::new(),
-            carries: None,
+            carries: Spread::new(),
             wanted_by: 0,
             carried_by: 0,
-            parked: BTreeSet::new(),
+            parked: 0,
+            leavers: 0,
             move_at: None,
             closing: false,
         }
+    }
+
+    fn is_in_kernel(&self) -> bool {
+        !self.carries.is_empty()
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        self.carries.iter().map(|(way, _)| *way).collect()
     }
 }

@@ -1,119 +1,116 @@
 //! Truth: what the kernel and its interfaces say replaces what the table believed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use bgp::{Hop, Prefix};
+use bgp::Prefix;
 
-use super::super::{Observed, Way};
-use super::{Carrier, Group, GroupKey, RESYNC, RETRY, Route, Table, Wanted};
+use super::super::{FIRST_NEXTHOP_ID, Observed, Spread, Way};
+use super::{Carrier, Group, GroupKey, IDS, REST, RESYNC, RETRY, Route, Table, Wanted};
 
 impl Table {
-    /// Replaces belief by truth.
-    pub(crate) fn observe(&mut self, observed: Observed, now: Instant) {
+    /// Replaces what was believed of everything but routes, and begins to look at those.
+    pub(crate) fn observe(&mut self, observed: Observed) {
+        self.in_pass = true;
+        self.pass = self.pass.next();
         self.interfaces = observed.interfaces;
         self.resolve_hops();
-        self.nexthops = observed
-            .nexthops
-            .iter()
-            .map(|(id, way)| (*way, *id))
-            .collect();
+        let nexthops = observed.nexthops.iter();
+        self.nexthops = nexthops.map(|(id, way)| (*way, *id)).collect();
         self.observe_groups(&observed.groups, &observed.nexthops);
-        for (prefix, route) in &mut self.routes {
-            if !observed.routes.contains_key(prefix) {
-                route.carried = Carrier::None;
+        self.steer_all();
+    }
+
+    /// Replaces what was believed of these routes, but for those that have had a step since
+    /// [`Table::observe`]. Each comes with the nexthop object it uses; `None` for one without.
+    pub(crate) fn observe_routes(&mut self, found: &[(Prefix, Option<u32>)]) {
+        for (prefix, nexthop) in found {
+            let known = self.routes.get(prefix);
+            if known.is_some_and(|route| route.pass == self.pass) {
+                continue;
             }
-        }
-        self.installed = observed.routes.len();
-        let unasked = if self.swept {
-            Wanted::Nothing
-        } else {
-            Wanted::Unasked
-        };
-        for (prefix, nexthop) in observed.routes {
+            let before = known.unwrap_or_else(|| Route::absent(self.pass));
             let carried = match nexthop {
-                Some(id) if self.groups.contains_key(&id) => Carrier::Group(GroupKey(id)),
+                Some(id) if self.groups.contains_key(id) => Carrier::Group(GroupKey(*id)),
                 _ => Carrier::Other,
             };
-            self.routes
-                .entry(prefix)
-                .and_modify(|route| route.carried = carried)
-                .or_insert(Route {
-                    wanted: unasked,
+            let wanted = match known {
+                Some(route) => route.wanted,
+                None if self.swept => Wanted::Nothing,
+                None => Wanted::Unasked,
+            };
+            let pass = self.pass;
+            self.place(
+                *prefix,
+                before,
+                Route {
+                    wanted,
                     carried,
-                });
+                    pass,
+                    ..before
+                },
+            );
         }
-        self.recount();
-        self.steer_all();
-        if self.dirty_routes.is_empty() {
+    }
+
+    /// The rest of the routes could not be read: what has been looked at does not count.
+    pub(crate) fn broken_off(&mut self) {
+        self.routes.mark(self.pass);
+        self.in_pass = false;
+    }
+
+    /// All routes have been handed over: what was not among them is not there.
+    ///
+    /// - `took`: how long it took to read them
+    pub(crate) fn observed_all(&mut self, took: Duration, now: Instant) {
+        let pass = self.pass;
+        for (prefix, before) in
+            self.collect(|route| route.pass != pass && route.carried != Carrier::None)
+        {
+            let carried = Carrier::None;
+            self.place(
+                prefix,
+                before,
+                Route {
+                    carried,
+                    pass,
+                    ..before
+                },
+            );
+        }
+        self.routes.mark(pass);
+        self.in_pass = false;
+        self.is_observed = true;
+        self.resolve();
+        if self.tally.dirty == 0 {
             self.retry = RETRY.0;
         }
-        self.observe_at.get_or_insert(now + RESYNC);
+        self.resync_at = Some(now + RESYNC.max(took * REST));
     }
 
-    fn observe_groups(&mut self, groups: &BTreeMap<u32, Vec<u32>>, nexthops: &BTreeMap<u32, Way>) {
+    fn observe_groups(
+        &mut self,
+        groups: &BTreeMap<u32, Vec<(u32, u8)>>,
+        nexthops: &BTreeMap<u32, Way>,
+    ) {
         for (id, group) in &mut self.groups {
             if !groups.contains_key(id) {
-                group.carries = None;
+                group.carries = Spread::new();
             }
         }
-        for (id, members) in groups {
-            let way = members
-                .first()
-                .and_then(|member| nexthops.get(member))
-                .copied();
+        // One out of our range can carry nothing that we understand.
+        let nameable = FIRST_NEXTHOP_ID..FIRST_NEXTHOP_ID + IDS;
+        for (id, members) in groups.iter().filter(|(id, _)| nameable.contains(id)) {
+            let ways = members.iter();
+            let mut carries: Spread = ways
+                .filter_map(|(member, weight)| Some((*nexthops.get(member)?, *weight)))
+                .collect();
+            carries.sort_unstable();
+            if let [(_, weight)] = &mut carries[..] {
+                *weight = 1;
+            }
             let group = self.groups.entry(*id).or_insert_with(Group::unclaimed);
-            group.carries = way;
+            group.carries = carries;
         }
-        let highest = groups.keys().chain(nexthops.keys()).max();
-        self.next_id = self
-            .next_id
-            .max(highest.map_or(0, |id| id.saturating_add(1)));
-    }
-
-    /// Counts uses anew, and finds what is not as wanted.
-    fn recount(&mut self) {
-        self.dirty_routes.clear();
-        self.blocked.clear();
-        self.dirty_groups = self.groups.keys().copied().collect();
-        for group in self.groups.values_mut() {
-            group.carried_by = 0;
-            group.parked.clear();
-        }
-        let prefixes: Vec<Prefix> = self.routes.keys().copied().collect();
-        for prefix in &prefixes {
-            if let Some(Route {
-                carried: Carrier::Group(key),
-                ..
-            }) = self.routes.get(prefix)
-                && let Some(group) = self.groups.get_mut(&key.0)
-            {
-                group.carried_by += 1;
-            }
-        }
-        for prefix in prefixes {
-            self.place(prefix);
-        }
-    }
-
-    /// Finds the ways of all hops again, after interfaces or peers changed.
-    pub(super) fn resolve(&mut self) {
-        self.resolve_hops();
-        for prefix in std::mem::take(&mut self.blocked) {
-            self.place(prefix);
-        }
-        self.steer_all();
-    }
-
-    pub(super) fn resolve_hops(&mut self) {
-        let hops: BTreeSet<Hop> = self
-            .groups
-            .values()
-            .flat_map(|group| group.members.iter().map(|member| member.hop))
-            .collect();
-        self.ways = hops
-            .into_iter()
-            .filter_map(|hop| Some((hop, self.way(&hop)?)))
-            .collect();
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 #[derive(Default)]
 struct Kernel {
     observed: Observed,
+    routes: BTreeMap<Prefix, u32>,
     messages: usize,
 }
 
@@ -45,25 +46,25 @@ impl Kernel {
                 assert!(
                     members
                         .iter()
-                        .all(|id| self.observed.nexthops.contains_key(id))
+                        .all(|(id, _)| self.observed.nexthops.contains_key(id))
                 );
                 self.observed.groups.insert(id, members);
             }
             Step::SetRoute { prefix, nexthop } => {
                 assert!(known(&nexthop, &self.observed), "route through nothing");
-                self.observed.routes.insert(prefix, Some(nexthop));
+                self.routes.insert(prefix, nexthop);
             }
             Step::RemoveRoute { prefix } => {
-                self.observed.routes.remove(&prefix);
+                self.routes.remove(&prefix);
             }
             Step::RemoveNexthop { id } => {
-                let used = self.observed.routes.values().any(|used| *used == Some(id));
+                let used = self.routes.values().any(|used| *used == id);
                 assert!(!used, "removing {id} would take its routes along");
                 let member = self
                     .observed
                     .groups
                     .values()
-                    .any(|group| group.contains(&id));
+                    .any(|group| group.iter().any(|(member, _)| *member == id));
                 assert!(!member, "removing {id} would empty a group");
                 self.observed.nexthops.remove(&id);
                 self.observed.groups.remove(&id);
@@ -85,21 +86,32 @@ impl Kernel {
             .retain(|_, way| way.interface != index);
         let nexthops = &self.observed.nexthops;
         for members in self.observed.groups.values_mut() {
-            members.retain(|member| nexthops.contains_key(member));
+            members.retain(|(member, _)| nexthops.contains_key(member));
         }
         self.observed
             .groups
             .retain(|_, members| !members.is_empty());
         let groups = &self.observed.groups;
-        self.observed
-            .routes
-            .retain(|_, id| id.is_some_and(|id| groups.contains_key(&id)));
+        self.routes.retain(|_, id| groups.contains_key(id));
+    }
+
+    /// What carries a prefix: interfaces and weights.
+    fn spread_of(&self, prefix: &Prefix) -> Vec<(u32, u8)> {
+        let group = self.routes.get(prefix);
+        let members = group.and_then(|group| self.observed.groups.get(group));
+        let mut spread: Vec<_> = members
+            .into_iter()
+            .flatten()
+            .map(|(member, weight)| (self.observed.nexthops[member].interface, *weight))
+            .collect();
+        spread.sort_unstable();
+        spread
     }
 
     fn interface_of(&self, prefix: &Prefix) -> Option<u32> {
-        let group = self.observed.routes.get(prefix)?.as_ref()?;
-        let nexthop = self.observed.groups.get(group)?.first()?;
-        Some(self.observed.nexthops.get(nexthop)?.interface)
+        self.spread_of(prefix)
+            .first()
+            .map(|(interface, _)| *interface)
     }
 }
 
@@ -107,7 +119,22 @@ fn run(table: &mut Table, kernel: &mut Kernel, now: Instant) -> usize {
     let before = kernel.messages;
     while let Some(work) = table.poll_work(now) {
         match work {
-            Work::Observe => table.observe(kernel.observed.clone(), now),
+            Work::Observe => {
+                table.observe(kernel.observed.clone());
+                // Routes come in pieces, with work between them.
+                let routes: Vec<_> = kernel
+                    .routes
+                    .iter()
+                    .map(|(p, id)| (*p, Some(*id)))
+                    .collect();
+                for part in routes.chunks(2) {
+                    if let Some(Work::Apply(steps)) = table.poll_work(now) {
+                        steps.into_iter().for_each(|step| kernel.apply(step));
+                    }
+                    table.observe_routes(part);
+                }
+                table.observed_all(Duration::from_millis(1), now);
+            }
             Work::Apply(steps) => steps.into_iter().for_each(|step| kernel.apply(step)),
         }
     }
@@ -126,6 +153,15 @@ fn hops(links: &[u32]) -> Members {
             weight: 0,
         })
         .collect()
+}
+
+/// Hops that share the traffic.
+fn shared(links: &[(u32, u8)]) -> Members {
+    let mut members = hops(&links.iter().map(|(link, _)| *link).collect::<Vec<_>>());
+    for (member, (_, weight)) in members.iter_mut().zip(links) {
+        member.weight = *weight;
+    }
+    members
 }
 
 fn standing(ranks: [Option<u32>; 2]) -> BTreeMap<String, LinkStanding> {
@@ -323,6 +359,161 @@ fn a_tier_outweighs_a_rank_and_death_outweighs_a_tier() {
 }
 
 #[test]
+fn hops_with_weights_share_the_traffic_whatever_their_ranks() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefix = prefixes(1)[0];
+    table.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    run(&mut table, &mut kernel, now);
+    assert_eq!(kernel.spread_of(&prefix), [(1, 3), (2, 1)]);
+    let (is_right, ways) = table.route(&prefix).unwrap();
+    assert!(is_right && ways.len() == 2, "{ways:?}");
+    table.set(prefix, &shared(&[(1, 3), (2, 0)]));
+    run(&mut table, &mut kernel, now);
+    assert_eq!(kernel.spread_of(&prefix), [(1, 1)], "weight 0 stands by");
+}
+
+#[test]
+fn a_dead_member_leaves_its_group_for_one_message_and_returns_for_one() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(500);
+    let both = shared(&[(1, 1), (2, 1)]);
+    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    run(&mut table, &mut kernel, now);
+    let all = |kernel: &Kernel, spread: &[(u32, u8)]| {
+        prefixes
+            .iter()
+            .all(|prefix| kernel.spread_of(prefix) == spread)
+    };
+    table.set_links(standing([None, Some(0)]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(all(&kernel, &[(2, 1)]));
+    let left = shared(&[(2, 1)]);
+    prefixes.iter().for_each(|prefix| table.set(*prefix, &left));
+    assert_eq!(run(&mut table, &mut kernel, now), 0, "routes park");
+
+    table.set_links(standing([Some(0), Some(0)]));
+    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(all(&kernel, &[(1, 1), (2, 1)]));
+}
+
+#[test]
+fn a_tier_below_takes_over_when_no_member_is_left() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefix = prefixes(1)[0];
+    let mut members = shared(&[(1, 1), (2, 1)]);
+    members[1].tier = 1;
+    table.set(prefix, &members);
+    run(&mut table, &mut kernel, now);
+    assert_eq!(kernel.spread_of(&prefix), [(1, 1)]);
+    table.set_links(standing([None, Some(0)]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert_eq!(kernel.spread_of(&prefix), [(2, 1)]);
+}
+
+#[test]
+fn a_spread_that_someone_else_changed_is_put_right() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefix = prefixes(1)[0];
+    table.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    run(&mut table, &mut kernel, now);
+    for members in kernel.observed.groups.values_mut() {
+        members.pop();
+    }
+    table.disturbed(now);
+    run(&mut table, &mut kernel, now + DEBOUNCE);
+    assert_eq!(kernel.spread_of(&prefix), [(1, 3), (2, 1)]);
+}
+
+#[test]
+fn the_next_run_takes_a_spread_over_without_a_message() {
+    let now = Instant::now();
+    let (mut first, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefix = prefixes(1)[0];
+    first.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    run(&mut first, &mut kernel, now);
+    let mut second = table(now);
+    run(&mut second, &mut kernel, now);
+    second.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    second.sweep();
+    assert_eq!(run(&mut second, &mut kernel, now), 0);
+}
+
+#[test]
+fn a_route_that_had_a_step_while_routes_were_read_is_believed_more_than_what_was_read() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let [moved, removed, fresh] = prefixes(3)[..] else {
+        panic!("three prefixes");
+    };
+    table.set(moved, &hops(&[1]));
+    table.set(removed, &hops(&[1]));
+    run(&mut table, &mut kernel, now);
+    let read: Vec<_> = kernel
+        .routes
+        .iter()
+        .map(|(prefix, id)| (*prefix, Some(*id)))
+        .collect();
+
+    table.observe(kernel.observed.clone());
+    table.set(moved, &hops(&[2]));
+    table.set(removed, &hops(&[]));
+    table.set(fresh, &hops(&[2]));
+    let Some(Work::Apply(steps)) = table.poll_work(now) else {
+        panic!("there is work");
+    };
+    steps.into_iter().for_each(|step| kernel.apply(step));
+    table.set(removed, &hops(&[2]));
+    table.observe_routes(&read);
+    table.observed_all(Duration::ZERO, now);
+    run(&mut table, &mut kernel, now);
+    for prefix in [moved, removed, fresh] {
+        assert_eq!(kernel.interface_of(&prefix), Some(2), "{prefix}");
+    }
+}
+
+#[test]
+fn an_observation_that_is_broken_off_counts_for_nothing() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(4);
+    prefixes
+        .iter()
+        .for_each(|prefix| table.set(*prefix, &hops(&[1])));
+    run(&mut table, &mut kernel, now);
+    table.observe(kernel.observed.clone());
+    let group = kernel.routes[&prefixes[0]];
+    table.observe_routes(&[(prefixes[0], Some(group))]);
+    table.broken_off();
+    kernel.routes.clear();
+    table.failed(now);
+    run(&mut table, &mut kernel, now + RETRY.0);
+    assert_eq!(kernel.routes.len(), 4);
+}
+
+#[test]
+fn with_a_queue_that_is_long_there_is_no_room() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    assert!(!table.has_room(), "nothing has been observed yet");
+    run(&mut table, &mut kernel, now);
+    assert!(table.has_room());
+    for i in 0..ROOM as u32 {
+        table.set(
+            Prefix::new((i << 8).to_be_bytes().into(), 24).unwrap(),
+            &hops(&[1]),
+        );
+    }
+    assert!(!table.has_room());
+    run(&mut table, &mut kernel, now);
+    assert!(table.has_room());
+}
+
+#[test]
 fn the_next_run_takes_everything_over_without_a_message() {
     let now = Instant::now();
     let (mut first, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
@@ -331,7 +522,7 @@ fn the_next_run_takes_everything_over_without_a_message() {
         .iter()
         .for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
     run(&mut first, &mut kernel, now);
-    let leftover = kernel.observed.clone();
+    let leftover = (kernel.observed.clone(), kernel.routes.clone());
 
     let mut second = table(now);
     assert_eq!(run(&mut second, &mut kernel, now), 0);
@@ -341,7 +532,7 @@ fn the_next_run_takes_everything_over_without_a_message() {
     assert_eq!(run(&mut second, &mut kernel, now), 0);
     second.sweep();
     assert_eq!(run(&mut second, &mut kernel, now), 0);
-    assert_eq!(kernel.observed, leftover);
+    assert_eq!((kernel.observed, kernel.routes), leftover);
 }
 
 #[test]
@@ -357,11 +548,11 @@ fn what_nobody_wants_goes_only_after_the_sweep() {
     let mut second = table(now);
     second.set(prefixes[0], &hops(&[2]));
     run(&mut second, &mut kernel, now);
-    assert_eq!(kernel.observed.routes.len(), 5);
+    assert_eq!(kernel.routes.len(), 5);
     assert_eq!(kernel.interface_of(&prefixes[0]), Some(2));
     second.sweep();
     run(&mut second, &mut kernel, now);
-    assert_eq!(kernel.observed.routes.len(), 1);
+    assert_eq!(kernel.routes.len(), 1);
     assert_eq!(kernel.observed.groups.len(), 1);
     assert_eq!(kernel.observed.nexthops.len(), 1);
 }
@@ -375,10 +566,7 @@ fn what_was_wanted_and_no_longer_is_goes_at_once() {
     run(&mut table, &mut kernel, now);
     table.set(prefix, &hops(&[]));
     run(&mut table, &mut kernel, now);
-    assert!(
-        kernel.observed.routes.is_empty(),
-        "the sweep is for leftovers only"
-    );
+    assert!(kernel.routes.is_empty(), "the sweep is for leftovers only");
 }
 
 #[test]
@@ -419,7 +607,16 @@ fn random_run(seed: u64) {
     let mut now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(6);
-    let lists: [&[u32]; 5] = [&[], &[1], &[2], &[1, 2], &[2, 1]];
+    let lists: [&[(u32, u8)]; 8] = [
+        &[],
+        &[(1, 0)],
+        &[(2, 0)],
+        &[(1, 0), (2, 0)],
+        &[(2, 0), (1, 0)],
+        &[(1, 2), (2, 1)],
+        &[(2, 1)],
+        &[(1, 1), (2, 0)],
+    ];
     let mut wanted = BTreeMap::new();
     let mut links = [Some(0), Some(1)];
     for _ in 0..120 {
@@ -427,9 +624,9 @@ fn random_run(seed: u64) {
         match draw(10) {
             0..=5 => {
                 let prefix = prefixes[draw(6) as usize];
-                let list = lists[draw(5) as usize];
+                let list = lists[draw(lists.len() as u64) as usize];
                 wanted.insert(prefix, list);
-                table.set(prefix, &hops(list));
+                table.set(prefix, &shared(list));
             }
             6 => {
                 let link = draw(2) as usize;
@@ -450,7 +647,7 @@ fn random_run(seed: u64) {
                 table.set_interfaces(kernel.observed.interfaces.clone(), now);
             }
             8 => {
-                kernel.observed.routes.remove(&prefixes[draw(6) as usize]);
+                kernel.routes.remove(&prefixes[draw(6) as usize]);
                 table.disturbed(now);
             }
             _ => table.sweep(),
@@ -467,28 +664,38 @@ fn random_run(seed: u64) {
         run(&mut table, &mut kernel, now);
     }
     for (prefix, list) in &wanted {
-        let up = |link: &&u32| kernel.observed.interfaces.0[**link as usize - 1].up;
-        let best = list.iter().filter(up).min_by_key(|link| {
-            let rank = links[**link as usize - 1];
-            (rank.is_none(), rank)
-        });
         let state = format!("{list:?} over {links:?}, {:?}", kernel.observed.interfaces);
         assert_eq!(
-            kernel.interface_of(prefix),
-            best.copied(),
+            kernel.spread_of(prefix),
+            expected(list, &links, &kernel),
             "seed {seed}: {prefix} {state}"
         );
     }
-    let used = kernel
-        .observed
-        .routes
-        .values()
-        .flatten()
-        .collect::<BTreeSet<_>>()
-        .len();
+    let used = kernel.routes.values().collect::<BTreeSet<_>>().len();
     assert_eq!(
         kernel.observed.groups.len(),
         used,
         "seed {seed}: idle groups remain"
     );
+}
+
+/// Where a list leads: of the ways that are up, those over live links; of these, those that share,
+/// and otherwise the one of the best rank.
+fn expected(list: &[(u32, u8)], links: &[Option<u32>; 2], kernel: &Kernel) -> Vec<(u32, u8)> {
+    let rank = |link: u32| links[link as usize - 1];
+    let up = |link: u32| kernel.observed.interfaces.0[link as usize - 1].up;
+    let mut left: Vec<_> = list.iter().copied().filter(|it| up(it.0)).collect();
+    if left.iter().any(|it| rank(it.0).is_some()) {
+        left.retain(|it| rank(it.0).is_some());
+    }
+    let mut sharing: Vec<_> = left.iter().copied().filter(|it| it.1 > 0).collect();
+    sharing.sort_unstable();
+    match &sharing[..] {
+        [] => {
+            let best = left.iter().min_by_key(|it| rank(it.0));
+            best.map(|it| (it.0, 1)).into_iter().collect()
+        }
+        [alone] => vec![(alone.0, 1)],
+        _ => sharing,
+    }
 }

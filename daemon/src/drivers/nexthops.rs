@@ -1,0 +1,92 @@
+//! Which nexthops packets can be sent to, for the RIB.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bgp::rib::{Input, NexthopState, Rib};
+use tokio::sync::watch;
+
+use crate::fib::Interfaces;
+
+/// Nexthops that routes brought are looked at after so long, all at once.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Which nexthops lie on a network that this host is connected to.
+pub(super) struct Reach {
+    interfaces: watch::Receiver<Arc<Interfaces>>,
+    /// Of the nexthops, when last looked at.
+    revision: u64,
+    known: BTreeMap<IpAddr, NexthopState>,
+    look_at: Option<Instant>,
+}
+
+impl Reach {
+    pub(super) fn new(interfaces: watch::Receiver<Arc<Interfaces>>) -> Self {
+        Self {
+            interfaces,
+            revision: 0,
+            known: BTreeMap::new(),
+            look_at: None,
+        }
+    }
+
+    /// Plans a look if routes have brought or taken nexthops.
+    pub(super) fn notice(&mut self, rib: &Rib, now: Instant) {
+        if self.look_at.is_none() && self.revision != rib.nexthops_revision() {
+            self.look_at = Some(now + LOOK);
+        }
+    }
+
+    /// When to call [`Reach::on_timeout`].
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// Resolves when there is a reason to [`look`](Self::look). Cancel-safe.
+    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.interfaces.changed().await
+    }
+
+    /// Looks if a look is due.
+    pub(super) fn on_timeout(&mut self, rib: &mut Rib, now: Instant) {
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look(rib, now);
+        }
+    }
+
+    /// A nexthop on no connected network is an unreachable one, exactly like an unplugged cable.
+    pub(super) fn look(&mut self, rib: &mut Rib, now: Instant) {
+        self.look_at = None;
+        self.revision = rib.nexthops_revision();
+        let interfaces = Arc::clone(&self.interfaces.borrow_and_update());
+        if interfaces.0.is_empty() {
+            return;
+        }
+        let state = |address| match interfaces.toward(address) {
+            Some(_) => NexthopState::Reachable { metric: 0 },
+            None => NexthopState::Unreachable,
+        };
+        let states: BTreeMap<_, _> = rib
+            .nexthops()
+            .map(|address| (address, state(address)))
+            .collect();
+        for (address, state) in &states {
+            let known = self.known.get(address).copied();
+            if known.unwrap_or(NexthopState::Reachable { metric: 0 }) != *state {
+                rib.handle(Input::Nexthop(*address, *state), now);
+            }
+        }
+        // One that nothing uses is forgotten, and usable when it returns.
+        for (address, known) in &self.known {
+            if *known == NexthopState::Unreachable && !states.contains_key(address) {
+                rib.handle(
+                    Input::Nexthop(*address, NexthopState::Reachable { metric: 0 }),
+                    now,
+                );
+            }
+        }
+        self.known = states;
+    }
+}

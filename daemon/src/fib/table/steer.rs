@@ -1,0 +1,154 @@
+//! Where groups lead: links, tiers and weights decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bgp::Hop;
+
+use super::super::{Spread, Way};
+use super::{GroupKey, LinkStanding, State, Table};
+
+/// A member that has a way.
+struct Candidate {
+    way: Way,
+    /// Carries only if there is nothing else.
+    is_dead: bool,
+    tier: u8,
+    rank: u32,
+    weight: u8,
+}
+
+impl Table {
+    /// Whether a route that wants one group may stay on another.
+    pub(super) fn may_park(&self, wanted: GroupKey, carrier: GroupKey) -> bool {
+        let target = self.target(wanted);
+        !target.is_empty() && target == self.leads_to(carrier) && self.covers(carrier, wanted)
+    }
+
+    /// Where a group leads once it has left what is dead, which it does before any route moves.
+    fn leads_to(&self, key: GroupKey) -> Spread {
+        match self.groups.get(&key.0) {
+            Some(group) if group.closing => Spread::new(),
+            Some(group) if self.is_alive(&group.carries) => group.carries.clone(),
+            Some(_) | None => self.target(key),
+        }
+    }
+
+    /// Whether `carrier` can lead wherever the group `wanted` may: otherwise the death of a link
+    /// would cost one message for each route that stays on it.
+    fn covers(&self, carrier: GroupKey, wanted: GroupKey) -> bool {
+        let groups = self.groups.get(&carrier.0).zip(self.groups.get(&wanted.0));
+        groups.is_some_and(|(carrier, wanted)| {
+            let mut members = wanted.members.iter();
+            members.all(|member| carrier.members.iter().any(|known| known.hop == member.hop))
+        })
+    }
+
+    /// The way of a hop: the interface of its peer's link, or the one whose network holds it.
+    pub(super) fn way(&self, hop: &Hop) -> Option<Way> {
+        let interface = match self.peers.get(&hop.peer) {
+            Some(name) => self.interfaces.named(name).filter(|interface| interface.up),
+            None => self.interfaces.toward(hop.address),
+        };
+        Some(Way {
+            gateway: hop.address,
+            interface: interface?.index,
+        })
+    }
+
+    /// The ways that a group should lead to, over usable links if there are any. Of the lowest tier,
+    /// all that are to share the traffic do; if none is, the best link has it all.
+    pub(super) fn target(&self, key: GroupKey) -> Spread {
+        let Some(group) = self.groups.get(&key.0) else {
+            return Spread::new();
+        };
+        let members = group.members.iter();
+        let candidates = members.filter_map(|member| {
+            let way = *self.ways.get(&member.hop)?;
+            let (is_dead, rank) = match self.standing(&way) {
+                None => (false, 0),
+                Some(LinkStanding::Usable { rank }) => (false, rank),
+                Some(LinkStanding::Dead) => (true, 0),
+            };
+            let (tier, weight) = (member.tier, member.weight);
+            Some(Candidate {
+                way,
+                is_dead,
+                tier,
+                rank,
+                weight,
+            })
+        });
+        let mut candidates: Vec<Candidate> = candidates.collect();
+        let class = |it: &Candidate| (it.is_dead, it.tier);
+        let Some(first) = candidates.iter().map(class).min() else {
+            return Spread::new();
+        };
+        candidates.retain(|it| class(it) == first);
+        let mut shares: BTreeMap<Way, u8> = BTreeMap::new();
+        for it in candidates.iter().filter(|it| it.weight > 0) {
+            let share = shares.entry(it.way).or_default();
+            *share = share.saturating_add(it.weight);
+        }
+        if shares.len() > 1 {
+            return shares.into_iter().collect();
+        }
+        // A weight means nothing to one that is alone.
+        let sharing = shares.into_keys().next();
+        let best = || candidates.iter().min_by_key(|it| it.rank).map(|it| it.way);
+        let alone = sharing.or_else(best);
+        alone.map(|way| (way, 1)).into_iter().collect()
+    }
+
+    fn standing(&self, way: &Way) -> Option<LinkStanding> {
+        let interface = self.interfaces.indexed(way.interface)?;
+        self.links.get(&interface.name).copied()
+    }
+
+    fn is_usable(&self, way: &Way) -> bool {
+        let interface = self.interfaces.indexed(way.interface);
+        interface.is_some_and(|interface| interface.up)
+            && self.standing(way) != Some(LinkStanding::Dead)
+    }
+
+    /// Whether all of what a group carries is usable: it leaves at once otherwise.
+    pub(super) fn is_alive(&self, spread: &Spread) -> bool {
+        !spread.is_empty() && spread.iter().all(|(way, _)| self.is_usable(way))
+    }
+
+    /// Looks at every group after links or interfaces changed.
+    pub(super) fn steer_all(&mut self) {
+        let keys: Vec<u32> = self.groups.keys().copied().collect();
+        for key in keys {
+            let target = self.target(GroupKey(key));
+            let Some(group) = self.groups.get_mut(&key) else {
+                continue;
+            };
+            if target == group.carries {
+                group.move_at = None;
+                group.closing = false;
+            }
+            self.dirty_groups.insert(key);
+        }
+        // What a parked route wants may no longer be what carries it.
+        self.review(State::Parked, self.tally.parked);
+    }
+
+    /// Finds the ways of all hops again, after interfaces or peers changed.
+    pub(super) fn resolve(&mut self) {
+        self.resolve_hops();
+        self.review(State::Blocked, self.tally.blocked);
+        self.steer_all();
+    }
+
+    pub(super) fn resolve_hops(&mut self) {
+        let hops: BTreeSet<Hop> = self
+            .groups
+            .values()
+            .flat_map(|group| group.members.iter().map(|member| member.hop))
+            .collect();
+        self.ways = hops
+            .into_iter()
+            .filter_map(|hop| Some((hop, self.way(&hop)?)))
+            .collect();
+    }
+}
