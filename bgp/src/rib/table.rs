@@ -193,7 +193,10 @@ impl<K: Key> Table<K> {
         let is_it = |position: &Position| {
             position.hash == Position::part(hash) && nodes[position.node as usize].key == key
         };
-        let entry = match self.index.entry(hash, is_it, |position| again(position.hash)) {
+        let entry = match self
+            .index
+            .entry(hash, is_it, |position| again(position.hash))
+        {
             TableEntry::Occupied(entry) => return entry.get().node as usize,
             TableEntry::Vacant(entry) => entry,
         };
