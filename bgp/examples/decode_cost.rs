@@ -58,6 +58,6 @@ fn update() -> BytesMut {
         .load(&attrs, nexthop, Family::Ipv4Unicast, &dialect)
         .unwrap();
     let mut message = BytesMut::new();
-    assert_eq!(writer.write(&prefixes, &mut message), prefixes.len());
+    assert_eq!(writer.write(&prefixes, &[], &mut message), prefixes.len());
     message
 }

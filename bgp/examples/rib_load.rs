@@ -55,11 +55,7 @@ fn main() {
     report("import", start, changes);
 
     let start = Instant::now();
-    let mut deltas = 0;
-    while let Some(batch) = rib.poll_export(RECEIVER, 1000) {
-        deltas += batch.deltas.len();
-    }
-    report("export", start, deltas);
+    report("export", start, export(&mut rib));
 
     let start = Instant::now();
     let mut changes = 0;
@@ -79,15 +75,20 @@ fn main() {
     println!("          slowest bite {} µs", slowest.as_micros());
 
     let start = Instant::now();
-    let mut withdrawn = 0;
-    while let Some(batch) = rib.poll_export(RECEIVER, 1000) {
-        withdrawn += batch.deltas.len();
-    }
-    report("withdraw", start, withdrawn);
+    report("withdraw", start, export(&mut rib));
     println!(
         "          {} prefixes left",
         rib.prefix_count(Family::Ipv4Unicast)
     );
+}
+
+/// UPDATEs for the receiver.
+fn export(rib: &mut Rib) -> usize {
+    let mut count = 0;
+    while let Some(updates) = rib.poll_export(RECEIVER) {
+        count += updates.count as usize;
+    }
+    count
 }
 
 /// Bytes of memory that the process holds, as the kernel counts them.
@@ -129,10 +130,13 @@ fn router() -> Rib {
         rib.handle(
             Input::Up(
                 id,
-                SessionUp::new(
-                    RouterId::new(address).unwrap(),
-                    Dialect::new(Asn(65010), Asn(asn)),
-                ),
+                SessionUp {
+                    nexthops: [Some(Ipv4Addr::new(10, 255, 0, 3).into()), None],
+                    ..SessionUp::new(
+                        RouterId::new(address).unwrap(),
+                        Dialect::new(Asn(65010), Asn(asn)),
+                    )
+                },
             ),
             now,
         );

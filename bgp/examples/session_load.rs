@@ -1,4 +1,4 @@
-//! Hands a full table to a session and lets another one read it: time of each part.
+//! Packs a full table into UPDATEs and lets a session read them: time of each part.
 //!
 //! `cargo run --release -p bgp --example session_load -- [PREFIXES] [ATTRIBUTE SETS]`
 
@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::session::{Conn, Input, Output, Session, SessionConfig};
-use bgp::{AsPath, Asn, Attrs, Community, Delta, Prefix, RouteEvent, RouterId};
+use bgp::wire::{Dialect, UpdateWriter};
+use bgp::{AsPath, Asn, Attrs, Community, Family, Prefix, RouteEvent, RouterId};
 use bytes::BytesMut;
 
-/// Deltas handed over at once.
-const BATCH: usize = 1024;
+/// What one read of a socket gives.
+const CHUNK: usize = 64 * 1024;
+/// Prefixes that share attributes, and so an UPDATE.
+const RUN: usize = 5;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -29,8 +32,7 @@ fn main() {
     let (prefixes, sets) = (number(1_000_000), number(2_000));
     println!("{prefixes} prefixes, {sets} attribute sets");
     let start = Instant::now();
-    let (mut sender, mut receiver) = established(start);
-    let batches = deltas(prefixes, sets);
+    let mut receiver = established(start);
     let report = |what: &str, time: Duration| {
         let each = time.as_nanos() as f64 / prefixes as f64;
         println!(
@@ -40,27 +42,13 @@ fn main() {
     };
 
     let begin = Instant::now();
-    for batch in batches {
-        sender.handle(Input::Advertise(batch), start);
-    }
-    report("intake", begin.elapsed());
-    assert_eq!(sender.pending(), prefixes);
-
-    let begin = Instant::now();
-    let mut wire = Vec::new();
-    loop {
-        let mut buf = BytesMut::new();
-        if sender.poll_transmit(Conn::Outbound, &mut buf) == 0 {
-            break;
-        }
-        wire.push(buf);
-    }
+    let wire = table(prefixes, sets);
     report("packing", begin.elapsed());
 
     let begin = Instant::now();
     let mut received = 0;
-    for buf in &wire {
-        receiver.handle(Input::Bytes(Conn::Inbound, buf), start);
+    for chunk in wire.chunks(CHUNK) {
+        receiver.handle(Input::Bytes(Conn::Inbound, chunk), start);
         received += drain(&mut receiver);
     }
     report("reading", begin.elapsed());
@@ -92,8 +80,8 @@ fn config(local: u32, peer: u32) -> SessionConfig {
     }
 }
 
-/// Two sessions on one connection that the first dialled.
-fn established(now: Instant) -> (Session, Session) {
+/// The second of two sessions on one connection that the first dialled.
+fn established(now: Instant) -> Session {
     let mut pair = (
         Session::new(config(65001, 65002), 1, now),
         Session::new(config(65002, 65001), 2, now),
@@ -104,30 +92,33 @@ fn established(now: Instant) -> (Session, Session) {
         session.handle(Input::Connected { conn, local }, now);
     }
     for _ in 0..3 {
-        let (mut there, mut back) = (BytesMut::new(), BytesMut::new());
-        pair.0.poll_transmit(Conn::Outbound, &mut there);
-        pair.1.poll_transmit(Conn::Inbound, &mut back);
+        let there = pair.0.poll_transmit(Conn::Outbound).unwrap_or_default();
+        let back = pair.1.poll_transmit(Conn::Inbound).unwrap_or_default();
         pair.0.handle(Input::Bytes(Conn::Outbound, &back), now);
         pair.1.handle(Input::Bytes(Conn::Inbound, &there), now);
     }
-    drain(&mut pair.0);
     drain(&mut pair.1);
-    pair
+    pair.1
 }
 
 /// Runs of prefixes share attributes, as in a table learned from the Internet.
-fn deltas(prefixes: usize, sets: usize) -> Vec<Vec<Delta>> {
+fn table(prefixes: usize, sets: usize) -> BytesMut {
     let sets: Vec<_> = (0..u32::try_from(sets.max(1)).unwrap())
         .map(attribute_set)
         .collect();
-    let delta = |number: usize| Delta {
-        prefix: prefix(number),
-        attrs: Some(Arc::clone(&sets[number / 5 % sets.len()])),
-    };
-    (0..prefixes)
-        .step_by(BATCH)
-        .map(|first| (first..prefixes.min(first + BATCH)).map(delta).collect())
-        .collect()
+    let dialect = Dialect::new(Asn(65001), Asn(65002));
+    let mut out = BytesMut::new();
+    let mut writer = UpdateWriter::default();
+    for first in (0..prefixes).step_by(RUN) {
+        let run: Vec<_> = (first..prefixes.min(first + RUN)).map(prefix).collect();
+        let attrs = &sets[first / RUN % sets.len()];
+        let nexthop = IpAddr::from([192, 0, 2, 1]);
+        writer
+            .load(attrs, nexthop, Family::Ipv4Unicast, &dialect)
+            .unwrap();
+        writer.write(&run, &[], &mut out);
+    }
+    out
 }
 
 fn prefix(number: usize) -> Prefix {

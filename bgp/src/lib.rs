@@ -3,8 +3,9 @@
 //! Two machines and one function make the speaker:
 //!
 //! - [`Session`](session::Session): everything we hold with one peer: both connections, the
-//!   state machine, collision, timers, and the outbox that packs pending routes into UPDATEs.
-//! - [`Rib`](rib::Rib): what every peer told us, what we chose and why, and what each peer is told.
+//!   state machine, collision, timers.
+//! - [`Rib`](rib::Rib): what every peer told us, what we chose and why, and what each peer is told,
+//!   as UPDATEs that peers share.
 //! - [`Filter`](filter::Filter): import and export policy, a function over a prefix and [`Attrs`].
 //!
 //! Time is an argument (`now`), randomness is a seed, bytes go in and out. Same inputs, same
@@ -13,9 +14,10 @@
 //! | RFC | Subject | Module |
 //! |---|---|---|
 //! | 4271 | BGP-4 | [`wire`], [`session`], [`rib`] |
-//! | 1997, 8092 | communities, large communities | [`attrs`] |
+//! | 1997, 8092 | communities, large communities | [`attrs`], [`filter`] |
 //! | 2918 | route refresh | [`wire`], [`session`] |
-//! | 4360 | extended communities | [`attrs`] |
+//! | 4360, 5668 | extended communities | [`attrs`], [`filter`] |
+//! | draft-ietf-idr-link-bandwidth | link bandwidth community | [`filter`] |
 //! | 4456 | route reflection | [`wire`], [`rib`] |
 //! | 4486 | subcodes of Cease | [`session`], [`wire`] |
 //! | 4724, 8538 | graceful restart, also after a NOTIFICATION; hard reset | [`session`], [`rib`] |
@@ -64,5 +66,5 @@ pub use attrs::{
     Aggregator, AsPath, Attrs, Community, ExtCommunity, LargeCommunity, Origin, RawAttr,
     Reflection, Segment, SegmentKind,
 };
-pub use route::{Delta, Retained, Retention, RouteEvent, SessionUp};
+pub use route::{Retained, Retention, RouteEvent, SessionUp, Updates};
 pub use types::{Asn, Family, FamilySet, FirstAs, Hop, PathId, PeerId, Prefix, Role, RouterId};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
@@ -84,6 +85,8 @@ pub struct SessionUp {
     /// Our own nexthop toward it by family, where we have one. In place of
     /// [`Attrs::nexthop`] `None`.
     pub nexthops: [Option<IpAddr>; Family::ALL.len()],
+    /// Both mark the ends of a refresh (RFC 7313).
+    pub enhanced_refresh: bool,
     /// Families whose forwarding the peer kept while it restarted (RFC 4724 §4.2): paths retained
     /// from the session before stay until it has sent all it has. Those of other families go now.
     pub preserved: FamilySet,
@@ -103,6 +106,7 @@ impl SessionUp {
             router_id,
             dialect,
             nexthops: [None; Family::ALL.len()],
+            enhanced_refresh: false,
             preserved: FamilySet::EMPTY,
             long_lived: FamilySet::EMPTY,
             connected: None,
@@ -110,12 +114,12 @@ impl SessionUp {
     }
 }
 
-/// One change for one prefix on its way to a peer. Goes from the RIB to a session.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Delta {
-    /// The destination.
-    pub prefix: Prefix,
-    /// What to announce, after export policy; `None` withdraws. A `nexthop` of `None` inside
-    /// means ourselves: the session writes the address of its own end.
-    pub attrs: Option<Arc<Attrs>>,
+/// UPDATEs on their way to a peer, as bytes. Go from the RIB to a session, which sends them as they
+/// are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Updates {
+    /// Whole messages, in this order. Shared with every other peer that is told the same.
+    pub bytes: SmallVec<[Bytes; 2]>,
+    /// How many there are.
+    pub count: u64,
 }

@@ -6,19 +6,26 @@
 )]
 #![expect(clippy::unwrap_used, reason = "values written here are well formed")]
 
+mod listener;
+
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set};
+use bgp::filter::{
+    Action, Filter, Match, MedChange, Nexthop, Number, PrefixPattern, Prepend, Rule, Set,
+};
 use bgp::rib::{
-    Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange, Standing, Step,
+    ExportBounds, Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange,
+    Standing, Step,
 };
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, Delta, Family, PeerId, Prefix, RawAttr, Retention, RouteEvent,
-    RouterId, SessionUp,
+    AsPath, Asn, Attrs, Community, Family, PeerId, Prefix, RawAttr, Retention, RouteEvent,
+    RouterId, SessionUp, Updates,
 };
+use listener::heard;
 
 const US: Asn = Asn(65010);
 const A: PeerId = PeerId(1);
@@ -26,26 +33,62 @@ const B: PeerId = PeerId(2);
 const C: PeerId = PeerId(3);
 /// More than one bite.
 const MANY: u32 = 5_000;
+const OUR_NEXTHOP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// What a peer is told of a prefix; `None` withdraws.
+type Change = (Prefix, Option<Arc<Attrs>>);
+
+/// What a peer makes of what it is sent.
+#[derive(Default)]
+struct Heard {
+    changes: Vec<Change>,
+    marks: Vec<RouteEvent>,
+}
+
+impl Heard {
+    fn hear(&mut self, updates: &Updates, dialect: &Dialect) {
+        for event in heard(updates, dialect) {
+            match event {
+                RouteEvent::Announce {
+                    attrs, prefixes, ..
+                } => {
+                    let changes = prefixes.into_iter();
+                    let changes = changes.map(|prefix| (prefix, Some(Arc::clone(&attrs))));
+                    self.changes.extend(changes);
+                }
+                RouteEvent::Withdraw { prefixes, .. } => {
+                    let changes = prefixes.into_iter().map(|prefix| (prefix, None));
+                    self.changes.extend(changes);
+                }
+                mark => self.marks.push(mark),
+            }
+        }
+    }
+}
 
 struct Router {
     rib: Rib,
     now: Instant,
     fib: BTreeMap<Prefix, Vec<PeerId>>,
     ready: Vec<PeerId>,
+    dialects: BTreeMap<PeerId, Dialect>,
 }
 
 impl Router {
     /// Peers A (AS 1), B (AS 2) and C (AS 3), all up, with filters that pass everything.
     fn new() -> Self {
         let mut router = Self {
-            rib: Rib::new(RibConfig::new(
-                US,
-                RouterId::new([192, 0, 2, 1].into()).unwrap(),
-                1,
-            )),
+            rib: Rib::new(RibConfig {
+                bounds: ExportBounds {
+                    prefixes: 1_000,
+                    ..ExportBounds::default()
+                },
+                ..RibConfig::new(US, RouterId::new([192, 0, 2, 1].into()).unwrap(), 1)
+            }),
             now: Instant::now(),
             fib: BTreeMap::new(),
             ready: Vec::new(),
+            dialects: BTreeMap::new(),
         };
         for id in [A, B, C] {
             router.configure(id, Asn(id.0), Filter::accept_all(), Filter::accept_all());
@@ -83,6 +126,7 @@ impl Router {
     }
 
     fn configure(&mut self, id: PeerId, asn: Asn, import: Filter, export: Filter) {
+        self.dialects.insert(id, Dialect::new(US, asn));
         self.handle(Input::Configure(RibPeer {
             id,
             asn,
@@ -95,8 +139,11 @@ impl Router {
 
     fn up(&mut self, peer: PeerId) {
         let router_id = RouterId::new([10, 255, 0, peer.0 as u8].into()).unwrap();
-        let dialect = Dialect::new(US, Asn(64512));
-        self.handle(Input::Up(peer, SessionUp::new(router_id, dialect)));
+        let up = SessionUp {
+            nexthops: [Some(OUR_NEXTHOP), None],
+            ..SessionUp::new(router_id, self.dialects[&peer].clone())
+        };
+        self.handle(Input::Up(peer, up));
     }
 
     fn announce(&mut self, peer: PeerId, prefixes: Vec<Prefix>, attrs: Attrs) {
@@ -110,14 +157,25 @@ impl Router {
     }
 
     /// Everything that a peer is told until nothing is left.
-    fn told(&mut self, peer: PeerId) -> Vec<Delta> {
-        let mut deltas = Vec::new();
-        while let Some(batch) = self.rib.poll_export(peer, 100) {
-            assert!(batch.deltas.len() <= 100);
-            deltas.extend(batch.deltas);
+    fn told(&mut self, peer: PeerId) -> Vec<Change> {
+        self.listen(peer).changes
+    }
+
+    fn listen(&mut self, peer: PeerId) -> Heard {
+        let mut heard = Heard::default();
+        while let Some(updates) = self.rib.poll_export(peer) {
+            heard.hear(&updates, &self.dialects[&peer]);
         }
         self.drain();
-        deltas
+        heard
+    }
+
+    /// One batch.
+    fn told_once(&mut self, peer: PeerId) -> Option<Heard> {
+        let updates = self.rib.poll_export(peer)?;
+        let mut heard = Heard::default();
+        heard.hear(&updates, &self.dialects[&peer]);
+        Some(heard)
     }
 }
 
@@ -126,7 +184,7 @@ fn net(text: &str) -> Prefix {
 }
 
 fn nth(i: u32) -> Prefix {
-    Prefix::new(std::net::Ipv4Addr::from((10 << 24) + (i << 8)).into(), 24).unwrap()
+    Prefix::new(Ipv4Addr::from((10 << 24) + (i << 8)).into(), 24).unwrap()
 }
 
 fn many() -> Vec<Prefix> {
@@ -159,14 +217,11 @@ fn an_external_peer_gets_our_as_in_front_and_none_of_our_preferences() {
     router.announce(A, vec![nth(0)], received);
     let sent = Attrs {
         as_path: AsPath::sequence(&[US, Asn(1), Asn(7)]),
+        nexthop: Some(OUR_NEXTHOP),
         unknown,
         ..Attrs::originated()
     };
-    let delta = Delta {
-        prefix: nth(0),
-        attrs: Some(Arc::new(sent)),
-    };
-    assert_eq!(router.told(B), [delta]);
+    assert_eq!(router.told(B), [(nth(0), Some(Arc::new(sent)))]);
     assert_eq!(router.told(A), [], "not back to where it came from");
 }
 
@@ -189,22 +244,60 @@ fn an_internal_peer_gets_the_path_as_it_is_with_a_local_pref() {
     };
     router.announce(A, vec![nth(0)], received.clone());
     let sent = Attrs {
-        nexthop: None,
+        nexthop: Some(OUR_NEXTHOP),
         local_pref: Some(100),
         ..received
     };
-    assert_eq!(router.told(C)[0].attrs.as_deref(), Some(&sent));
+    assert_eq!(router.told(C)[0].1.as_deref(), Some(&sent));
 }
 
 #[test]
-fn peers_of_a_group_share_one_set_of_attributes() {
+fn what_the_export_filter_sets_is_told_instead_of_our_own() {
+    let told = |set: Set| {
+        let mut router = Router::new();
+        let setting = Filter::compile(vec![Rule {
+            matches: Match::default(),
+            action: Action::Accept,
+            set,
+        }]);
+        router.configure(B, Asn(2), Filter::accept_all(), setting);
+        let received = Attrs {
+            med: Some(5),
+            ..attrs_of(A, &[1])
+        };
+        router.announce(A, vec![nth(0)], received);
+        let told = router.told(B)[0].1.clone().unwrap();
+        (told.nexthop, told.med)
+    };
+    let nexthop = |nexthop| Set {
+        nexthop: Some(nexthop),
+        ..Set::default()
+    };
+    let other = [192, 0, 2, 7].into();
+    let ours = Some(OUR_NEXTHOP);
+    assert_eq!(told(nexthop(Nexthop::Address(other))), (Some(other), None));
+    let theirs = Some([10, 255, 0, 1].into());
+    assert_eq!(told(nexthop(Nexthop::Unchanged)), (theirs, None));
+    assert_eq!(told(nexthop(Nexthop::Ourselves)), (ours, None));
+    let med = |med| Set {
+        med: Some(med),
+        ..Set::default()
+    };
+    assert_eq!(told(med(70.into())), (ours, Some(70)));
+    let more = MedChange::Number(Number::Add(2));
+    assert_eq!(told(med(more)), (ours, Some(7)), "more than it came with");
+    assert_eq!(told(med(MedChange::Remove)), (ours, None));
+}
+
+#[test]
+fn peers_of_a_group_share_the_bytes() {
     let mut router = Router::new();
     router.announce(A, vec![nth(0), nth(1)], attrs_of(A, &[1]));
-    let (to_b, to_c) = (router.told(B), router.told(C));
-    let first = to_b[0].attrs.as_ref().unwrap();
-    for delta in to_b.iter().chain(&to_c) {
-        assert!(Arc::ptr_eq(first, delta.attrs.as_ref().unwrap()));
-    }
+    let to_b = router.rib.poll_export(B).unwrap();
+    let to_c = router.rib.poll_export(C).unwrap();
+    assert_eq!((to_b.bytes.len(), to_b.count), (1, 1));
+    assert_eq!(to_b.bytes[0].as_ptr(), to_c.bytes[0].as_ptr());
+    assert_eq!(to_b, to_c);
 }
 
 #[test]
@@ -235,28 +328,28 @@ fn our_own_prefix_is_announced_but_never_given_to_the_fib() {
     router.handle(Input::Originate(vec![nth(0)]));
     assert_eq!(router.fib[&nth(0)], []);
     let told = router.told(A);
-    let path = &told[0].attrs.as_ref().unwrap().as_path;
+    let path = &told[0].1.as_ref().unwrap().as_path;
     assert_eq!(*path, AsPath::sequence(&[US]));
     router.handle(Input::Originate(Vec::new()));
     assert_eq!(router.fib[&nth(0)], [A]);
-    assert_eq!(router.told(A)[0].attrs, None);
+    assert_eq!(router.told(A)[0].1, None);
 }
 
 #[test]
 fn what_was_never_sent_is_never_withdrawn() {
     let mut router = Router::new();
     router.announce(A, many(), attrs_of(A, &[1]));
-    let sent = router.rib.poll_export(B, 10).unwrap().deltas;
+    let sent = router.told_once(B).unwrap().changes;
+    assert!(sent.len() < many().len(), "a batch is bounded");
     router.withdraw(A, many());
     let told = router.told(B);
-    assert!(told.iter().all(|delta| delta.attrs.is_none()));
-    let sorted = |deltas: &[Delta]| {
-        let mut prefixes: Vec<_> = deltas.iter().map(|delta| delta.prefix).collect();
+    assert!(told.iter().all(|(_, attrs)| attrs.is_none()));
+    let sorted = |changes: &[Change]| {
+        let mut prefixes: Vec<_> = changes.iter().map(|(prefix, _)| *prefix).collect();
         prefixes.sort_unstable();
         prefixes
     };
     assert_eq!(sorted(&told), sorted(&sent));
-    assert_eq!(router.told(C), []);
 }
 
 #[test]
@@ -267,7 +360,7 @@ fn a_slow_peer_is_told_the_latest_state_once() {
     }
     let told = router.told(B);
     assert_eq!(told.len(), 1);
-    let path = &told[0].attrs.as_ref().unwrap().as_path;
+    let path = &told[0].1.as_ref().unwrap().as_path;
     assert_eq!(*path, AsPath::sequence(&[US, Asn(1), Asn(149)]));
 }
 
@@ -304,22 +397,22 @@ fn a_full_table_ends_with_end_of_rib_and_changes_during_it_are_not_lost() {
     let mut held = BTreeMap::new();
     let mut ends = Vec::new();
     for round in 0.. {
-        if round == 3 {
+        if round == 1 {
             router.withdraw(A, vec![nth(0), nth(MANY - 1)]);
             router.announce(A, vec![nth(MANY)], attrs_of(A, &[1]));
         }
-        let Some(batch) = router.rib.poll_export(B, 100) else {
+        let Some(batch) = router.told_once(B) else {
             break;
         };
-        ends.extend(batch.end_of_rib);
-        for Delta { prefix, attrs } in batch.deltas {
+        ends.extend(batch.marks);
+        for (prefix, attrs) in batch.changes {
             match attrs {
                 Some(attrs) => held.insert(prefix, attrs),
                 None => held.remove(&prefix),
             };
         }
     }
-    assert_eq!(ends, Family::ALL);
+    assert_eq!(ends, Family::ALL.map(RouteEvent::EndOfRib));
     let held: Vec<_> = held.into_keys().collect();
     let expected: Vec<_> = (1..MANY - 1).chain([MANY]).map(nth).collect();
     assert_eq!(held, expected);
@@ -332,14 +425,15 @@ fn refresh_sends_everything_again_and_says_where_it_ends() {
     assert_eq!(router.told(B).len(), many().len());
     assert_eq!(router.told(B), []);
     router.handle(Input::Refresh(B, Family::Ipv4Unicast));
-    let mut prefixes = Vec::new();
-    let mut ends = Vec::new();
-    while let Some(batch) = router.rib.poll_export(B, 100) {
-        prefixes.extend(batch.deltas.into_iter().map(|delta| delta.prefix));
-        ends.extend(batch.end_of_rib);
-    }
+    let heard = router.listen(B);
+    let mut prefixes: Vec<_> = heard
+        .changes
+        .into_iter()
+        .map(|(prefix, _)| prefix)
+        .collect();
     prefixes.sort_unstable();
-    assert_eq!((prefixes, ends), (many(), vec![Family::Ipv4Unicast]));
+    let end = RouteEvent::EndOfRib(Family::Ipv4Unicast);
+    assert_eq!((prefixes, heard.marks), (many(), vec![end]));
 }
 
 #[test]
@@ -361,7 +455,7 @@ fn another_export_filter_withdraws_exactly_what_it_forbids() {
     }]);
     router.configure(B, Asn(2), Filter::accept_all(), export);
     let told = router.told(B);
-    assert!(told.iter().all(|delta| delta.attrs.is_none()));
+    assert!(told.iter().all(|(_, attrs)| attrs.is_none()));
     assert_eq!(told.len(), MANY as usize - 1024);
     assert_eq!(router.rib.counts(B, Family::Ipv4Unicast).advertised, 1024);
     assert_eq!(
@@ -525,7 +619,7 @@ fn routes_of_an_unknown_or_unestablished_peer_change_nothing() {
     router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
     router.announce(PeerId(99), vec![nth(0)], attrs_of(A, &[1]));
     router.handle(Input::Refresh(PeerId(99), Family::Ipv4Unicast));
-    assert_eq!(router.rib.poll_export(PeerId(99), 10), None);
+    assert_eq!(router.rib.poll_export(PeerId(99)), None);
     assert_eq!(router.rib.prefix_count(Family::Ipv4Unicast), 0);
 }
 

@@ -6,8 +6,10 @@
 )]
 #![expect(clippy::unwrap_used, reason = "values written here are well formed")]
 
+mod listener;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +21,13 @@ use bgp::rib::{
 };
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, Delta, ExtCommunity, Family, FamilySet, PathId, PeerId, Prefix,
-    Reflection, Retained, Retention, Role, RouteEvent, RouterId, SessionUp,
+    AsPath, Asn, Attrs, Community, ExtCommunity, Family, FamilySet, FirstAs, PathId, PeerId,
+    Prefix, Reflection, Retained, Retention, Role, RouteEvent, RouterId, SessionUp,
 };
+use listener::heard;
 
 const US: Asn = Asn(65010);
+const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 0, 200));
 /// AS 1, 2 and 3.
 const A: PeerId = PeerId(1);
 const B: PeerId = PeerId(2);
@@ -32,6 +36,9 @@ const C: PeerId = PeerId(3);
 const I: PeerId = PeerId(11);
 const J: PeerId = PeerId(12);
 const V4: Family = Family::Ipv4Unicast;
+
+/// What a peer is told of a prefix; `None` withdraws.
+type Told = (Prefix, Option<Attrs>);
 
 struct Router {
     rib: Rib,
@@ -129,20 +136,37 @@ impl Router {
         self.handle(Input::Timeout);
     }
 
-    fn told(&mut self, peer: PeerId) -> Vec<Delta> {
-        let mut deltas = Vec::new();
-        while let Some(batch) = self.rib.poll_export(peer, 100) {
-            deltas.extend(batch.deltas);
+    fn told(&mut self, peer: PeerId) -> Vec<Told> {
+        let mut told = Vec::new();
+        let dialect = session(peer).dialect;
+        while let Some(updates) = self.rib.poll_export(peer) {
+            for event in heard(&updates, &dialect) {
+                match event {
+                    RouteEvent::Announce {
+                        attrs, prefixes, ..
+                    } => {
+                        let attrs = Some(as_ours(&attrs));
+                        let all = prefixes.into_iter();
+                        told.extend(all.map(|prefix| (prefix, attrs.clone())));
+                    }
+                    RouteEvent::Withdraw { prefixes, .. } => {
+                        told.extend(prefixes.into_iter().map(|prefix| (prefix, None)));
+                    }
+                    RouteEvent::EndOfRib(_)
+                    | RouteEvent::RefreshBegins(_)
+                    | RouteEvent::RefreshEnds(_) => {}
+                }
+            }
         }
         self.drain();
-        deltas
+        told
     }
 
     /// The attributes of the only announcement that the peer is told.
     fn told_attrs(&mut self, peer: PeerId) -> Attrs {
         let told = self.told(peer);
         assert_eq!(told.len(), 1, "{told:?}");
-        Attrs::clone(told[0].attrs.as_ref().unwrap())
+        told[0].1.clone().unwrap()
     }
 
     /// Peer and step of each path, best first.
@@ -180,7 +204,22 @@ fn address(id: PeerId) -> IpAddr {
 
 fn session(id: PeerId) -> SessionUp {
     let router_id = RouterId::new([10, 255, 0, id.0 as u8].into()).unwrap();
-    SessionUp::new(router_id, Dialect::new(US, asn(id)))
+    let dialect = Dialect {
+        // What is configured may show the peer another AS of ours.
+        first_as: FirstAs::Free,
+        ..Dialect::new(US, asn(id))
+    };
+    SessionUp {
+        nexthops: [Some(OURSELVES), None],
+        ..SessionUp::new(router_id, dialect)
+    }
+}
+
+/// With our own address as it is before it is encoded.
+fn as_ours(attrs: &Attrs) -> Attrs {
+    let mut attrs = attrs.clone();
+    attrs.nexthop = attrs.nexthop.filter(|nexthop| *nexthop != OURSELVES);
+    attrs
 }
 
 fn net(text: &str) -> Prefix {
@@ -324,10 +363,12 @@ fn long_lived_stale_paths_are_the_last_resort_and_told_to_those_who_know() {
     let lost = [(B, Step::LongLivedStale), (A, Step::LongLivedStale)];
     assert_eq!(router.steps("10.0.1.0/24"), lost);
     let withdrawn = router.told(B);
-    assert!(withdrawn.iter().all(|delta| delta.attrs.is_none()));
+    assert!(withdrawn.iter().all(|(_, attrs)| attrs.is_none()));
     let told = router.told(C);
-    let alone = told.iter().find(|delta| delta.prefix == net("10.0.0.0/24"));
-    let attrs = alone.unwrap().attrs.as_ref().unwrap();
+    let alone = told
+        .iter()
+        .find(|(prefix, _)| *prefix == net("10.0.0.0/24"));
+    let attrs = alone.unwrap().1.as_ref().unwrap();
     assert_eq!(attrs.communities[..], [Community::LLGR_STALE]);
     router.pass(Duration::from_secs(1000));
     assert!(router.fib[&net("10.0.0.0/24")].is_empty());
@@ -592,7 +633,7 @@ fn marked_paths_only_go_down_and_get_their_mark_there() {
         let told = router.told(B);
         let told = told
             .first()
-            .map(|delta| delta.attrs.clone().unwrap().only_to_customer);
+            .map(|(_, attrs)| attrs.clone().unwrap().only_to_customer);
         assert_eq!(told, expected, "{ours:?} {only_to_customer:?}");
     }
 }
@@ -832,7 +873,7 @@ fn an_aggregate_comes_with_its_first_contributor_and_goes_with_its_last() {
     assert_eq!(router.best("10.0.0.0/8"), None);
     router.announce(A, &["10.0.0.0/24", "10.0.1.0/24"], attrs(A, &[1]));
     let told = router.told(B);
-    let prefixes: Vec<Prefix> = told.iter().map(|delta| delta.prefix).collect();
+    let prefixes: Vec<Prefix> = told.iter().map(|delta| delta.0).collect();
     assert_eq!(prefixes.len(), 3, "{prefixes:?}");
     let aggregate = router.best("10.0.0.0/8").unwrap();
     assert!(aggregate.atomic_aggregate);
@@ -847,15 +888,15 @@ fn an_aggregate_comes_with_its_first_contributor_and_goes_with_its_last() {
 fn suppressed_prefixes_are_told_to_nobody_while_their_aggregate_is() {
     let mut router = aggregating(MoreSpecifics::Suppressed);
     router.announce(A, &["10.0.0.0/24", "11.0.0.0/24"], attrs(A, &[1]));
-    let told: Vec<Prefix> = router.told(B).iter().map(|delta| delta.prefix).collect();
+    let told: Vec<Prefix> = router.told(B).iter().map(|delta| delta.0).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(!told.contains(&net("10.0.0.0/24")));
     router.handle(Input::Aggregate(Vec::new()));
     let mut told = router.told(B);
-    told.sort_by_key(|delta| delta.prefix);
+    told.sort_by_key(|delta| delta.0);
     let told: Vec<_> = told
         .iter()
-        .map(|delta| (delta.prefix, delta.attrs.is_some()))
+        .map(|delta| (delta.0, delta.1.is_some()))
         .collect();
     assert_eq!(
         told,

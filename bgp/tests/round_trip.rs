@@ -178,7 +178,7 @@ fn what_is_written_is_read_back_the_same() {
         let mut out = BytesMut::new();
         while !rest.is_empty() {
             let before = out.len();
-            let count = writer.write(rest, &mut out);
+            let count = writer.write(rest, &[], &mut out);
             assert!(
                 count > 0 && out.len() - before <= MAX_MESSAGE_LEN,
                 "seed {seed}"
@@ -212,7 +212,7 @@ fn withdrawals_are_read_back_the_same() {
         let mut rest = prefixes.as_slice();
         let mut out = BytesMut::new();
         while !rest.is_empty() {
-            let count = encode_withdraw(rest, &mut out);
+            let count = encode_withdraw(rest, &[], MAX_MESSAGE_LEN, &mut out);
             assert!(count > 0, "seed {seed}");
             rest = &rest[count..];
         }

@@ -5,8 +5,9 @@ mod single;
 use std::time::Duration;
 
 use bgp::session::{Conn, DownReason, Input, SessionConfig, State};
-use bgp::wire::Notification;
-use bgp::{Delta, Family};
+use bgp::wire::{Notification, encode_end_of_rib};
+use bgp::{Family, Updates};
+use bytes::BytesMut;
 use single::{Single, config, keepalive};
 
 /// Lets time pass with a peer that talks, but takes nothing until told to.
@@ -75,12 +76,12 @@ fn routes_that_wait_count_even_without_keepalives() {
     });
     single.establish();
     assert_eq!(single.session.poll_timeout(), None);
-    let delta = Delta {
-        prefix: "10.0.0.0/8".parse().expect("valid"),
-        attrs: None,
-    };
-    single.input(Input::Advertise(vec![delta]));
-    single.input(Input::EndOfRib(Family::Ipv4Unicast));
+    let mut end_of_rib = BytesMut::new();
+    encode_end_of_rib(Family::Ipv4Unicast, &mut end_of_rib);
+    single.input(Input::Transmit(Updates {
+        bytes: [end_of_rib.freeze()].into_iter().collect(),
+        count: 1,
+    }));
     let deadline = single.session.poll_timeout().expect("something waits");
     assert_eq!(deadline - single.now, Duration::from_secs(480));
     single.sent(Conn::Inbound);

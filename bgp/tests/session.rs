@@ -3,17 +3,17 @@
 mod pair;
 mod single;
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bgp::session::{
     Cease, Conn, DownReason, GracefulRestart, Input, Mode, Output, SessionConfig, State,
 };
-use bgp::wire::Notification;
-use bgp::{AsPath, Asn, Attrs, Delta, Family, FamilySet, Prefix, RouteEvent};
+use bgp::wire::{MAX_MESSAGE_LEN, Notification, encode_end_of_rib, encode_withdraw};
+use bgp::{Family, FamilySet, Prefix, RouteEvent, Updates};
+use bytes::{Bytes, BytesMut};
 use pair::{Pair, config};
 use single::Single;
+use smallvec::SmallVec;
 
 fn established(seed: u64) -> Pair {
     let mut passive = config(65002, 65001);
@@ -166,56 +166,52 @@ fn idle_sessions_stay_up_on_keepalives() {
     assert!((120..=170).contains(&sent), "{sent} in an hour");
 }
 
-#[test]
-fn routes_arrive_with_our_address_as_nexthop_and_end_of_rib_last() {
-    let mut pair = established(6);
-    let mut attrs = Attrs::originated();
-    attrs.as_path = AsPath::sequence(&[Asn(65001)]);
-    let attrs = Arc::new(attrs);
-    let v4: Prefix = "10.1.0.0/16".parse().expect("valid");
-    let v6: Prefix = "2001:db8::/32".parse().expect("valid");
-    let deltas = [v4, v6].map(|prefix| Delta {
-        prefix,
-        attrs: Some(Arc::clone(&attrs)),
-    });
-    pair.handle(0, Input::Advertise(deltas.to_vec()));
-    pair.handle(0, Input::EndOfRib(Family::Ipv4Unicast));
-    pair.settle();
-    // There is no nexthop of our own for IPv6.
-    assert_eq!(pair.sessions[0].status().unsendable, 1);
-    let events = routes(&pair.seen[1]);
-    let [
-        RouteEvent::Announce {
-            attrs, prefixes, ..
-        },
-        RouteEvent::Withdraw {
-            prefixes: never, ..
-        },
-        RouteEvent::EndOfRib(Family::Ipv4Unicast),
-    ] = events.as_slice()
-    else {
-        unreachable!("{events:?}");
+/// One UPDATE for each prefix, and an End-of-RIB marker.
+fn updates(prefixes: &[Prefix]) -> Updates {
+    let message = |prefix: &Prefix| {
+        let mut out = BytesMut::new();
+        encode_withdraw(&[*prefix], &[], MAX_MESSAGE_LEN, &mut out);
+        out.freeze()
     };
-    assert_eq!(
-        (prefixes.as_slice(), never.as_slice()),
-        (&[v4][..], &[v6][..])
-    );
-    assert_eq!(attrs.nexthop, Some(IpAddr::from([192, 0, 2, 1])));
+    let mut bytes: SmallVec<[Bytes; 2]> = prefixes.iter().map(message).collect();
+    let mut end = BytesMut::new();
+    encode_end_of_rib(Family::Ipv4Unicast, &mut end);
+    bytes.push(end.freeze());
+    let count = bytes.len() as u64;
+    Updates { bytes, count }
+}
+
+#[test]
+fn updates_arrive_whole_in_their_order_and_are_counted() {
+    let mut pair = established(6);
+    let prefixes: Vec<Prefix> = ["10.1.0.0/16", "10.2.0.0/16"]
+        .map(|text| text.parse().expect("valid"))
+        .to_vec();
+    let updates = updates(&prefixes);
+    assert_eq!(updates.count, 3);
+    pair.handle(0, Input::Transmit(updates));
+    pair.settle();
+    assert_eq!(pair.sessions[0].pending(), 0);
+    assert_eq!(pair.sessions[0].status().messages.sent.update, 3);
+    let events = routes(&pair.seen[1]);
+    let expected = [
+        RouteEvent::withdraw(vec![prefixes[0]]),
+        RouteEvent::withdraw(vec![prefixes[1]]),
+        RouteEvent::EndOfRib(Family::Ipv4Unicast),
+    ];
+    assert_eq!(events, expected);
 }
 
 #[test]
 fn the_outbox_is_empty_after_the_session_is_down() {
     let mut session = Single::new(config(65001, 65002));
     session.establish();
-    let delta = Delta {
-        prefix: "10.0.0.0/8".parse().expect("valid"),
-        attrs: None,
-    };
-    session.input(Input::Advertise(vec![delta.clone()]));
-    assert_eq!(session.session.pending(), 1);
+    let updates = updates(&["10.0.0.0/8".parse().expect("valid")]);
+    session.input(Input::Transmit(updates.clone()));
+    assert!(session.session.pending() > 0);
     session.input(Input::Closed(Conn::Inbound));
     assert_eq!(session.session.pending(), 0);
-    session.input(Input::Advertise(vec![delta]));
+    session.input(Input::Transmit(updates));
     assert_eq!(session.session.pending(), 0);
 }
 
@@ -303,6 +299,19 @@ fn a_lost_connection_does_not_keep_the_peer_out() {
     session.establish();
     session.input(Input::Closed(Conn::Inbound));
     session.establish();
+}
+
+#[test]
+fn a_dial_under_way_is_given_up_once_the_peer_has_called() {
+    let mut session = Single::new(config(65001, 65002));
+    assert_eq!(session.session.status().state, State::Connect);
+    session.connect(Conn::Inbound);
+    session.hear(Conn::Inbound, &single::open(&[]));
+    assert!(!session.outputs.contains(&Output::Hangup(Conn::Outbound)));
+    session.hear(Conn::Inbound, &single::keepalive());
+    assert!(session.outputs.contains(&Output::Hangup(Conn::Outbound)));
+    session.input(Input::DialFailed);
+    assert_eq!(session.session.status().state, State::Established);
 }
 
 #[test]

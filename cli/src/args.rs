@@ -217,18 +217,20 @@ mod tests {
     use super::*;
 
     const README: &str = include_str!("../../README.md");
+    const FILTERS: &str = include_str!("../../docs/filters.md");
 
     /// Indented lines that begin with our name, up to the explanation beside them.
     fn commands() -> impl Iterator<Item = &'static str> {
         README
             .lines()
+            .chain(FILTERS.lines())
             .filter_map(|line| line.strip_prefix("    "))
             .filter(|line| line.starts_with("skybridge "))
             .map(|line| line.split("  ").next().unwrap_or(line))
     }
 
     #[test]
-    fn every_command_in_the_readme_can_be_typed() {
+    fn every_command_in_the_documentation_can_be_typed() {
         assert!(commands().count() >= 8, "README.md shows the first steps");
         for command in commands() {
             if let Err(error) = Args::try_parse_from(command.split_whitespace()) {

@@ -9,7 +9,7 @@ use bgp::wire::{
     Dialect, Frames, MAX_MESSAGE_LEN, MessageKind, Notification, Open, RouteRefresh, UpdateWriter,
     decode_update, encode_end_of_rib, encode_withdraw,
 };
-use bgp::{Asn, Delta, Family, Prefix, RouteEvent, RouterId};
+use bgp::{Asn, Family, Prefix, RouteEvent, RouterId, Updates};
 use bolero::check;
 use bytes::BytesMut;
 
@@ -136,7 +136,9 @@ fn check_event(event: RouteEvent, dialect: &Dialect) {
     match &event {
         RouteEvent::EndOfRib(family) => encode_end_of_rib(*family, &mut out),
         RouteEvent::RefreshBegins(_) | RouteEvent::RefreshEnds(_) => return,
-        RouteEvent::Withdraw { prefixes, .. } => write_all(prefixes, &mut out, encode_withdraw),
+        RouteEvent::Withdraw { prefixes, .. } => write_all(prefixes, &mut out, |rest, out| {
+            encode_withdraw(rest, &[], MAX_MESSAGE_LEN, out)
+        }),
         RouteEvent::Announce {
             attrs, prefixes, ..
         } => {
@@ -150,7 +152,7 @@ fn check_event(event: RouteEvent, dialect: &Dialect) {
                 return;
             }
             write_all(prefixes, &mut out, |prefixes, out| {
-                writer.write(prefixes, out)
+                writer.write(prefixes, &[], out)
             });
         }
     }
@@ -269,12 +271,13 @@ fn operate<'a>(
         7 => {
             let prefix =
                 Prefix::V4(ipnet::Ipv4Net::new([argument, 0, 0, 0].into(), 8).expect("legal"));
-            Input::Advertise(vec![Delta {
-                prefix,
-                attrs: None,
-            }])
+            let mut out = BytesMut::new();
+            encode_withdraw(&[prefix], &[], MAX_MESSAGE_LEN, &mut out);
+            Input::Transmit(Updates {
+                bytes: [out.freeze()].into_iter().collect(),
+                count: 1,
+            })
         }
-        8 => Input::EndOfRib(Family::Ipv4Unicast),
         9 => Input::RequestRefresh(Family::Ipv6Unicast),
         10 => {
             *now += Duration::from_secs(argument.into());
@@ -302,7 +305,7 @@ fn check_session(session: &mut Session, running: bool) {
         }
     }
     let status = session.status();
-    assert!(session.pending() <= 256);
+    assert!(session.pending() <= 256 * 28);
     assert_eq!(
         status.negotiated.is_some(),
         status.state == State::Established
@@ -323,7 +326,9 @@ fn check_session(session: &mut Session, running: bool) {
     assert!(status.state == State::Established || session.pending() == 0);
     let mut buf = BytesMut::new();
     for conn in [Conn::Inbound, Conn::Outbound] {
-        while session.poll_transmit(conn, &mut buf) > 0 {}
+        while let Some(bytes) = session.poll_transmit(conn) {
+            buf.extend_from_slice(&bytes);
+        }
     }
     assert!(buf.len() <= 64 * 1024 + MAX_MESSAGE_LEN);
     let mut frames = Frames::default();

@@ -185,9 +185,12 @@ fn write(event: &RouteEvent) -> Option<BytesMut> {
             if unknown.any(|raw| READ_BY_OTHER.contains(&raw.code)) {
                 return None;
             }
-            (writer.write(prefixes, &mut out), prefixes)
+            (writer.write(prefixes, &[], &mut out), prefixes)
         }
-        RouteEvent::Withdraw { prefixes, .. } => (encode_withdraw(prefixes, &mut out), prefixes),
+        RouteEvent::Withdraw { prefixes, .. } => (
+            encode_withdraw(prefixes, &[], MAX_MESSAGE_LEN, &mut out),
+            prefixes,
+        ),
         RouteEvent::EndOfRib(_) | RouteEvent::RefreshBegins(_) | RouteEvent::RefreshEnds(_) => {
             return None;
         }

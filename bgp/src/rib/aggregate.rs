@@ -19,7 +19,7 @@ use super::Rib;
 use super::interface::{Aggregate, MoreSpecifics, RibConfig};
 use super::source::index_of;
 use crate::attrs::{Aggregator, Attrs, Origin};
-use crate::types::{Family, PeerId, Prefix};
+use crate::types::{Family, Prefix};
 
 /// The configured aggregates.
 #[derive(Debug, Default)]
@@ -98,10 +98,7 @@ impl Rib {
         }
         let both = old.by_prefix.keys().chain(self.aggregates.by_prefix.keys());
         self.originate_pending.extend(both.copied());
-        let everyone: Vec<PeerId> = self.peers.keys().copied().collect();
-        for peer in everyone {
-            self.on_export_changed(peer);
-        }
+        self.owe_everything();
     }
 
     /// A prefix got a route, or has none any more.

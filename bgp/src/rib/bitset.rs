@@ -53,6 +53,9 @@ impl BitSet {
 
     /// The lowest number not below `start`.
     pub(super) fn next_from(&self, start: usize) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
         let (first, bit) = place(start);
         let masked = self.words.get(first)? & !(bit - 1);
         let rest = self.words.get(first + 1..).unwrap_or_default();
@@ -63,8 +66,28 @@ impl BitSet {
             .map(|(offset, word)| (first + offset) * 64 + word.trailing_zeros() as usize)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// In ascending order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(self.next_from(0), |last| self.next_from(last + 1))
+    }
+}
+
+impl FromIterator<usize> for BitSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> Self {
+        let mut set = Self::default();
+        for number in numbers {
+            set.insert(number);
+        }
+        set
     }
 }
 
@@ -91,7 +114,7 @@ mod tests {
             at = index + 1;
         }
         assert_eq!(seen, [0, 64, 200]);
-        assert_eq!(set.count, 3);
+        assert_eq!((set.iter().collect::<Vec<_>>(), set.len()), (seen, 3));
     }
 
     #[test]
@@ -99,7 +122,7 @@ mod tests {
         for end in [0, 1, 63, 64, 65, 128] {
             let mut set = BitSet::default();
             set.fill(end);
-            assert_eq!(set.count, end);
+            assert_eq!(set.len(), end);
             assert!(!set.contains(end));
         }
     }

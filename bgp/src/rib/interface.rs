@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
 use crate::filter::Filter;
-use crate::route::{Delta, Retention, RouteEvent, SessionUp};
+use crate::route::{Retention, RouteEvent, SessionUp};
 use crate::types::{Asn, Family, Hop, PathId, PeerId, Prefix, Role, RouterId};
 
 /// What the RIB is told once.
@@ -24,6 +24,8 @@ pub struct RibConfig {
     pub med: MedComparison,
     /// Over how many paths traffic is spread.
     pub multipath: Multipath,
+    /// How much is exported at once.
+    pub bounds: ExportBounds,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
     pub seed: u64,
 }
@@ -224,6 +226,11 @@ pub enum Input {
     Nexthop(IpAddr, NexthopState),
     /// All prefixes that this router originates; replaces what was said before.
     Originate(Vec<Prefix>),
+    /// Tell nobody anything, the end of the table least of all, until [`Input::Release`]: paths
+    /// are still coming in that a restart has interrupted (RFC 4724 §4.1).
+    Defer,
+    /// The end of [`Input::Defer`].
+    Release,
     /// All aggregates; replaces what was said before.
     Aggregate(Vec<Aggregate>),
     /// Carry on with work that was left for later.
@@ -240,7 +247,28 @@ impl RibConfig {
             cluster_id: router_id.address(),
             med: MedComparison::default(),
             multipath: Multipath::default(),
+            bounds: ExportBounds::default(),
             seed,
+        }
+    }
+}
+
+/// Bounds of [`Rib::poll_export`](super::Rib::poll_export).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExportBounds {
+    /// Prefixes that one call looks at.
+    pub prefixes: usize,
+    /// Octets kept for peers that read slower than others that are told the same. Who falls further
+    /// behind is told prefix by prefix.
+    pub backlog: usize,
+}
+
+impl Default for ExportBounds {
+    /// 8192 prefixes, 4 MiB.
+    fn default() -> Self {
+        Self {
+            prefixes: 8192,
+            backlog: 4 * 1024 * 1024,
         }
     }
 }
@@ -342,16 +370,6 @@ pub struct RouteHop {
     /// 0: one hop of the tier takes all traffic. From 1 on: the usable hops of the tier that have a
     /// weight share it in these parts.
     pub weight: u8,
-}
-
-/// A bounded batch for one peer.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ExportBatch {
-    /// At most as many as were asked for.
-    pub deltas: Vec<Delta>,
-    /// Families whose full table, owed since an [`Input::Up`] or [`Input::Refresh`], ends with this
-    /// batch.
-    pub end_of_rib: Vec<Family>,
 }
 
 /// The step of the decision that chose, or that a path lost at (RFC 4271 §9.1.2.2, with ours).
@@ -469,4 +487,7 @@ pub struct PeerCounts {
     pub discarded: u64,
     /// Sent to it, as far as the RIB has handed over.
     pub advertised: usize,
+    /// How often a path was kept from it, and from the peers that are told the same, because it
+    /// cannot be encoded: the attributes are too long, or there is no nexthop of the family.
+    pub unsendable: u64,
 }

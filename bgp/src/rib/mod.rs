@@ -12,17 +12,17 @@
 //!                                              │
 //!                    hops changed? ────────────┼──────────── best path changed?
 //!                          ▼                                        ▼
-//!                 Output::Routes (FIB)          one dirty bit per peer, Output::ExportReady
+//!                 Output::Routes (FIB)          one dirty bit a group, Output::ExportReady
 //!                                                                   ▼
-//!                                         poll_export: export filter, update group, delta
+//!                                         poll_export: export filter, update group, UPDATEs
 //! ```
 //!
-//! **Memory is bounded by the table.** A peer is owed *prefixes*, not updates: one bit each, and what
-//! it is told is worked out when it asks. So a peer that never asks costs a bit per prefix, and many
-//! changes of one prefix become one delta with the latest state. What a peer was sent is four
-//! bytes per prefix: the number of an interned attribute set, which also stops a change that makes
-//! no difference to the peer (a failover between two links of the same AS, say) from being sent.
-//! A prefix without paths keeps its node until every peer that was told of it has been told otherwise.
+//! **Memory is bounded by the table.** A group of peers is owed *prefixes*, not updates: one bit
+//! each, and what they are told is worked out when one of them has room for it. So a peer that never
+//! asks costs two bits a prefix, and many changes of one prefix become one with the latest state.
+//! What a group was sent is eight bytes a prefix, which also stops a change that makes no difference
+//! to its members (a failover between two links of the same AS, say) from being sent. A prefix without
+//! paths keeps its node until every peer that was told of it has been told otherwise.
 //!
 //! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
 //! went down are not eligible from that moment, unless they are kept: each life of a session is a
@@ -68,7 +68,7 @@ use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    Aggregate, AsOverride, ExportBatch, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    Aggregate, AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
     MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
     PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
     RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
@@ -76,8 +76,7 @@ pub use interface::{
 
 use aggregate::Aggregates;
 use attrs::{AttrsId, AttrsTable};
-use egress::EgressKey;
-use export::{Groups, Out, Sent};
+use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use ingress::Ingress;
 use intern::Interner;
 use limit::Fill;
@@ -109,6 +108,8 @@ pub struct Rib {
     sources: Sources,
     peers: BTreeMap<PeerId, Peer>,
     groups: Groups,
+    exports: Exports,
+    scratch: Scratch,
     /// Those that are not simply reachable at no cost.
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
@@ -116,10 +117,9 @@ pub struct Rib {
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     aggregates: Aggregates,
-    aggregated_attrs: AttrsId,
+    aggregated_attrs: Arc<Attrs>,
     sweep: Sweep,
-    /// What peers that went down had been sent, to be released.
-    retired: Vec<(Family, Sent)>,
+    retired: Vec<Retired>,
     /// Prefixes with at least one path, by family.
     occupied: [usize; Family::ALL.len()],
     changes: Vec<RouteChange>,
@@ -149,7 +149,7 @@ struct Established {
     /// By family, where it carries that.
     sources: [Option<SourceId>; Family::ALL.len()],
     up: SessionUp,
-    out: Out,
+    group: GroupId,
 }
 
 impl Rib {
@@ -159,7 +159,7 @@ impl Rib {
         let hasher = FixedState::with_seed(config.seed);
         let mut attrs = AttrsTable::new(&config, hasher.clone());
         let originated_attrs = attrs.acquire(&Arc::new(Attrs::originated()));
-        let aggregated_attrs = attrs.acquire(&Arc::new(aggregate::attrs(&config)));
+        let aggregated_attrs = Arc::new(aggregate::attrs(&config));
         Self {
             aggregates: Aggregates::default(),
             aggregated_attrs,
@@ -167,7 +167,9 @@ impl Rib {
             hops: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
             peers: BTreeMap::new(),
-            groups: Groups::new(hasher),
+            groups: Groups::new(hasher.clone()),
+            exports: Exports::Released,
+            scratch: Scratch::new(hasher),
             nexthops: BTreeMap::new(),
             originated: BTreeSet::new(),
             originate_pending: BTreeSet::new(),
@@ -207,6 +209,8 @@ impl Rib {
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::Originate(prefixes) => self.on_originate(prefixes),
+            Input::Defer => self.on_defer(),
+            Input::Release => self.on_release(),
             Input::Aggregate(aggregates) => self.on_aggregate(&aggregates),
             Input::Timeout => {}
         }
@@ -247,10 +251,6 @@ impl Rib {
         let same_import = old.import == config.import && peer.ingress == ingress;
         let same_session = (old.asn, old.address) == (config.asn, config.address)
             && peer.ingress.kind == ingress.kind;
-        let key = |peer: &RibPeer, up| EgressKey::new(&self.config, peer, up);
-        let up = peer.session.as_ref().map(|session| &session.up);
-        let same_export =
-            old.export == config.export && up.is_none_or(|up| key(&old, up) == key(&config, up));
         peer.ingress = ingress;
         if !same_session {
             self.on_down(id, &Retention::new(), now);
@@ -262,9 +262,7 @@ impl Rib {
                 self.sweep.refilter(source);
             }
         }
-        if !same_export {
-            self.on_export_changed(id);
-        }
+        self.on_export_changed(id);
         if old.options.reflection != config.options.reflection {
             self.on_reflection(id, config.options.reflection);
         }
@@ -276,10 +274,7 @@ impl Rib {
         for source in self.sources_of(id) {
             self.sources.source_mut(source).reflection = reflection;
         }
-        let everyone: Vec<PeerId> = self.peers.keys().copied().collect();
-        for peer in everyone {
-            self.on_export_changed(peer);
-        }
+        self.owe_everything();
     }
 
     fn limit_session(&mut self, id: PeerId) {
@@ -318,14 +313,17 @@ impl Rib {
                 })
             })
         });
-        let key = EgressKey::new(&self.config, &peer.config, &up);
-        let group = self.groups.join(&peer.config.export, key);
-        let ends = |family| families.contains(family).then(|| self.tables.end(family));
-        let out = Out::new(group, ends);
+        let key = Key::new(&self.config, &peer.config, &up);
+        let marks = match up.enhanced_refresh {
+            true => Marks::Enhanced,
+            false => Marks::EndOfRib,
+        };
+        let group = self.join(id, key, marks);
         let preserved = up.preserved.intersection(families);
-        peer.session = Some(Established { sources, up, out });
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.session = Some(Established { sources, up, group });
+        }
         self.await_resending(id, preserved, now);
-        self.say_ready(id);
     }
 
     fn on_down(&mut self, id: PeerId, retention: &Retention, now: Instant) {
@@ -338,8 +336,7 @@ impl Rib {
                 self.retain_or_end(id, family, source, retention, now);
             }
         }
-        self.groups.leave(session.out.group(), &mut self.attrs);
-        self.retired.extend(session.out.into_sent());
+        self.leave(id, session.group);
     }
 
     /// The sources of a peer: of its session, and what is kept.

@@ -6,18 +6,18 @@
 //! as it is: those have tables of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::egress::{self, Sender};
+use super::egress::{self, EgressKey, Sender, shown_asn};
 use super::source::Kind;
 use super::*;
 use crate::attrs::{AsPath, Community, ExtCommunity, Origin, Reflection};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set, Verdict};
-use crate::route::{Delta, Retained, RouteEvent};
-use crate::types::{Asn, FamilySet, Hop, PathId, Role, RouterId};
-use crate::wire::Dialect;
+use crate::route::{Retained, RouteEvent, Updates};
+use crate::types::{Asn, FamilySet, FirstAs, Hop, PathId, Role, RouterId};
+use crate::wire::{Dialect, Frames, MessageKind, UpdateWriter, decode_update};
 
 const US: Asn = Asn(65010);
 const SEEDS: u64 = 400;
@@ -88,6 +88,20 @@ fn filters() -> Vec<Arc<Filter>> {
         delete_communities: vec![Community(7).into()],
         ..Set::default()
     };
+    let tagging = |community| Set {
+        add_communities: vec![Community(community)],
+        ..Set::default()
+    };
+    let called = Filter::compile(vec![
+        rule(
+            &["10.4.0.0/16", "10.5.0.0/16"],
+            &[],
+            Action::Next,
+            tagging(4),
+        ),
+        rule(&["10.6.0.0/16"], &[], Action::Accept, tagging(5)),
+        rule(&[], &[7], Action::Reject, Set::default()),
+    ]);
     [
         Filter::accept_all(),
         Filter::accept_all(),
@@ -101,7 +115,19 @@ fn filters() -> Vec<Arc<Filter>> {
                 preferring,
             ),
             rule(&["0.0.0.0/0"], &[], Action::Accept, Set::default()),
-            rule(&[], &[], Action::Accept, steering),
+            rule(&[], &[], Action::Accept, steering.clone()),
+        ]),
+        Filter::compile(vec![
+            rule(
+                &["10.3.0.0/16", "10.4.0.0/16"],
+                &[],
+                Action::Next,
+                tagging(3),
+            ),
+            rule(&[], &[8], Action::Next, steering),
+            rule(&["0.0.0.0/0"], &[], Action::Accept, Set::default()),
+            rule(&[], &[], Action::Call(Arc::new(called)), Set::default()),
+            rule(&[], &[], Action::Accept, Set::default()),
         ]),
     ]
     .map(Arc::new)
@@ -147,7 +173,7 @@ fn bandwidths() -> [ExtCommunity; 2] {
 }
 
 fn random_reflection(random: &mut Random) -> Option<Box<Reflection>> {
-    let ids = [[1, 1, 1, 9], [192, 0, 2, 200], [9, 9, 9, 9]].map(std::net::Ipv4Addr::from);
+    let ids = [[1, 1, 1, 9], [192, 0, 2, 200], [9, 9, 9, 9]].map(Ipv4Addr::from);
     (random.below(4) == 0).then(|| {
         Box::new(Reflection {
             originator_id: random.maybe(&ids),
@@ -581,13 +607,14 @@ impl Model {
             return None;
         };
         let med = med_of_export(to, prefix, &best.attrs);
-        Some(egress::treat(
-            &key,
-            sender,
-            &best.attrs,
-            Attrs::clone(&attrs),
-            med,
-        ))
+        let attrs = Attrs::clone(&attrs);
+        let mut attrs = egress::treat(&key, sender, &best.attrs, attrs, med);
+        let family = Family::of(prefix);
+        let nexthop = attrs.nexthop.or(OURS[index_of(family)])?;
+        attrs.nexthop = Some(nexthop);
+        let dialect = &to.session.as_ref()?.up.dialect;
+        let loaded = UpdateWriter::default().load(&attrs, nexthop, family, dialect);
+        loaded.is_ok().then_some(attrs)
     }
 }
 
@@ -641,7 +668,6 @@ struct Pair {
     model: Model,
     fib: BTreeMap<Prefix, Hops>,
     told: BTreeMap<PeerId, BTreeMap<Prefix, Arc<Attrs>>>,
-    refreshed: BTreeSet<PeerId>,
     ready: BTreeSet<PeerId>,
     now: Instant,
 }
@@ -666,7 +692,6 @@ impl Pair {
             },
             fib: BTreeMap::new(),
             told: BTreeMap::new(),
-            refreshed: BTreeSet::new(),
             ready: BTreeSet::new(),
             now: Instant::now(),
         }
@@ -698,38 +723,42 @@ impl Pair {
         }
     }
 
-    /// Asks once for a batch, if the RIB said that there is something.
-    fn export(&mut self, peer: PeerId, limit: usize) {
+    /// Asks once for UPDATEs, if the RIB said that there is something, and reads them as the peer
+    /// does.
+    fn export(&mut self, peer: PeerId) {
         if !self.ready.contains(&peer) {
             return;
         }
-        match self.rib.poll_export(peer, limit) {
-            Some(batch) => {
-                assert!(batch.deltas.len() <= limit);
-                for delta in batch.deltas {
-                    self.apply(peer, delta);
+        match self.rib.poll_export(peer) {
+            Some(updates) => {
+                let session = self.model.peers[&peer].session.as_ref();
+                for event in heard(&updates, &session.unwrap().up.dialect) {
+                    self.apply(peer, event);
                 }
             }
             None => {
                 self.ready.remove(&peer);
-                self.refreshed.remove(&peer);
             }
         }
         self.drain();
     }
 
-    fn apply(&mut self, peer: PeerId, Delta { prefix, attrs }: Delta) {
+    fn apply(&mut self, peer: PeerId, event: RouteEvent) {
         let told = self.told.entry(peer).or_default();
-        match attrs {
-            Some(attrs) => {
-                let old = told.insert(prefix, Arc::clone(&attrs));
-                let repeated = old.as_ref() == Some(&attrs);
-                assert!(
-                    !repeated || self.refreshed.contains(&peer),
-                    "repeated {prefix}"
-                );
+        match event {
+            RouteEvent::Announce {
+                attrs, prefixes, ..
+            } => {
+                let prefixes = prefixes.into_iter();
+                told.extend(prefixes.map(|prefix| (prefix, Arc::clone(&attrs))));
             }
-            None => assert!(told.remove(&prefix).is_some(), "withdrew unsent {prefix}"),
+            RouteEvent::Withdraw { prefixes, .. } => {
+                for prefix in prefixes {
+                    assert!(told.remove(&prefix).is_some(), "withdrew unsent {prefix}");
+                }
+            }
+            RouteEvent::EndOfRib(_) | RouteEvent::RefreshBegins(_) | RouteEvent::RefreshEnds(_) => {
+            }
         }
     }
 
@@ -738,7 +767,7 @@ impl Pair {
             self.handle(Input::Timeout);
         }
         while let Some(peer) = self.ready.first().copied() {
-            self.export(peer, 5);
+            self.export(peer);
         }
     }
 
@@ -787,6 +816,7 @@ impl Pair {
                 stale,
                 discarded: peer.discarded[index_of(family)],
                 advertised: told.keys().filter(|net| Family::of(net) == family).count(),
+                unsendable: self.rib.counts(id, family).unsendable,
             };
             assert_eq!(self.rib.counts(id, family), counts, "{id:?} {family}");
         }
@@ -839,7 +869,6 @@ impl Pair {
     fn forget_peer(&mut self, id: PeerId, retention: &Retention) {
         self.told.remove(&id);
         self.ready.remove(&id);
-        self.refreshed.remove(&id);
         if let Some(peer) = self.model.peers.get_mut(&id) {
             peer.down(retention, self.now);
             peer.discarded = [0; 2];
@@ -881,9 +910,6 @@ impl Pair {
                 self.handle(Input::Aggregate(some));
             }
             19 => {
-                if self.session(id).is_some() {
-                    self.refreshed.insert(id);
-                }
                 self.handle(Input::Refresh(id, random.pick(&Family::ALL)));
             }
             20 if random.below(4) == 0 => {
@@ -896,7 +922,7 @@ impl Pair {
                 self.now += Duration::from_secs(random.pick(&[1, 30, 100, 400]));
                 self.handle(Input::Timeout);
             }
-            _ => self.export(id, 1 + random.below(4)),
+            _ => self.export(id),
         }
     }
 
@@ -908,11 +934,21 @@ impl Pair {
         self.forget_peer(id, &Retention::new());
         let router_id = RouterId::new([1, 1, 1, 1 + random.below(2) as u8].into()).unwrap();
         let families = [FamilySet::EMPTY, FamilySet::ALL, FamilySet::ALL];
+        let config = self.model.peers.get(&id).map(|peer| &peer.config);
+        let shown = config.map_or(US, |peer| shown_asn(&self.model.config, peer));
+        let dialect = Dialect {
+            // What is configured later may show it another AS of ours.
+            first_as: FirstAs::Free,
+            extended_nexthop: random.pick(&families),
+            ..Dialect::new(shown, asn_of(id))
+        };
         let up = SessionUp {
+            nexthops: OURS,
+            enhanced_refresh: random.below(2) == 0,
             preserved: random.pick(&families),
             long_lived: random.pick(&families),
             connected: random.maybe(&["192.0.2.0/31".parse().unwrap()]),
-            ..SessionUp::new(router_id, Dialect::new(US, asn_of(id)))
+            ..SessionUp::new(router_id, dialect)
         };
         let session = ModelSession {
             up: up.clone(),
@@ -1027,8 +1063,8 @@ impl Pair {
         assert!(self.fib.values().all(|hops| hops.is_empty()));
         assert_eq!(
             self.rib.attrs.len(),
-            2,
-            "only the attributes of our own prefixes and aggregates remain"
+            1,
+            "only the attributes of our own prefixes remain"
         );
         assert_eq!((self.rib.hops.len(), self.rib.nexthops().count()), (0, 0));
         assert_eq!(self.rib.sources.len(), 1, "only we remain");
@@ -1044,6 +1080,36 @@ impl Pair {
             );
         }
     }
+}
+
+/// Our own nexthops, by family.
+const OURS: [Option<IpAddr>; Family::ALL.len()] = [
+    Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200))),
+    Some(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 200))),
+];
+
+/// What a peer makes of the bytes it gets.
+fn heard(updates: &Updates, ours: &Dialect) -> Vec<RouteEvent> {
+    let dialect = Dialect {
+        local_asn: ours.peer_asn,
+        peer_asn: ours.local_asn,
+        ..ours.clone()
+    };
+    let (mut frames, mut events, mut faults) = (Frames::default(), Vec::new(), Vec::new());
+    let mut count = 0;
+    for bytes in &updates.bytes {
+        let mut stream = &bytes[..];
+        while let Some(frame) = frames.next(&mut stream) {
+            let frame = frame.unwrap();
+            if frame.kind == MessageKind::Update {
+                decode_update(frame.body, &dialect, &mut events, &mut faults).unwrap();
+                count += 1;
+            }
+        }
+        assert_eq!(frames.buffered(), 0, "messages are whole");
+    }
+    assert_eq!((faults, count), (Vec::new(), updates.count));
+    events
 }
 
 fn asn_of(id: PeerId) -> Asn {
@@ -1119,6 +1185,10 @@ fn random_config(seed: u64, random: &mut Random) -> RibConfig {
             external: random.pick(&[1, 1, 2, 8]),
             internal: random.pick(&[1, 3]),
             as_paths: random.pick(&[MultipathAs::SameNeighbour, MultipathAs::AnyNeighbour]),
+        },
+        bounds: ExportBounds {
+            prefixes: 1 + random.below(6),
+            backlog: random.below(400),
         },
         ..RibConfig::new(US, RouterId::new([192, 0, 2, 200].into()).unwrap(), seed)
     }

@@ -7,6 +7,7 @@
 
 use super::Rib;
 use super::bitset::BitSet;
+use super::export::Retired;
 use super::source::{Life, SourceId};
 use super::table::{Path, Slot};
 use crate::types::{Family, Prefix};
@@ -68,7 +69,7 @@ impl Sweep {
     }
 
     /// Whether some prefix may not have been brought up to date yet.
-    fn is_pending(&self) -> bool {
+    pub(super) fn is_pending(&self) -> bool {
         self.at.is_some() || !self.next.is_empty()
     }
 
@@ -102,16 +103,16 @@ impl Rib {
         {
             *budget -= 1;
             let attrs = if self.originated.contains(&prefix) {
+                self.attrs.retain(self.originated_attrs);
                 self.originated_attrs
             } else if self.aggregates.is_active(&prefix) {
-                self.aggregated_attrs
+                self.attrs.acquire(&self.aggregated_attrs)
             } else {
                 if let Some(slot) = self.tables.find(&prefix) {
                     self.remove_path(slot, SourceId::OURSELVES);
                 }
                 continue;
             };
-            self.attrs.retain(attrs);
             self.attrs.retain(attrs);
             let path = Path {
                 source: SourceId::OURSELVES,
@@ -124,21 +125,34 @@ impl Rib {
 
     fn work_on_retired(&mut self, budget: &mut usize) {
         while *budget > 0
-            && let Some((family, sent)) = self.retired.last_mut()
+            && let Some(retired) = self.retired.last_mut()
         {
             *budget -= 1;
-            let Some(attrs) = sent.pop() else {
-                self.retired.pop();
-                continue;
-            };
-            let slot = Slot {
-                family: *family,
-                index: sent.len(),
+            let (slot, attrs) = match retired {
+                Retired::Sent(family, sent) => {
+                    let Some(last) = sent.pop() else {
+                        self.retired.pop();
+                        continue;
+                    };
+                    let family = *family;
+                    let index = sent.len();
+                    let Some(last) = last else { continue };
+                    (Slot { family, index }, Some(last.attrs()))
+                }
+                Retired::Kept(family, places) => {
+                    let Some(index) = places.next_from(0) else {
+                        self.retired.pop();
+                        continue;
+                    };
+                    places.remove(index);
+                    let family = *family;
+                    (Slot { family, index }, None)
+                }
             };
             if let Some(attrs) = attrs {
                 self.attrs.release(attrs);
-                self.untell(slot);
             }
+            self.untell(slot);
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) struct Entry {
     /// The hops last given out; `None` when no path was eligible. An originated prefix has
     /// the empty list here.
     pub(super) route: Option<Id<Hops>>,
-    /// To how many peers it is announced.
+    /// How many groups were sent it, and members of groups have still to be told that it is gone.
     pub(super) told: u32,
 }
 

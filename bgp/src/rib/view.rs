@@ -127,8 +127,8 @@ impl Rib {
 
     /// Numbers of one peer, those of what is kept of it while it is not up. Maintained, not counted: costs nothing.
     #[must_use]
-    pub fn counts(&self, peer: PeerId, family: Family) -> PeerCounts {
-        let Some(peer) = self.peers.get(&peer) else {
+    pub fn counts(&self, id: PeerId, family: Family) -> PeerCounts {
+        let Some(peer) = self.peers.get(&id) else {
             return PeerCounts::default();
         };
         let session = peer.session.as_ref();
@@ -144,7 +144,8 @@ impl Rib {
             best: current.best + kept.best,
             stale: kept.received,
             discarded: current.discarded,
-            advertised: session.map_or(0, |session| session.out.sent_count(family)),
+            advertised: self.sent_count(id, family),
+            unsendable: self.unsendable_count(id, family),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Farewell;
-use crate::route::{Delta, Retention, RouteEvent, SessionUp};
+use crate::route::{Retention, RouteEvent, SessionUp, Updates};
 use crate::types::{Asn, Family, FamilySet, FirstAs, Role, RouterId};
 use crate::wire::{Capability, Dialect, Fault, Notification};
 
@@ -147,10 +147,9 @@ pub enum Input<'a> {
     Bytes(Conn, &'a [u8]),
     /// The connection is gone, closed by the peer or by an error.
     Closed(Conn),
-    /// Changes to tell the peer; the latest per prefix wins. Ignored when not established.
-    Advertise(Vec<Delta>),
-    /// Everything the RIB has for this family has been handed over with [`Input::Advertise`].
-    EndOfRib(Family),
+    /// UPDATEs for the peer, from the RIB. Ignored when not established: they are for this session
+    /// and no other.
+    Transmit(Updates),
     /// Ask the peer for its routes again (RFC 2918), if it can.
     RequestRefresh(Family),
     /// A deadline may have passed.
@@ -162,8 +161,9 @@ pub enum Input<'a> {
 pub enum Output {
     /// Open a connection to the peer. Answered by `Connected(Outbound)` or `DialFailed`.
     Dial,
-    /// Send what `poll_transmit` still gives for this connection, then close it. No further input
-    /// about it is needed; bytes and a close that still arrive are ignored.
+    /// Send what `poll_transmit` still gives for this connection, then close it; or give up the
+    /// dial that is under way. No further input about it is needed; bytes and a close that still
+    /// arrive are ignored.
     Hangup(Conn),
     /// Established.
     Up(Negotiated),
@@ -214,6 +214,7 @@ impl Negotiated {
             router_id: self.router_id,
             dialect: self.dialect.clone(),
             nexthops: self.nexthops,
+            enhanced_refresh: self.enhanced_refresh,
             preserved: preserved.unwrap_or_default(),
             long_lived: kept
                 .filter(|kept| !kept.long_lived.is_zero())
@@ -324,10 +325,7 @@ pub struct SessionStatus {
     pub update_errors: UpdateErrors,
     /// The latest fault of an UPDATE, for the log.
     pub last_fault: Option<Fault>,
-    /// Prefixes withdrawn because what was to be announced could not be sent: the attributes are
-    /// too long for a message, or there is no nexthop of their family.
-    pub unsendable: u64,
-    /// Prefixes waiting to be sent.
+    /// Octets of UPDATEs waiting to be sent.
     pub pending: usize,
 }
 

@@ -6,9 +6,9 @@
 //! everything else. UPDATEs become [`RouteEvent`]s at once; what RFC 7606 does with a fault is
 //! counted.
 //!
-//! **Outgoing.** Changes handed over with [`Input::Advertise`] wait in the outbox, the latest per
-//! prefix, and are packed into UPDATEs when [`Session::poll_transmit`] is called. Control messages
-//! always leave before them.
+//! **Outgoing.** The RIB encodes UPDATEs once for all peers that are told the same; what is handed
+//! over with [`Input::Transmit`] waits in the outbox until [`Session::poll_transmit`] takes it, a
+//! run of whole messages at a time. Control messages always leave before it.
 //!
 //! **Failure.** Whatever ends the last connection ends the attempt: [`Output::Down`], a wait with
 //! backoff and jitter, and the next attempt. A session that was established is tried again sooner
@@ -42,7 +42,6 @@ mod farewell;
 mod interface;
 mod message;
 mod negotiate;
-mod outbox;
 mod reason;
 mod send_hold;
 mod timers;
@@ -63,8 +62,8 @@ use crate::route::RouteEvent;
 use crate::types::Family;
 use crate::wire::{Capability, Fault, Notification};
 use conn::{Connection, Due, Outgoing, Stage};
-use outbox::Outbox;
 use timers::{Jitter, Timer};
+use transmit::Outbox;
 
 /// Everything we hold with one peer. A machine: it has no clock, no socket, and never fails.
 ///
@@ -77,7 +76,7 @@ use timers::{Jitter, Timer};
 /// # use std::time::Instant;
 /// # use bgp::session::{Conn, Input, Output, Session};
 /// # fn perform(_: Output) {}
-/// # fn send(_: Conn, _: &mut bytes::BytesMut) {}
+/// # fn send(_: Conn, _: bytes::Bytes) {}
 /// # fn wait(_: Option<Instant>) -> Input<'static> { Input::Timeout }
 /// # fn run(mut session: Session) {
 /// # let mut buf = bytes::BytesMut::new();
@@ -86,8 +85,8 @@ use timers::{Jitter, Timer};
 ///         perform(output); // dial, hang up, tell the RIB
 ///     }
 ///     for conn in [Conn::Inbound, Conn::Outbound] {
-///         if session.poll_transmit(conn, &mut buf) > 0 {
-///             send(conn, &mut buf); // only when what was taken before has left
+///         if let Some(bytes) = session.poll_transmit(conn) {
+///             send(conn, bytes); // only when what was taken before has left
 ///         }
 ///     }
 ///     let input = wait(session.poll_timeout());
@@ -144,7 +143,6 @@ struct Counters {
     messages: Messages,
     update_errors: UpdateErrors,
     last_fault: Option<Fault>,
-    unsendable: u64,
 }
 
 impl Session {
@@ -157,7 +155,7 @@ impl Session {
             dial: Due::No,
             connections: [None, None],
             outgoing: [Outgoing::default(), Outgoing::default()],
-            outbox: Outbox::new(seed),
+            outbox: Outbox::default(),
             retry_at: None,
             refuse_until: None,
             failures: 0,
@@ -178,7 +176,6 @@ impl Session {
                 messages: Messages::default(),
                 update_errors: UpdateErrors::default(),
                 last_fault: None,
-                unsendable: 0,
             },
         }
     }
@@ -193,8 +190,7 @@ impl Session {
             Input::DialFailed => self.on_dial_failed(now),
             Input::Bytes(conn, bytes) => self.on_bytes(conn, bytes, now),
             Input::Closed(conn) => self.on_closed(conn, now),
-            Input::Advertise(deltas) => self.on_advertise(deltas),
-            Input::EndOfRib(family) => self.on_end_of_rib(family),
+            Input::Transmit(updates) => self.on_transmit(updates),
             Input::RequestRefresh(family) => self.on_request_refresh(family),
             Input::Timeout => self.on_timeout(now),
         }
@@ -242,7 +238,6 @@ impl Session {
             messages: self.counters.messages,
             update_errors: self.counters.update_errors,
             last_fault: self.counters.last_fault,
-            unsendable: self.counters.unsendable,
             pending: self.pending(),
         }
     }

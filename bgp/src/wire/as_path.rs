@@ -18,8 +18,9 @@ pub(super) enum Width {
     Four = 4,
 }
 
-/// Reads a path into one that is empty; after an error it holds what came before. Sequences that follow each other become one, so that a path split for the
-/// 255 numbers of a segment is the path it was before. AS 0 makes it malformed (RFC 7607 §2).
+/// Reads a path into one that is empty; after an error it holds what came before. Sequences that
+/// follow each other become one, so that a path split for the 255 numbers of a segment is the path it
+/// was before. AS 0 makes it malformed (RFC 7607 §2).
 pub(super) fn decode(
     mut bytes: &[u8],
     width: Width,
@@ -40,19 +41,32 @@ pub(super) fn decode(
         }
         let length = usize::from(count) * width as usize;
         let numbers = take(&mut bytes, length).ok_or("segment runs past the end")?;
-        let asns = numbers.chunks_exact(width as usize).map(number);
-        if asns.clone().any(|asn| asn == Asn(0)) {
-            return Err("AS 0 is in the path");
+        match width {
+            Width::Two => {
+                let numbers = numbers.as_chunks::<2>().0.iter();
+                let asns = numbers.map(|octets| Asn(u16::from_be_bytes(*octets).into()));
+                append_legal(path, kind, asns)?;
+            }
+            Width::Four => {
+                let numbers = numbers.as_chunks::<4>().0.iter();
+                let asns = numbers.map(|octets| Asn(u32::from_be_bytes(*octets)));
+                append_legal(path, kind, asns)?;
+            }
         }
-        append(path, kind, asns);
     }
     Ok(())
 }
 
-fn number(octets: &[u8]) -> Asn {
-    Asn(octets
-        .iter()
-        .fold(0, |number, octet| number << 8 | u32::from(*octet)))
+fn append_legal(
+    path: &mut AsPath,
+    kind: SegmentKind,
+    mut asns: impl Iterator<Item = Asn> + Clone,
+) -> Result<(), &'static str> {
+    append(path, kind, asns.clone());
+    if asns.any(|asn| asn == Asn(0)) {
+        return Err("AS 0 is in the path");
+    }
+    Ok(())
 }
 
 fn append(path: &mut AsPath, kind: SegmentKind, asns: impl Iterator<Item = Asn>) {

@@ -33,7 +33,6 @@ pub use notification::{Notification, PrefixLimitPassed};
 pub use open::Open;
 pub use refresh::RouteRefresh;
 pub use update::{Dialect, decode_update};
-pub(crate) use writer::withdraw_room;
 pub use writer::{Unsendable, UpdateWriter, encode_end_of_rib, encode_withdraw};
 
 use bytes::{BufMut, BytesMut};

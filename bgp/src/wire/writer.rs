@@ -1,16 +1,16 @@
 //! Writing UPDATEs (RFC 4271 §4.3, RFC 4760, RFC 6793 §4.2.2).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use bytes::{BufMut, BytesMut};
 
 use super::as_path::{self, Width};
-use super::{Dialect, HEADER_LEN, MAX_MESSAGE_LEN, MessageKind, attribute, encode_message, nlri};
+use super::{Dialect, HEADER_LEN, MessageKind, attribute, encode_message, nlri};
 use crate::attrs::Attrs;
-use crate::types::{Family, Prefix};
+use crate::types::{Family, PathId, Prefix};
 
-/// Octets left for attributes and prefixes when both length fields are there.
-const ROOM: usize = MAX_MESSAGE_LEN - HEADER_LEN - 4;
+/// Octets of an UPDATE that has neither attributes nor prefixes.
+const EMPTY: usize = HEADER_LEN + 4;
 
 /// Header of MP_REACH_NLRI with its two octets of length, family, one IPv6 nexthop, reserved octet.
 const MP_REACH_OVERHEAD: usize = 4 + 2 + 1 + 1 + 16 + 1;
@@ -27,20 +27,40 @@ pub enum Unsendable {
     /// It leaves no room for a prefix in the longest message.
     #[error("the attributes do not fit into one message")]
     TooLong,
-    /// The nexthop is of another family than the prefix (RFC 8950 is not spoken).
+    /// The nexthop is of another family than the prefix, and the peer has not said that it takes
+    /// such (RFC 8950).
     #[error("the nexthop is of another family than the prefix")]
     NexthopFamily,
 }
 
 /// Packs prefixes that share attributes into UPDATEs. Holds the encoded attributes, so that they
 /// are encoded once for any number of messages; reuse it to keep its buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UpdateWriter {
     block: Vec<u8>,
-    /// Where MP_REACH_NLRI belongs in `block`.
-    split: usize,
-    nexthop: Option<IpAddr>,
+    family: Family,
+    form: Form,
     room: usize,
+}
+
+/// Where the prefixes of an UPDATE stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// Behind the attributes.
+    Plain,
+    /// In MP_REACH_NLRI, which belongs at this place of the block (RFC 4760 §3, RFC 8950 §3).
+    Multiprotocol(usize, Ipv6Addr),
+}
+
+impl Default for UpdateWriter {
+    fn default() -> Self {
+        Self {
+            block: Vec::new(),
+            family: Family::Ipv4Unicast,
+            form: Form::Plain,
+            room: 0,
+        }
+    }
 }
 
 impl UpdateWriter {
@@ -57,112 +77,119 @@ impl UpdateWriter {
         family: Family,
         dialect: &Dialect,
     ) -> Result<(), Unsendable> {
-        let (overhead, longest) = match (family, nexthop) {
-            (Family::Ipv4Unicast, IpAddr::V4(_)) => (0, 5),
-            (Family::Ipv6Unicast, IpAddr::V6(_)) => (MP_REACH_OVERHEAD, 17),
+        self.room = 0;
+        let extended = dialect.extended_nexthop.contains(family);
+        let overhead = match (family, nexthop) {
+            (Family::Ipv4Unicast, IpAddr::V4(_)) => 0,
+            (Family::Ipv4Unicast, IpAddr::V6(_)) if extended => MP_REACH_OVERHEAD,
+            (Family::Ipv6Unicast, IpAddr::V6(_)) => MP_REACH_OVERHEAD,
             (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => {
                 return Err(Unsendable::NexthopFamily);
             }
         };
         self.block.clear();
-        self.nexthop = Some(nexthop);
+        self.family = family;
         let encoder = AttrsEncoder {
             attrs,
             dialect,
             out: &mut self.block,
         };
-        self.split = encoder.run(nexthop);
-        let used = self.block.len() + overhead;
-        self.room = ROOM
-            .checked_sub(used)
+        let split = encoder.run(nexthop);
+        self.form = match nexthop {
+            IpAddr::V4(_) => Form::Plain,
+            IpAddr::V6(nexthop) => Form::Multiprotocol(split, nexthop),
+        };
+        let longest = match family {
+            Family::Ipv4Unicast => 4 + 5,
+            Family::Ipv6Unicast => 4 + 17,
+        };
+        self.room = dialect
+            .max_message_len
+            .checked_sub(EMPTY + self.block.len() + overhead)
             .filter(|room| *room >= longest)
             .ok_or(Unsendable::TooLong)?;
         Ok(())
     }
 
-    /// Octets of prefixes that fit into one UPDATE with the loaded attributes.
+    /// Octets of an UPDATE with the loaded attributes, without its prefixes.
     #[must_use]
-    pub fn room(&self) -> usize {
-        self.room
+    pub(crate) fn overhead(&self) -> usize {
+        match self.form {
+            Form::Plain => EMPTY + self.block.len(),
+            Form::Multiprotocol(..) => EMPTY + self.block.len() + MP_REACH_OVERHEAD,
+        }
     }
 
     /// Appends one UPDATE with as many of `prefixes` as fit and tells how many; 0 when there is
     /// none, or none of the loaded family.
-    pub fn write(&self, prefixes: &[Prefix], out: &mut BytesMut) -> usize {
-        let Some(nexthop) = self.nexthop else {
+    ///
+    /// - `path_ids`: one for each prefix where they are sent (RFC 7911 §3), otherwise empty
+    pub fn write(&self, prefixes: &[Prefix], path_ids: &[PathId], out: &mut BytesMut) -> usize {
+        let nlri = Nlri::fitting(prefixes, path_ids, self.family, self.room);
+        if nlri.prefixes.is_empty() {
             return 0;
-        };
-        let family = match nexthop {
-            IpAddr::V4(_) => Family::Ipv4Unicast,
-            IpAddr::V6(_) => Family::Ipv6Unicast,
-        };
-        let (count, length) = fitting(prefixes, family, self.room);
-        let Some(prefixes) = prefixes.get(..count).filter(|some| !some.is_empty()) else {
-            return 0;
-        };
+        }
         encode_message(MessageKind::Update, out, |out| {
             out.put_u16(0);
-            match nexthop {
-                IpAddr::V4(_) => {
+            match self.form {
+                Form::Plain => {
                     put_length(self.block.len(), out);
                     out.put_slice(&self.block);
-                    put_prefixes(prefixes, out);
+                    nlri.put(out);
                 }
-                IpAddr::V6(nexthop) => {
-                    put_length(self.block.len() + MP_REACH_OVERHEAD + length, out);
-                    let (before, after) = self.block.split_at(self.split);
+                Form::Multiprotocol(split, nexthop) => {
+                    put_length(self.block.len() + MP_REACH_OVERHEAD + nlri.octets, out);
+                    let (before, after) = self.block.split_at(split);
                     out.put_slice(before);
-                    put_mp_header(
-                        attribute::MP_REACH_NLRI,
-                        MP_REACH_OVERHEAD - 4 + length,
-                        out,
-                    );
+                    let length = MP_REACH_OVERHEAD - 4 + nlri.octets;
+                    put_mp_header(attribute::MP_REACH_NLRI, length, self.family, out);
                     out.put_u8(16);
                     out.put_slice(&nexthop.octets());
                     out.put_u8(0);
-                    put_prefixes(prefixes, out);
+                    nlri.put(out);
                     out.put_slice(after);
                 }
             }
         });
-        count
+        nlri.prefixes.len()
     }
 }
 
 /// Appends one UPDATE that withdraws as many of `prefixes` as fit, up to the first of another
 /// family than the first, and tells how many.
-pub fn encode_withdraw(prefixes: &[Prefix], out: &mut BytesMut) -> usize {
+///
+/// - `path_ids`: one for each prefix where they are sent (RFC 7911 §3), otherwise empty
+/// - `max_message_len`: as [`Dialect::max_message_len`]
+pub fn encode_withdraw(
+    prefixes: &[Prefix],
+    path_ids: &[PathId],
+    max_message_len: usize,
+    out: &mut BytesMut,
+) -> usize {
     let Some(family) = prefixes.first().map(Family::of) else {
         return 0;
     };
-    let (count, length) = fitting(prefixes, family, withdraw_room(family));
-    let prefixes = prefixes.get(..count).unwrap_or_default();
+    let overhead = match family {
+        Family::Ipv4Unicast => EMPTY,
+        Family::Ipv6Unicast => EMPTY + MP_UNREACH_OVERHEAD,
+    };
+    let room = max_message_len.saturating_sub(overhead);
+    let nlri = Nlri::fitting(prefixes, path_ids, family, room);
     encode_message(MessageKind::Update, out, |out| match family {
         Family::Ipv4Unicast => {
-            put_length(length, out);
-            put_prefixes(prefixes, out);
+            put_length(nlri.octets, out);
+            nlri.put(out);
             out.put_u16(0);
         }
         Family::Ipv6Unicast => {
             out.put_u16(0);
-            put_length(MP_UNREACH_OVERHEAD + length, out);
-            put_mp_header(
-                attribute::MP_UNREACH_NLRI,
-                MP_UNREACH_OVERHEAD - 4 + length,
-                out,
-            );
-            put_prefixes(prefixes, out);
+            put_length(MP_UNREACH_OVERHEAD + nlri.octets, out);
+            let length = MP_UNREACH_OVERHEAD - 4 + nlri.octets;
+            put_mp_header(attribute::MP_UNREACH_NLRI, length, family, out);
+            nlri.put(out);
         }
     });
-    count
-}
-
-/// Octets of prefixes that fit into one UPDATE that withdraws.
-pub(crate) fn withdraw_room(family: Family) -> usize {
-    match family {
-        Family::Ipv4Unicast => ROOM,
-        Family::Ipv6Unicast => ROOM - MP_UNREACH_OVERHEAD,
-    }
+    nlri.prefixes.len()
 }
 
 /// Appends the End-of-RIB marker of a family (RFC 4724 §2).
@@ -179,38 +206,61 @@ pub fn encode_end_of_rib(family: Family, out: &mut BytesMut) {
     });
 }
 
-/// How many prefixes of `family` from the front fit into `room`, and their octets.
-fn fitting(prefixes: &[Prefix], family: Family, room: usize) -> (usize, usize) {
-    let mut length = 0;
-    let mut count = 0;
-    for prefix in prefixes {
-        let longer = length + nlri::encoded_len(prefix);
-        if longer > room || Family::of(prefix) != family {
-            break;
-        }
-        length = longer;
-        count += 1;
-    }
-    (count, length)
+/// Prefixes that fit into one message.
+struct Nlri<'a> {
+    prefixes: &'a [Prefix],
+    path_ids: &'a [PathId],
+    octets: usize,
 }
 
-fn put_prefixes(prefixes: &[Prefix], out: &mut BytesMut) {
-    for prefix in prefixes {
-        nlri::encode(prefix, out);
+impl<'a> Nlri<'a> {
+    /// As many from the front as are of this family and fit into `room`.
+    fn fitting(
+        prefixes: &'a [Prefix],
+        path_ids: &'a [PathId],
+        family: Family,
+        room: usize,
+    ) -> Self {
+        let id = if path_ids.is_empty() { 0 } else { 4 };
+        let mut octets = 0;
+        let mut count = 0;
+        for prefix in prefixes {
+            let longer = octets + id + nlri::encoded_len(prefix);
+            if longer > room || Family::of(prefix) != family {
+                break;
+            }
+            octets = longer;
+            count += 1;
+        }
+        Self {
+            prefixes: prefixes.get(..count).unwrap_or_default(),
+            path_ids: path_ids.get(..count).unwrap_or_default(),
+            octets,
+        }
+    }
+
+    fn put(&self, out: &mut BytesMut) {
+        if self.path_ids.is_empty() {
+            for prefix in self.prefixes {
+                nlri::encode(prefix, out);
+            }
+        }
+        for (id, prefix) in self.path_ids.iter().zip(self.prefixes) {
+            out.put_u32(id.0);
+            nlri::encode(prefix, out);
+        }
     }
 }
 
 fn put_length(length: usize, out: &mut BytesMut) {
-    debug_assert!(length <= ROOM, "fitting() keeps to the room");
     out.put_u16(u16::try_from(length).unwrap_or(u16::MAX));
 }
 
-/// Only IPv6 travels in the multiprotocol attributes.
-fn put_mp_header(code: u8, length: usize, out: &mut BytesMut) {
+fn put_mp_header(code: u8, length: usize, family: Family, out: &mut BytesMut) {
     out.put_slice(&[attribute::OPTIONAL | attribute::EXTENDED_LENGTH, code]);
     put_length(length, out);
-    out.put_u16(Family::Ipv6Unicast.afi());
-    out.put_u8(Family::Ipv6Unicast.safi());
+    out.put_u16(family.afi());
+    out.put_u8(family.safi());
 }
 
 /// Writes attributes in ascending order of type code.

@@ -9,6 +9,8 @@
 
 mod book;
 mod describe;
+#[path = "../listener/mod.rs"]
+mod listener;
 mod rib;
 mod row;
 mod session;

@@ -9,6 +9,7 @@
 //! | I | 65001, as we | 10.0.0.6 | 10.0.1.6 |
 //! | J | 65001, as we | 10.0.0.7 | 10.0.1.7 |
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,14 +17,16 @@ use bgp::filter::Filter;
 use bgp::rib::{Input, PeerOptions, Rib, RibConfig, RibPeer};
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, LargeCommunity, Origin, PeerId, Prefix, RouteEvent, RouterId,
-    SessionUp,
+    AsPath, Asn, Attrs, Community, FirstAs, LargeCommunity, Origin, PeerId, Prefix, RouteEvent,
+    RouterId, SessionUp,
 };
 
 use crate::describe;
+use crate::listener::heard;
 use crate::row::{self, Shown};
 
 const US: Asn = Asn(65001);
+const OUR_NEXTHOP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 const PREFIX: &str = "203.0.113.0/24";
 /// Name, AS, last octet of the identifier, last octet of the address.
 const PEERS: [(char, u32, u8, u8); 6] = [
@@ -130,7 +133,10 @@ impl Case {
             };
             rib.handle(Input::Configure(peer), now);
             let identifier = RouterId::new([10, 0, 0, identifier].into()).expect("not zero");
-            let up = SessionUp::new(identifier, Dialect::new(US, Asn(asn)));
+            let up = SessionUp {
+                nexthops: [Some(OUR_NEXTHOP), None],
+                ..SessionUp::new(identifier, dialect(Asn(asn)))
+            };
             rib.handle(Input::Up(id(name), up), now);
         }
         for path in self.paths {
@@ -187,16 +193,35 @@ fn best(rib: &Rib) -> String {
 
 fn told(rib: &mut Rib, peer: PeerId) -> String {
     let mut told = "nothing".to_owned();
-    while let Some(batch) = rib.poll_export(peer, 10) {
-        for delta in batch.deltas {
-            if delta.prefix == prefix() {
-                told = delta
-                    .attrs
-                    .map_or_else(|| "withdraw".to_owned(), |a| describe::attributes(&a));
+    let place = PEERS.iter().find(|(name, ..)| id(*name) == peer);
+    let dialect = dialect(Asn(place.expect("a peer").1));
+    while let Some(updates) = rib.poll_export(peer) {
+        for event in heard(&updates, &dialect) {
+            match event {
+                RouteEvent::Announce { attrs, .. } => told = describe::attributes(&by_us(&attrs)),
+                RouteEvent::Withdraw { .. } => "withdraw".clone_into(&mut told),
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => {}
             }
         }
     }
     told
+}
+
+/// With our own address as it is before it is encoded.
+fn by_us(attrs: &Attrs) -> Attrs {
+    let mut attrs = attrs.clone();
+    attrs.nexthop = attrs.nexthop.filter(|nexthop| *nexthop != OUR_NEXTHOP);
+    attrs
+}
+
+/// The peer looks at no first AS: what a case configures may show it another one.
+fn dialect(peer: Asn) -> Dialect {
+    Dialect {
+        first_as: FirstAs::Free,
+        ..Dialect::new(US, peer)
+    }
 }
 
 /// The words of [`describe::attributes`], and `as-set 1 2` after a path.

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bgp::session::{Conn, Farewell, Input, Mode, Output, Session, SessionConfig, State};
-use bgp::{Asn, Delta, Retained, RouterId};
+use bgp::wire::encode_end_of_rib;
+use bgp::{Asn, Family, Retained, RouterId, Updates};
 use bytes::BytesMut;
 
 use crate::describe::{events, messages, octets};
@@ -246,13 +247,13 @@ impl Driven {
                 Input::Timeout
             }
             Event::Blocked => {
-                let prefix = "203.0.113.0/24".parse().expect("valid");
-                let withdrawn = Delta {
-                    prefix,
-                    attrs: None,
+                let mut bytes = BytesMut::new();
+                encode_end_of_rib(Family::Ipv4Unicast, &mut bytes);
+                let updates = Updates {
+                    bytes: [bytes.freeze()].into_iter().collect(),
+                    count: 1,
                 };
-                self.session
-                    .handle(Input::Advertise(vec![withdrawn]), self.now);
+                self.session.handle(Input::Transmit(updates), self.now);
                 self.now += LONG;
                 Input::Timeout
             }
@@ -269,7 +270,9 @@ impl Driven {
 
     fn sent(&mut self, conn: Conn) -> BytesMut {
         let mut buf = BytesMut::new();
-        while self.session.poll_transmit(conn, &mut buf) > 0 {}
+        while let Some(bytes) = self.session.poll_transmit(conn) {
+            buf.extend_from_slice(&bytes);
+        }
         buf
     }
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use bgp::session::{Conn, Input, Output, Session, SessionConfig, State};
 use bgp::{Asn, RouterId};
-use bytes::BytesMut;
 
 pub(crate) fn config(local: u32, peer: u32) -> SessionConfig {
     SessionConfig {
@@ -168,6 +167,9 @@ impl Pair {
     }
 
     fn hang_up(&mut self, side: usize, conn: Conn) {
+        if conn == Conn::Outbound {
+            self.dials[side] = 0;
+        }
         self.send(side, conn);
         for wire in &mut self.wires {
             if wire.conn(side) == conn && wire.open[side] {
@@ -189,12 +191,10 @@ impl Pair {
         let Some(wire) = wires.find(|wire| wire.open[side] && wire.conn(side) == conn) else {
             return;
         };
-        let mut buf = BytesMut::new();
-        while self.sessions[side].poll_transmit(conn, &mut buf) > 0 {
+        while let Some(bytes) = self.sessions[side].poll_transmit(conn) {
             if self.link_up && !wire.ended[1 - side] {
-                wire.bytes[1 - side].extend(&buf);
+                wire.bytes[1 - side].extend(&bytes);
             }
-            buf.clear();
         }
     }
 

@@ -140,7 +140,9 @@ impl Single {
 
     pub(crate) fn sent(&mut self, conn: Conn) -> BytesMut {
         let mut buf = BytesMut::new();
-        while self.session.poll_transmit(conn, &mut buf) > 0 {}
+        while let Some(bytes) = self.session.poll_transmit(conn) {
+            buf.extend_from_slice(&bytes);
+        }
         buf
     }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use bgp::rib::{ExportBatch, Input, LimitEvent, Rib, RouteChange};
+use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
-use bgp::{Family, PeerId, Prefix};
+use bgp::{Family, PeerId, Prefix, Updates};
 use links::{GroupConfig, LinkId, State};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -35,9 +35,9 @@ pub(crate) enum ToPeer {
     Reconfigure(SessionConfig),
     /// The peer dialled.
     Inbound(TcpStream),
-    /// Routes to send; the RIB spent a credit on it. Only for the session that was the
+    /// To be sent; the RIB spent a credit on it. Only for the session that was the
     /// peer's `life`th: a later one is told everything from the start.
-    Advertise { batch: ExportBatch, life: u64 },
+    Transmit { updates: Updates, life: u64 },
 }
 
 /// What the RIB is told.

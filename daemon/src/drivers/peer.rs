@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bgp::rib::{self, LimitEvent};
 use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
 use bgp::{Family, PeerId, Retention};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -30,10 +30,12 @@ use crate::sockets::{self, Endpoint};
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a closing connection may take to deliver its last words.
 const LINGER: Duration = Duration::from_secs(2);
-/// Below so many pending prefixes the peer takes another batch from the RIB.
-const PENDING: usize = 4096;
+/// Below so many octets of UPDATEs that wait the peer takes another batch from the RIB.
+const PENDING: usize = 32 * 1024;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
+/// Runs of messages written at once.
+const WRITES: usize = 16;
 
 /// What a peer task is made from.
 pub(crate) struct Peer {
@@ -169,14 +171,10 @@ impl Driver {
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
             ToPeer::Inbound(stream) => self.connected(Conn::Inbound, stream),
-            ToPeer::Advertise { batch, life } => {
+            ToPeer::Transmit { updates, life } => {
                 self.owed += 1;
-                if life != self.life {
-                    return;
-                }
-                self.session.handle(Input::Advertise(batch.deltas), now);
-                for family in batch.end_of_rib {
-                    self.session.handle(Input::EndOfRib(family), now);
+                if life == self.life {
+                    self.session.handle(Input::Transmit(updates), now);
                 }
             }
         }
@@ -222,7 +220,7 @@ impl Driver {
         self.ends = stream.local_addr().ok().zip(remote.ok());
         *self.conns.slot(conn) = Some(Transport {
             stream,
-            out: BytesMut::new(),
+            out: VecDeque::new(),
         });
         self.session.handle(Input::Connected { conn, local }, now);
     }
@@ -301,9 +299,14 @@ impl Driver {
 
     fn hang_up(&mut self, conn: Conn) {
         let Some(mut transport) = self.conns.take(conn) else {
+            if conn == Conn::Outbound {
+                self.conns.dial = None;
+            }
             return;
         };
-        while self.session.poll_transmit(conn, &mut transport.out) > 0 {}
+        while let Some(bytes) = self.session.poll_transmit(conn) {
+            transport.out.push_back(bytes);
+        }
         tokio::spawn(async move {
             // A NOTIFICATION that its reader never sees explains nothing.
             let _ = timeout(LINGER, last_words(transport)).await;
@@ -345,7 +348,9 @@ async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
 /// Writes what is left, says that no more comes, and reads until the other side has closed too:
 /// closing with unread bytes would reset the connection and take our last message along.
 async fn last_words(mut transport: Transport) -> io::Result<()> {
-    transport.stream.write_all(&transport.out).await?;
+    for bytes in &transport.out {
+        transport.stream.write_all(bytes).await?;
+    }
     transport.stream.shutdown().await?;
     let mut sink = [0; 4096];
     while transport.stream.read(&mut sink).await? > 0 {}
@@ -354,7 +359,29 @@ async fn last_words(mut transport: Transport) -> io::Result<()> {
 
 struct Transport {
     stream: TcpStream,
-    out: BytesMut,
+    /// Taken from the session and not written yet.
+    out: VecDeque<Bytes>,
+}
+
+impl Transport {
+    fn try_write(&mut self) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); WRITES];
+        for (slice, bytes) in slices.iter_mut().zip(&self.out) {
+            *slice = IoSlice::new(bytes);
+        }
+        let count = self.out.len().min(WRITES);
+        let mut written = self.stream.try_write_vectored(&slices[..count])?;
+        while let Some(first) = self.out.front_mut() {
+            let step = written.min(first.len());
+            first.advance(step);
+            written -= step;
+            if !first.is_empty() {
+                break;
+            }
+            self.out.pop_front();
+        }
+        Ok(())
+    }
 }
 
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
@@ -394,7 +421,7 @@ impl Conns {
             if let Some(transport) = self.slot(conn)
                 && transport.out.is_empty()
             {
-                session.poll_transmit(conn, &mut transport.out);
+                transport.out.extend(session.poll_transmit(conn));
             }
         }
     }
@@ -431,11 +458,8 @@ impl Conns {
             return Some(Event::Closed(conn));
         };
         if ready.is_writable() && !transport.out.is_empty() {
-            match transport.stream.try_write(&transport.out) {
-                Ok(written) => {
-                    transport.out.advance(written);
-                    return Some(Event::Written);
-                }
+            match transport.try_write() {
+                Ok(()) => return Some(Event::Written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Some(Event::Closed(conn)),
             }

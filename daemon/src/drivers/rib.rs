@@ -14,9 +14,7 @@ use super::settle::{Decided, Settling};
 use super::{earlier, until};
 use crate::fib::Interfaces;
 
-/// Prefixes handed to a peer at once.
-const EXPORT: usize = 1024;
-/// Batches a peer may hold before it gives credit back.
+/// Batches of UPDATEs a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
 /// Messages taken from the inbox before outputs are looked at.
 const BURST: usize = 16;
@@ -184,20 +182,21 @@ impl Driver {
     fn export(&mut self) -> bool {
         let mut exported = false;
         for (peer, outlet) in &mut self.outlets {
-            while outlet.is_ready && outlet.credits > 0 {
-                let Some(batch) = self.rib.poll_export(*peer, EXPORT) else {
-                    outlet.is_ready = false;
-                    break;
-                };
-                exported = true;
-                if batch.deltas.is_empty() && batch.end_of_rib.is_empty() {
-                    continue;
-                }
-                outlet.credits -= 1;
-                // The credit guarantees room; a peer that is gone needs nothing.
-                let life = outlet.life;
-                let _ = outlet.sender.try_send(ToPeer::Advertise { batch, life });
+            if !outlet.is_ready || outlet.credits == 0 {
+                continue;
             }
+            let Some(updates) = self.rib.poll_export(*peer) else {
+                outlet.is_ready = false;
+                continue;
+            };
+            exported = true;
+            if updates.bytes.is_empty() {
+                continue;
+            }
+            outlet.credits -= 1;
+            // The credit guarantees room; a peer that is gone needs nothing.
+            let life = outlet.life;
+            let _ = outlet.sender.try_send(ToPeer::Transmit { updates, life });
         }
         exported
     }

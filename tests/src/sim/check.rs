@@ -131,7 +131,8 @@ impl Network {
                 if let Some(fault) = status.last_fault {
                     found.push(format!("{name}: cable {cable}: {fault:?}"));
                 }
-                if status.unsendable > 0 {
+                let family = Family::Ipv4Unicast;
+                if running.rib.counts(peer.id, family).unsendable > 0 {
                     found.push(format!("{name}: cable {cable}: unsendable routes"));
                 }
             }

@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use bgp::rib::{self, ExportBatch};
+use bgp::rib;
 use bgp::session::{Cease, Conn, DownReason, Input, Mode, Output, Session, SessionConfig};
-use bgp::{Family, PeerId};
-use bytes::{Buf as _, BytesMut};
+use bgp::{Family, PeerId, Updates};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::channel::Channel;
 use super::router::RibMessage;
 use super::topology::{PeerSpec, RouterSpec, Timing};
 
-/// Below so many pending prefixes the peer takes another batch from the RIB: few, so that every
+/// Below so many octets that wait the peer takes another batch from the RIB: few, so that every
 /// simulation gets there.
-const PENDING: usize = 8;
+const PENDING: usize = 100;
 
 /// What a peer task is told.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) enum ToPeer {
     Start,
     Stop(Cease),
     /// The RIB spent a credit on it.
-    Advertise(ExportBatch),
+    Transmit(Updates),
     RequestRefresh(Family),
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Wish {
 struct Transport {
     stream: u64,
     /// Taken from the session and not written yet.
-    out: BytesMut,
+    out: Bytes,
 }
 
 #[derive(Debug)]
@@ -99,12 +99,9 @@ impl Peer {
             ToPeer::RequestRefresh(family) => {
                 self.session.handle(Input::RequestRefresh(family), now);
             }
-            ToPeer::Advertise(batch) => {
+            ToPeer::Transmit(updates) => {
                 self.owed += 1;
-                self.session.handle(Input::Advertise(batch.deltas), now);
-                for family in batch.end_of_rib {
-                    self.session.handle(Input::EndOfRib(family), now);
-                }
+                self.session.handle(Input::Transmit(updates), now);
             }
         }
     }
@@ -119,7 +116,7 @@ impl Peer {
         }
         self.transports[conn as usize] = Some(Transport {
             stream,
-            out: BytesMut::new(),
+            out: Bytes::new(),
         });
         let local = self.local;
         self.session.handle(Input::Connected { conn, local }, now);
@@ -192,13 +189,13 @@ impl Peer {
     }
 
     /// The streams that are open, each with what is to be written to it.
-    pub(super) fn fill(&mut self) -> Vec<(u64, &mut BytesMut)> {
+    pub(super) fn fill(&mut self) -> Vec<(u64, &mut Bytes)> {
         let mut filled = Vec::new();
         let conns = [Conn::Inbound, Conn::Outbound];
         for (conn, transport) in conns.into_iter().zip(&mut self.transports) {
             let Some(transport) = transport else { continue };
             if transport.out.is_empty() {
-                self.session.poll_transmit(conn, &mut transport.out);
+                transport.out = self.session.poll_transmit(conn).unwrap_or_default();
             }
             if !transport.out.is_empty() {
                 filled.push((transport.stream, &mut transport.out));
@@ -235,9 +232,12 @@ impl Peer {
     }
 
     fn hang_up(&mut self, conn: Conn) -> Option<Wish> {
-        let Transport { stream, mut out } = self.transports[conn as usize].take()?;
-        while self.session.poll_transmit(conn, &mut out) > 0 {}
-        Some(Wish::HangUp { stream, last: out })
+        let Transport { stream, out } = self.transports[conn as usize].take()?;
+        let mut last = BytesMut::from(&out[..]);
+        while let Some(bytes) = self.session.poll_transmit(conn) {
+            last.extend_from_slice(&bytes);
+        }
+        Some(Wish::HangUp { stream, last })
     }
 
     fn judge(&mut self, reason: &DownReason) {
@@ -257,6 +257,6 @@ impl Peer {
 }
 
 /// Takes from `out` what was written.
-pub(super) fn written(out: &mut BytesMut, count: usize) {
+pub(super) fn written(out: &mut Bytes, count: usize) {
     out.advance(count);
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{Input, Output, PeerOptions, Rib, RibConfig, RibPeer};
+use bgp::rib::{ExportBounds, Input, Output, PeerOptions, Rib, RibConfig, RibPeer};
 use bgp::session::Cease;
-use bgp::{Attrs, PeerId, Prefix};
+use bgp::wire::{Dialect, Frames, MessageKind, decode_update};
+use bgp::{Attrs, PeerId, Prefix, RouteEvent, Updates};
 use links::{LinkId, State};
 
 use super::channel::Channel;
@@ -17,8 +18,11 @@ use super::peer::{Peer, ToPeer, Wish};
 use super::random::Random;
 use super::topology::{PeerSpec, Policy, RouterSpec, Timing};
 
-/// Prefixes handed to a peer at once: few, so that every simulation needs several batches.
-const EXPORT: usize = 3;
+/// Few, so that every simulation needs several batches and has peers that fall behind.
+const BOUNDS: ExportBounds = ExportBounds {
+    prefixes: 3,
+    backlog: 300,
+};
 /// Batches a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
 /// How late a message between two tasks is: usually, and when the reader is busy.
@@ -43,8 +47,51 @@ pub(super) enum Effect {
 struct Outlet {
     credits: usize,
     is_ready: bool,
-    /// What the RIB has handed over in this life of the session.
+    /// Of this life of the session.
+    dialect: Option<Dialect>,
+    /// What the RIB has handed over in it.
     adj_rib_out: BTreeMap<Prefix, Arc<Attrs>>,
+}
+
+impl Outlet {
+    /// Reads UPDATEs as the peer does.
+    fn note(&mut self, updates: &Updates) {
+        let Some(dialect) = &self.dialect else { return };
+        let theirs = Dialect {
+            local_asn: dialect.peer_asn,
+            peer_asn: dialect.local_asn,
+            ..dialect.clone()
+        };
+        let (mut frames, mut events, mut faults) = (Frames::default(), vec![], vec![]);
+        for bytes in &updates.bytes {
+            let mut stream = &bytes[..];
+            while let Some(frame) = frames.next(&mut stream) {
+                let frame = frame.expect("a valid header");
+                if frame.kind == MessageKind::Update {
+                    decode_update(frame.body, &theirs, &mut events, &mut faults).expect("valid");
+                }
+            }
+        }
+        assert_eq!(faults, []);
+        for event in events {
+            match event {
+                RouteEvent::Announce {
+                    attrs, prefixes, ..
+                } => {
+                    let told = prefixes.into_iter();
+                    let told = told.map(|prefix| (prefix, Arc::clone(&attrs)));
+                    self.adj_rib_out.extend(told);
+                }
+                RouteEvent::Withdraw { prefixes, .. } => {
+                    self.adj_rib_out
+                        .retain(|prefix, _| !prefixes.contains(prefix));
+                }
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => {}
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,7 +116,10 @@ impl Router {
         epoch: Instant,
         now: Instant,
     ) -> Self {
-        let rib = Rib::new(RibConfig::new(spec.asn, spec.router_id, random.seed()));
+        let rib = Rib::new(RibConfig {
+            bounds: BOUNDS,
+            ..RibConfig::new(spec.asn, spec.router_id, random.seed())
+        });
         let peers = (0..).zip(&spec.peers);
         let peer = |(number, peer): (u32, &PeerSpec)| {
             Peer::new(PeerId(number), spec, peer, timing, random.seed(), now)
@@ -201,7 +251,7 @@ impl Router {
                 found.push(format!("{id:?} has something to send"));
             }
             // Asking takes it away, so only where there must be nothing.
-            if found.is_empty() && self.rib.poll_export(id, EXPORT).is_some() {
+            if found.is_empty() && self.rib.poll_export(id).is_some() {
                 found.push(format!("the RIB has something for {id:?} and nobody asks"));
             }
         }
@@ -244,6 +294,9 @@ impl Router {
                     if let Input::Up(peer, _) | Input::Down(peer, _) = &input {
                         self.outlets[peer.0 as usize].adj_rib_out.clear();
                     }
+                    if let Input::Up(peer, up) = &input {
+                        self.outlets[peer.0 as usize].dialect = Some(up.dialect.clone());
+                    }
                     self.rib.handle(input, now);
                 }
                 RibMessage::Credit(peer, credits) => {
@@ -276,22 +329,17 @@ impl Router {
             let id = self.peers[number].id;
             while self.outlets[number].is_ready && self.outlets[number].credits > 0 {
                 let outlet = &mut self.outlets[number];
-                let Some(batch) = self.rib.poll_export(id, EXPORT) else {
+                let Some(updates) = self.rib.poll_export(id) else {
                     outlet.is_ready = false;
                     break;
                 };
                 exported = true;
-                if batch.deltas.is_empty() && batch.end_of_rib.is_empty() {
+                if updates.bytes.is_empty() {
                     continue;
                 }
                 outlet.credits -= 1;
-                for delta in &batch.deltas {
-                    match &delta.attrs {
-                        Some(attrs) => outlet.adj_rib_out.insert(delta.prefix, Arc::clone(attrs)),
-                        None => outlet.adj_rib_out.remove(&delta.prefix),
-                    };
-                }
-                self.tell(id, ToPeer::Advertise(batch), now);
+                outlet.note(&updates);
+                self.tell(id, ToPeer::Transmit(updates), now);
             }
         }
         exported

@@ -1,0 +1,178 @@
+//! What a set of attributes becomes toward the peers of a group, worked out once.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::super::attrs::{AttrsId, AttrsTable};
+use super::super::egress::{self, EgressKey, Sender};
+use super::super::interface::{RibConfig, RibPeer};
+use super::super::source::index_of;
+use crate::attrs::Attrs;
+use crate::filter::{Filter, Nexthop, RuleIndex};
+use crate::route::SessionUp;
+use crate::types::{Asn, Family, FamilySet, FirstAs, Prefix};
+use crate::wire::{Dialect, UpdateWriter};
+
+/// How many results are remembered before they are forgotten all at once.
+const REMEMBERED: usize = 4096;
+
+/// Everything that decides what a peer is sent, and in which words. Peers with equal keys form an
+/// update group.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::rib) struct Key {
+    filter: Arc<Filter>,
+    egress: EgressKey,
+    /// What matters only for what the peer sends is left out.
+    dialect: Dialect,
+    nexthops: [Option<IpAddr>; Family::ALL.len()],
+}
+
+impl Key {
+    pub(in crate::rib) fn new(config: &RibConfig, peer: &RibPeer, up: &SessionUp) -> Self {
+        let dialect = Dialect {
+            // Whether it is ours decides about LOCAL_PREF; which one it is does not.
+            peer_asn: if up.dialect.is_internal() {
+                up.dialect.peer_asn
+            } else {
+                Asn(0)
+            },
+            first_as: FirstAs::Free,
+            add_path_receive: FamilySet::EMPTY,
+            ..up.dialect.clone()
+        };
+        Self {
+            filter: Arc::clone(&peer.export),
+            egress: EgressKey::new(config, peer, up),
+            dialect,
+            nexthops: up.nexthops,
+        }
+    }
+
+    pub(super) fn families(&self) -> FamilySet {
+        self.dialect.families
+    }
+
+    pub(super) fn max_message_len(&self) -> usize {
+        self.dialect.max_message_len
+    }
+}
+
+/// The export policy of a group.
+#[derive(Debug)]
+pub(super) struct Policy {
+    key: Key,
+    /// Both sets are held for as long as they are remembered. `None`: it cannot be encoded.
+    results: HashMap<Question, Option<AttrsId>, FixedState>,
+    /// Neighbours in the table often ask the same.
+    last: Option<(Question, Option<AttrsId>)>,
+    writer: UpdateWriter,
+    /// How often a path was kept back because it cannot be encoded.
+    pub(super) unsendable: [u64; Family::ALL.len()],
+}
+
+type Question = (AttrsId, RuleIndex, Family, Sender);
+
+impl Policy {
+    pub(super) fn new(key: Key, hasher: FixedState) -> Self {
+        Self {
+            key,
+            results: HashMap::with_hasher(hasher),
+            last: None,
+            writer: UpdateWriter::default(),
+            unsendable: [0; Family::ALL.len()],
+        }
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(super) fn change_key(&mut self, key: Key, attrs: &mut AttrsTable) {
+        self.forget(attrs);
+        self.key = key;
+    }
+
+    /// What members are sent for a best path with these attributes, held once for the caller.
+    ///
+    /// - `sender`: who brought the path
+    pub(super) fn export(
+        &mut self,
+        best: AttrsId,
+        sender: Sender,
+        prefix: &Prefix,
+        attrs: &mut AttrsTable,
+    ) -> Option<AttrsId> {
+        let before = attrs.value(best);
+        let family = Family::of(prefix);
+        if !egress::may_tell(sender, family, before, &self.key.egress) {
+            return None;
+        }
+        let rule = self.key.filter.accepting_rule(prefix, before)?;
+        let question = (best, rule, family, sender);
+        let result = match self.last {
+            Some((asked, result)) if asked == question => result,
+            _ => self.answer(question, attrs),
+        };
+        self.last = Some((question, result));
+        match result {
+            Some(result) => attrs.retain(result),
+            None => self.unsendable[index_of(family)] += 1,
+        }
+        result
+    }
+
+    /// Loads what announces these attributes to the members.
+    pub(super) fn load(&self, attrs: &Attrs, family: Family, writer: &mut UpdateWriter) -> bool {
+        let nexthop = attrs.nexthop.or(self.key.nexthops[index_of(family)]);
+        nexthop.is_some_and(|nexthop| {
+            writer
+                .load(attrs, nexthop, family, &self.key.dialect)
+                .is_ok()
+        })
+    }
+
+    fn answer(&mut self, question: Question, attrs: &mut AttrsTable) -> Option<AttrsId> {
+        if let Some(&known) = self.results.get(&question) {
+            return known;
+        }
+        if self.results.len() >= REMEMBERED {
+            self.forget(attrs);
+        }
+        let (best, rule, family, sender) = question;
+        let after = self.treat(rule, sender, attrs.value(best));
+        let mut writer = std::mem::take(&mut self.writer);
+        let can_be_sent = self.load(&after, family, &mut writer);
+        self.writer = writer;
+        let result = can_be_sent.then(|| attrs.acquire(&Arc::new(after)));
+        attrs.retain(best);
+        self.results.insert(question, result);
+        result
+    }
+
+    fn treat(&self, rule: RuleIndex, sender: Sender, before: &Arc<Attrs>) -> Attrs {
+        let Key { filter, egress, .. } = &self.key;
+        let filtered = Attrs::clone(&filter.apply(rule, before, egress.shown));
+        let med = filtered.med.filter(|_| filter.sets_med(rule));
+        let mut after = egress::treat(egress, sender, before, filtered, med);
+        match filter.sets_nexthop(rule) {
+            Some(Nexthop::Address(address)) => after.nexthop = Some(address),
+            Some(Nexthop::Ourselves) => after.nexthop = None,
+            Some(Nexthop::Unchanged) => after.nexthop = before.nexthop,
+            None => {}
+        }
+        after
+    }
+
+    pub(super) fn forget(&mut self, attrs: &mut AttrsTable) {
+        self.last = None;
+        for ((best, ..), result) in self.results.drain() {
+            attrs.release(best);
+            if let Some(result) = result {
+                attrs.release(result);
+            }
+        }
+    }
+}
