@@ -391,5 +391,7 @@ impl Router {
             .rib
             .send(RibMessage::Input(rib::Input::Originate(prefixes)))
             .await;
+        let aggregates = RibMessage::Input(rib::Input::Aggregate(convert::aggregates(config)));
+        let _ = self.reader.rib.send(aggregates).await;
     }
 }
