@@ -722,7 +722,10 @@ fn an_enhanced_refresh_is_marked_at_both_ends() {
     assert_eq!(events.last(), Some(&RouteEvent::RefreshEnds(family)));
     let announced = events.iter().map(|event| match event {
         RouteEvent::Announce { prefixes, .. } => prefixes.len(),
-        _ => 0,
+        RouteEvent::Withdraw { .. }
+        | RouteEvent::EndOfRib(_)
+        | RouteEvent::RefreshBegins(_)
+        | RouteEvent::RefreshEnds(_) => 0,
     });
     assert_eq!(announced.sum::<usize>(), many().len());
 }
