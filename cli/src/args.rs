@@ -56,11 +56,34 @@ pub(crate) enum Command {
     },
     /// Have the daemon read its file again; a wrong file changes nothing
     Reload,
+    /// Begin anew with a peer: end its session, or exchange routes again without that
+    Reset {
+        /// Its name or address
+        peer: String,
+        /// Keep the session: `in` takes its routes again, `out` sends it everything again
+        #[arg(long, value_name = "DIRECTION", conflicts_with_all = ["hard", "message"])]
+        soft: Option<Soft>,
+        /// Have both ends drop routes that graceful restart would keep
+        #[arg(long)]
+        hard: bool,
+        /// What the operator at the other end is told
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+    },
     /// The completion script of a shell
     Completions {
         /// Which shell
         shell: Shell,
     },
+}
+
+/// Which routes are exchanged again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Soft {
+    /// Those that the peer sends
+    In,
+    /// Those that it is sent
+    Out,
 }
 
 #[derive(Subcommand, Debug)]
@@ -125,8 +148,11 @@ pub(crate) enum Show {
     Links,
     /// Groups: which link is active, and since when
     Groups,
-    /// Peers: state and prefixes
-    Peers,
+    /// Peers: state and prefixes; one of them in full
+    Peers {
+        /// Its name or address
+        name: Option<String>,
+    },
     /// Routes: every path, best first, and why
     Routes {
         /// Only this prefix; for an address, the longest that holds it

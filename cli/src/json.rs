@@ -9,6 +9,10 @@ use serde::Serialize;
 use crate::show::words;
 use crate::units::{rfc3339, seconds};
 
+mod peer;
+
+pub(crate) use peer::{Peer, Reset};
+
 /// `skybridge status`.
 #[derive(Serialize, Debug)]
 pub(crate) struct Status {
@@ -223,70 +227,6 @@ impl From<&v1::Tunnel> for Tunnel {
             receive_bytes: message.receive_bytes,
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
-        }
-    }
-}
-
-/// One of `skybridge show peers`.
-#[derive(Serialize, Debug)]
-pub(crate) struct Peer {
-    name: String,
-    address: String,
-    asn: u32,
-    state: &'static str,
-    since: Option<String>,
-    link: Option<String>,
-    last_down: Option<String>,
-    router_id: Option<String>,
-    hold_time_seconds: Option<f64>,
-    families: Vec<Family>,
-    established_count: u64,
-    messages_received: u64,
-    messages_sent: u64,
-    import_filter: Option<String>,
-    export_filter: Option<String>,
-}
-
-impl From<&v1::Peer> for Peer {
-    fn from(message: &v1::Peer) -> Self {
-        Self {
-            name: message.name.clone(),
-            address: message.address.clone(),
-            asn: message.asn,
-            state: words::peer(message.state()),
-            since: rfc3339(message.since.as_ref()),
-            link: filled(&message.link),
-            last_down: filled(&message.last_down),
-            router_id: filled(&message.router_id),
-            hold_time_seconds: seconds(message.hold_time.as_ref()),
-            families: message.families.iter().map(Family::from).collect(),
-            established_count: message.established_count,
-            messages_received: message.messages_received,
-            messages_sent: message.messages_sent,
-            import_filter: filled(&message.import_filter),
-            export_filter: filled(&message.export_filter),
-        }
-    }
-}
-
-/// Prefixes of a peer.
-#[derive(Serialize, Debug)]
-pub(crate) struct Family {
-    family: String,
-    received: u64,
-    accepted: u64,
-    best: u64,
-    advertised: u64,
-}
-
-impl From<&v1::PeerFamily> for Family {
-    fn from(message: &v1::PeerFamily) -> Self {
-        Self {
-            family: message.family.clone(),
-            received: message.received,
-            accepted: message.accepted,
-            best: message.best,
-            advertised: message.advertised,
         }
     }
 }

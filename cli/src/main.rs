@@ -14,7 +14,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Bgp, Command, Filter, Show};
+use api::v1::reset_peer_request::Manner;
+use args::{Args, Bgp, Command, Filter, Show, Soft};
 use output::{Output, Printed};
 
 /// How a command ended, as its exit code says it.
@@ -60,7 +61,11 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             output.text(&String::from_utf8_lossy(&script))?;
             Ok(Outcome::Good)
         }
-        Command::Reload | Command::Show(_) | Command::Status | Command::Watch { .. } => {
+        Command::Reload
+        | Command::Reset { .. }
+        | Command::Show(_)
+        | Command::Status
+        | Command::Watch { .. } => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -80,8 +85,17 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
         }
         Command::Show(Show::Groups) => show::groups::run(channel, output).await,
         Command::Show(Show::Links) => show::links::run(channel, output).await,
-        Command::Show(Show::Peers | Show::Bgp(Bgp::Summary)) => {
+        Command::Reset {
+            peer,
+            soft,
+            hard,
+            message,
+        } => show::reset::run(channel, peer, manner(soft, hard), message, output).await,
+        Command::Show(Show::Peers { name: None } | Show::Bgp(Bgp::Summary)) => {
             show::peers::run(channel, output).await
+        }
+        Command::Show(Show::Peers { name }) => {
+            show::peers::details(channel, name.as_deref(), output).await
         }
         Command::Show(Show::Bgp(Bgp::Neighbors { name })) => {
             show::peers::details(channel, name.as_deref(), output).await
@@ -95,6 +109,15 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Check { .. } | Command::Completions { .. } | Command::Filter(_) => {
             Ok(Outcome::Good)
         }
+    }
+}
+
+fn manner(soft: Option<Soft>, hard: bool) -> Manner {
+    match (soft, hard) {
+        (Some(Soft::In), _) => Manner::SoftIn,
+        (Some(Soft::Out), _) => Manner::SoftOut,
+        (None, true) => Manner::Hard,
+        (None, false) => Manner::Session,
     }
 }
 

@@ -67,6 +67,14 @@ impl Session {
         }
     }
 
+    /// A dial that comes through after all would tell the peer that we have restarted
+    /// (RFC 4724 §4.2).
+    pub(super) fn give_up_dial(&mut self) {
+        if std::mem::take(&mut self.dial) == Due::Yes {
+            self.output(Output::Hangup(Conn::Outbound));
+        }
+    }
+
     pub(super) fn on_dial_failed(&mut self, now: Instant) {
         if std::mem::take(&mut self.dial) == Due::Yes && self.phase == Phase::Trying {
             self.attempt_ended(DownReason::DialFailed, now);

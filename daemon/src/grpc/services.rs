@@ -11,8 +11,8 @@ use api::v1::system_server::System;
 use api::v1::{
     Event, ListGroupsRequest, ListGroupsResponse, ListLinksRequest, ListLinksResponse,
     ListPeersRequest, ListPeersResponse, ListRoutesRequest, ListRoutesResponse, ListTunnelsRequest,
-    ListTunnelsResponse, ReloadRequest, ReloadResponse, StatusRequest, StatusResponse,
-    WatchRequest,
+    ListTunnelsResponse, ReloadRequest, ReloadResponse, ResetPeerRequest, ResetPeerResponse,
+    StatusRequest, StatusResponse, WatchRequest, reset_peer_request,
 };
 use bgp::rib::RouteView;
 use bgp::{Family, Prefix};
@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{events, render};
-use crate::drivers::messages::{Command, FibMessage};
+use crate::drivers::messages::{Command, FibMessage, Manner, Reset};
 use crate::drivers::rib::read;
 use crate::snapshot::Reader;
 
@@ -93,6 +93,37 @@ impl Peers for Services {
     ) -> Result<Response<ListPeersResponse>, Status> {
         let peers = render::peers(&self.reader.snapshot().await);
         Ok(Response::new(ListPeersResponse { peers }))
+    }
+
+    async fn reset(
+        &self,
+        request: Request<ResetPeerRequest>,
+    ) -> Result<Response<ResetPeerResponse>, Status> {
+        let request = request.into_inner();
+        let manner = match request.manner() {
+            reset_peer_request::Manner::Session => Manner::Session,
+            reset_peer_request::Manner::Hard => Manner::Hard,
+            reset_peer_request::Manner::SoftIn => Manner::SoftIn,
+            reset_peer_request::Manner::SoftOut => Manner::SoftOut,
+            reset_peer_request::Manner::Unspecified => {
+                return Err(Status::invalid_argument("no manner is asked for"));
+            }
+        };
+        let said: String = request.peer.chars().take(64).collect();
+        let reset = Reset {
+            peer: request.peer,
+            manner,
+            message: request.message,
+        };
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(Command::Reset(reset, answer))
+            .await
+            .map_err(|_| ending())?;
+        let done = answered.await.map_err(|_| ending())?;
+        let unknown = || Status::not_found(format!("no peer is called {said}"));
+        let done = done.ok_or_else(unknown)?;
+        Ok(Response::new(ResetPeerResponse { done }))
     }
 }
 

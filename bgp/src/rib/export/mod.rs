@@ -217,6 +217,9 @@ impl Rib {
         let source = self.sources.source(path.source);
         let whose = Whose::of(source.peer);
         let prefix = self.tables.prefix(slot);
+        if self.aggregates.suppresses(&prefix) {
+            return None;
+        }
         let policy = &mut group.policy;
         let attrs = policy.export(best, source.sender(), &prefix, &mut self.attrs)?;
         Some(Sent { attrs, whose })
@@ -317,6 +320,13 @@ impl Rib {
             }
         }
         (looks > 0).then(|| self.scratch.private.pack(&group.policy).share(me))
+    }
+
+    /// What a peer was last sent of a prefix. While it catches up it may be about to be.
+    pub(super) fn sent(&self, id: PeerId, slot: Slot) -> Option<AttrsId> {
+        let session = self.peers.get(&id)?.session.as_ref()?;
+        let group = self.groups.get(session.group)?;
+        group.sent_to(Whose::of(Some(id)), slot)
     }
 
     /// Notes that a holder of the place of this prefix needs it no more.
