@@ -163,6 +163,18 @@ pub(crate) enum Show {
         /// Stop after so many prefixes; 0 is no limit
         #[arg(long, default_value_t = 0)]
         limit: u32,
+        /// Only what concerns this peer, by name or address
+        #[arg(long, value_name = "PEER")]
+        peer: Option<String>,
+        /// What it sent, as it sent it, refused or not
+        #[arg(long, requires = "peer", conflicts_with_all = ["accepted", "advertised"])]
+        received: bool,
+        /// What it sent and the import filter accepted
+        #[arg(long, requires = "peer", conflicts_with = "advertised")]
+        accepted: bool,
+        /// What it was told
+        #[arg(long, requires = "peer")]
+        advertised: bool,
     },
     /// Tunnels: backend, handshake, traffic
     Tunnels,
@@ -181,7 +193,23 @@ pub(crate) enum Bgp {
     Neighbors {
         /// Its name or address
         name: Option<String>,
+        /// Its routes instead
+        routes: Option<Routes>,
     },
+}
+
+/// The routes of one peer, by the names that other routers use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Routes {
+    /// What it sent and the import filter accepted
+    #[value(name = "routes")]
+    Accepted,
+    /// What it was told
+    #[value(name = "advertised-routes")]
+    Advertised,
+    /// What it sent, as it sent it
+    #[value(name = "received-routes")]
+    Received,
 }
 
 #[cfg(test)]
@@ -217,7 +245,11 @@ mod tests {
             ("skybridge sh bgp sum", "Show(Bgp(Summary))"),
             (
                 "skybridge show bgp nei wg-a",
-                "Show(Bgp(Neighbors { name: Some(\"wg-a\") }))",
+                "Show(Bgp(Neighbors { name: Some(\"wg-a\"), routes: None }))",
+            ),
+            (
+                "skybridge sh bgp nei wg-a advertised-routes",
+                "Show(Bgp(Neighbors { name: Some(\"wg-a\"), routes: Some(Advertised) }))",
             ),
             ("skybridge sh link", "Show(Links)"),
         ] {

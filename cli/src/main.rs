@@ -14,8 +14,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use api::v1;
+use api::v1::list_routes_request::View;
 use api::v1::reset_peer_request::Manner;
-use args::{Args, Bgp, Command, Filter, Show, Soft};
+use args::{Args, Bgp, Command, Filter, Routes, Show, Soft};
 use output::{Output, Printed};
 
 /// How a command ended, as its exit code says it.
@@ -97,18 +99,56 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Show(Show::Peers { name }) => {
             show::peers::details(channel, name.as_deref(), output).await
         }
-        Command::Show(Show::Bgp(Bgp::Neighbors { name })) => {
+        Command::Show(Show::Bgp(Bgp::Neighbors {
+            name: Some(peer),
+            routes: Some(routes),
+        })) => {
+            let request = v1::ListRoutesRequest {
+                peer,
+                view: view(routes).into(),
+                ..v1::ListRoutesRequest::default()
+            };
+            show::routes::run(channel, request, output).await
+        }
+        Command::Show(Show::Bgp(Bgp::Neighbors { name, .. })) => {
             show::peers::details(channel, name.as_deref(), output).await
         }
         Command::Show(Show::Routes {
             prefix,
             longer,
             limit,
-        }) => show::routes::run(channel, prefix, longer, limit, output).await,
+            peer,
+            received,
+            accepted,
+            advertised,
+        }) => {
+            let views = [
+                (received, View::Received),
+                (accepted, View::Accepted),
+                (advertised, View::Advertised),
+            ];
+            let view = views.into_iter().find(|(is, _)| *is);
+            let request = v1::ListRoutesRequest {
+                prefix: prefix.unwrap_or_default(),
+                longer,
+                limit,
+                peer: peer.unwrap_or_default(),
+                view: view.map_or(View::Unspecified, |(_, view)| view).into(),
+            };
+            show::routes::run(channel, request, output).await
+        }
         Command::Show(Show::Tunnels) => show::tunnels::run(channel, output).await,
         Command::Check { .. } | Command::Completions { .. } | Command::Filter(_) => {
             Ok(Outcome::Good)
         }
+    }
+}
+
+fn view(routes: Routes) -> View {
+    match routes {
+        Routes::Advertised => View::Advertised,
+        Routes::Received => View::Received,
+        Routes::Accepted => View::Accepted,
     }
 }
 

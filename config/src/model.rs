@@ -47,6 +47,20 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// The name of a peer, by that or by an address that no other peer has.
+    pub fn peer_named(&self, words: &str) -> Option<&str> {
+        if let Some((name, _)) = self.peers.get_key_value(words) {
+            return Some(name);
+        }
+        let address: IpAddr = words.parse().ok()?;
+        let of_address = |(_, peer): &(&String, &Peer)| peer.address == address;
+        let mut found = self.peers.iter().filter(of_address);
+        let (name, _) = found.next()?;
+        found.next().is_none().then_some(name)
+    }
+}
+
 /// `[router]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Router {
@@ -257,6 +271,8 @@ pub struct Fib {
     pub table: u32,
     /// Metric of our routes. Default 20.
     pub metric: u32,
+    /// A BGP nexthop that only a default route leads to counts as reachable. Default false.
+    pub resolve_via_default: bool,
 }
 
 /// `[api]`.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use bgp::rib::{MedComparison, Multipath, MultipathAs, RibConfig, RibPeer};
+use bgp::rib::{
+    Aggregate, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
+};
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model::{self, Carrier};
@@ -16,6 +18,7 @@ use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpe
 
 use crate::drivers::link::LinkConfig;
 use crate::drivers::messages::Wanted;
+use crate::fib::ViaDefault;
 use crate::secrets;
 
 mod peer;
@@ -55,6 +58,18 @@ pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
         },
         ..usual
     })
+}
+
+pub(crate) fn aggregates(config: &Config) -> Vec<Aggregate> {
+    let aggregate = |aggregate: &model::Aggregate| Aggregate {
+        prefix: aggregate.prefix,
+        more_specifics: if aggregate.summary_only {
+            MoreSpecifics::Suppressed
+        } else {
+            MoreSpecifics::Told
+        },
+    };
+    config.aggregates.iter().map(aggregate).collect()
 }
 
 /// A peer without a filter gets one that lets nothing through (RFC 8212).
@@ -200,4 +215,12 @@ fn tunnel(
     };
     let endpoint = wireguard.endpoint.clone().filter(|_| address.is_none());
     Ok(Wanted { spec, endpoint })
+}
+
+/// Whether a nexthop may be found through a default route.
+pub(crate) fn via_default(fib: &model::Fib) -> ViaDefault {
+    match fib.resolve_via_default {
+        true => ViaDefault::Allowed,
+        false => ViaDefault::Never,
+    }
 }

@@ -107,6 +107,14 @@ impl Reader {
         Arc::clone(&self.applied.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A peer by its name, or by an address that only one peer has.
+    pub(crate) fn peer(&self, words: &str) -> Option<PeerId> {
+        let applied = self.applied();
+        let name = applied.config.peer_named(words)?;
+        let known = applied.peers.iter().find(|(_, known)| *known == name);
+        known.map(|(id, _)| *id)
+    }
+
     /// Everything there is to show.
     pub(crate) async fn snapshot(&self) -> Snapshot {
         let applied = self.applied();

@@ -395,3 +395,105 @@ fn a_soft_reset_exchanges_routes_and_keeps_the_session() -> Result<()> {
     ensure!(peer.established_count == 1, "{peer:?}");
     pair.packets().map(drop)
 }
+
+/// Prefixes of what `skybridge` prints as JSON, with their attributes as operators read them.
+fn routes(pair: &Pair, words: &[&str]) -> Result<Vec<(String, String)>> {
+    let words: Vec<&str> = ["--json"].iter().chain(words).copied().collect();
+    let said = pair.router.cli(&words)?;
+    let read = |line: &str| -> Result<(String, String)> {
+        let route: serde_json::Value = serde_json::from_str(line)?;
+        let path = &route["paths"][0];
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let communities = path["communities"].to_string();
+        Ok((
+            text(&route["prefix"]),
+            format!("{} {communities}", text(&path["as_path"])),
+        ))
+    };
+    said.lines().map(read).collect()
+}
+
+#[test]
+fn what_a_peer_sent_what_was_accepted_and_what_it_was_told_are_three_views() -> Result<()> {
+    let terms = Terms {
+        announced: announced(2),
+        ..Terms::external()
+    };
+    let mut pair = Pair::build(Program::Bird, "vws", terms)?;
+    let sections = "
+[originate]
+prefixes = [\"10.1.0.0/24\", \"10.1.1.0/24\", \"10.2.0.0/24\"]
+[[aggregate]]
+prefix = \"10.1.0.0/16\"
+summary-only = true
+[[aggregate]]
+prefix = \"10.3.0.0/16\"
+[[filter.import]]
+prefix = [\"10.20.0.0/24\"]
+action = \"accept\"
+set    = { add-community = [\"65010:7\"] }
+[[filter.export]]
+prefix = [\"10.0.0.0/8 le 24\"]
+action = \"accept\"
+set    = { prepend = 1 }
+";
+    pair.configure("", sections)?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    pair.wait_for_peer("both ways", |peer| {
+        let is_all = |family: &api::v1::PeerFamily| (family.received, family.advertised) == (2, 2);
+        peer.families.iter().any(is_all)
+    })?;
+    let row = |prefix: &str, attributes: &str| (prefix.to_owned(), attributes.to_owned());
+    let views = [
+        (
+            "received-routes",
+            vec![
+                row("10.20.0.0/24", "65020 []"),
+                row("10.20.1.0/24", "65020 []"),
+            ],
+        ),
+        ("routes", vec![row("10.20.0.0/24", "65020 [\"65010:7\"]")]),
+        (
+            "advertised-routes",
+            // The aggregate stands for what is within it; one with nothing within it is not there.
+            vec![
+                row("10.1.0.0/16", "65010 65010 []"),
+                row("10.2.0.0/24", "65010 65010 []"),
+            ],
+        ),
+    ];
+    for (view, expected) in views {
+        let found = routes(&pair, &["show", "bgp", "neighbors", "other", view])?;
+        ensure!(
+            found == expected,
+            "{view}: {found:?}, should be {expected:?}"
+        );
+    }
+    let one = routes(
+        &pair,
+        &[
+            "show",
+            "routes",
+            "10.20.0.9",
+            "--peer",
+            "192.0.2.2",
+            "--received",
+        ],
+    )?;
+    ensure!(one == [row("10.20.0.0/24", "65020 []")], "{one:?}");
+    let first = routes(
+        &pair,
+        &["show", "routes", "--limit", "1", "10.0.0.0/8", "--longer"],
+    )?;
+    ensure!(first.len() == 1, "{first:?}");
+    // Without them the more specific ones are told again.
+    pair.reconfigure(
+        "",
+        &sections.replace("summary-only = true", "summary-only = false"),
+    )?;
+    pair.wait_for_peer("all of them told", |peer| {
+        peer.families.iter().any(|family| family.advertised == 4)
+    })?;
+    pair.packets().map(drop)
+}

@@ -280,7 +280,7 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
     routes.iter().zip(kernel).map(route).collect()
 }
 
-fn is_eligible(step: Step) -> bool {
+pub(super) fn is_eligible(step: Step) -> bool {
     !matches!(
         step,
         Step::LinkUnusable
@@ -312,6 +312,8 @@ fn path(view: &PathView, name: &impl Fn(bgp::PeerId) -> String) -> v1::Path {
             .iter()
             .map(ToString::to_string)
             .collect(),
+        path_id: view.path_id.map(|id| id.0),
+        stale: view.stale,
     }
 }
 

@@ -129,7 +129,7 @@ impl Router {
                 Change::PeerChanged { name, .. } | Change::LinkChanged { name, .. } => {
                     changed.insert(name.clone());
                 }
-                Change::OriginateChanged { .. } => {
+                Change::AggregatesChanged | Change::OriginateChanged { .. } => {
                     let config = Arc::clone(&self.config);
                     self.originate(&config).await;
                 }
@@ -147,7 +147,6 @@ impl Router {
                 | Change::RangeAdded(_)
                 | Change::RangeChanged { .. }
                 | Change::RangeRemoved(_)
-                | Change::AggregatesChanged
                 | Change::GroupAdded(_)
                 | Change::GroupChanged { .. }
                 | Change::GroupRemoved(_)

@@ -1,7 +1,5 @@
 //! Beginning anew with a peer, in the four ways that operators know.
 
-use std::net::IpAddr;
-
 use bgp::Family;
 use bgp::rib;
 use bgp::session::{Cease, Farewell, SessionStatus, State};
@@ -15,7 +13,7 @@ use crate::journal::Severity;
 impl Router {
     /// What was done, in words; `None` for an unknown peer.
     pub(super) async fn reset(&mut self, reset: &Reset) -> Option<String> {
-        let name = self.named(&reset.peer)?;
+        let name = self.config.peer_named(&reset.peer)?.to_owned();
         let running = self.peers.get(&name)?;
         let row = self.reader.board.peer(&name).unwrap_or_default();
         let done = match reset.manner {
@@ -44,21 +42,6 @@ impl Router {
         let journal = &self.reader.board.journal;
         journal.record(Severity::Info, "peer-reset", &name, done.clone());
         Some(done)
-    }
-
-    /// By its name, or by an address that only one peer has.
-    fn named(&self, words: &str) -> Option<String> {
-        if self.config.peers.contains_key(words) {
-            return Some(words.to_owned());
-        }
-        let address: IpAddr = words.parse().ok()?;
-        let mut found = self
-            .config
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.address == address);
-        let (name, _) = found.next()?;
-        found.next().is_none().then(|| name.clone())
     }
 
     fn of_session(&self, name: &str, status: Option<&SessionStatus>) -> String {
