@@ -58,7 +58,9 @@ impl Heard {
                     let changes = prefixes.into_iter().map(|prefix| (prefix, None));
                     self.changes.extend(changes);
                 }
-                mark => self.marks.push(mark),
+                mark @ (RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_)) => self.marks.push(mark),
             }
         }
     }
@@ -680,7 +682,10 @@ fn an_enhanced_refresh_is_marked_at_both_ends() {
     assert_eq!(events.last(), Some(&RouteEvent::RefreshEnds(family)));
     let announced = events.iter().map(|event| match event {
         RouteEvent::Announce { prefixes, .. } => prefixes.len(),
-        _ => 0,
+        RouteEvent::Withdraw { .. }
+        | RouteEvent::EndOfRib(_)
+        | RouteEvent::RefreshBegins(_)
+        | RouteEvent::RefreshEnds(_) => 0,
     });
     assert_eq!(announced.sum::<usize>(), many().len());
 }
