@@ -13,7 +13,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set};
+use bgp::filter::{
+    Action, Filter, Match, MedChange, Nexthop, Number, PrefixPattern, Prepend, Rule, Set,
+};
 use bgp::rib::{
     ExportBounds, Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange,
     Standing, Step,
@@ -58,9 +60,9 @@ impl Heard {
                     let changes = prefixes.into_iter().map(|prefix| (prefix, None));
                     self.changes.extend(changes);
                 }
-                mark @ (RouteEvent::EndOfRib(_)
+                RouteEvent::EndOfRib(_)
                 | RouteEvent::RefreshBegins(_)
-                | RouteEvent::RefreshEnds(_)) => self.marks.push(mark),
+                | RouteEvent::RefreshEnds(_) => self.marks.push(event),
             }
         }
     }
@@ -253,6 +255,44 @@ fn an_internal_peer_gets_the_path_as_it_is_with_a_local_pref() {
         ..received
     };
     assert_eq!(router.told(C)[0].1.as_deref(), Some(&sent));
+}
+
+#[test]
+fn what_the_export_filter_sets_is_told_instead_of_our_own() {
+    let told = |set: Set| {
+        let mut router = Router::new();
+        let setting = Filter::compile(vec![Rule {
+            matches: Match::default(),
+            action: Action::Accept,
+            set,
+        }]);
+        router.configure(B, Asn(2), Filter::accept_all(), setting);
+        let received = Attrs {
+            med: Some(5),
+            ..attrs_of(A, &[1])
+        };
+        router.announce(A, vec![nth(0)], received);
+        let told = router.told(B)[0].1.clone().unwrap();
+        (told.nexthop, told.med)
+    };
+    let nexthop = |nexthop| Set {
+        nexthop: Some(nexthop),
+        ..Set::default()
+    };
+    let other = [192, 0, 2, 7].into();
+    let ours = Some(OUR_NEXTHOP);
+    assert_eq!(told(nexthop(Nexthop::Address(other))), (Some(other), None));
+    let theirs = Some([10, 255, 0, 1].into());
+    assert_eq!(told(nexthop(Nexthop::Unchanged)), (theirs, None));
+    assert_eq!(told(nexthop(Nexthop::Ourselves)), (ours, None));
+    let med = |med| Set {
+        med: Some(med),
+        ..Set::default()
+    };
+    assert_eq!(told(med(70.into())), (ours, Some(70)));
+    let more = MedChange::Number(Number::Add(2));
+    assert_eq!(told(med(more)), (ours, Some(7)), "more than it came with");
+    assert_eq!(told(med(MedChange::Remove)), (ours, None));
 }
 
 #[test]

@@ -88,6 +88,20 @@ fn filters() -> Vec<Arc<Filter>> {
         delete_communities: vec![Community(7).into()],
         ..Set::default()
     };
+    let tagging = |community| Set {
+        add_communities: vec![Community(community)],
+        ..Set::default()
+    };
+    let called = Filter::compile(vec![
+        rule(
+            &["10.4.0.0/16", "10.5.0.0/16"],
+            &[],
+            Action::Next,
+            tagging(4),
+        ),
+        rule(&["10.6.0.0/16"], &[], Action::Accept, tagging(5)),
+        rule(&[], &[7], Action::Reject, Set::default()),
+    ]);
     [
         Filter::accept_all(),
         Filter::accept_all(),
@@ -101,7 +115,19 @@ fn filters() -> Vec<Arc<Filter>> {
                 preferring,
             ),
             rule(&["0.0.0.0/0"], &[], Action::Accept, Set::default()),
-            rule(&[], &[], Action::Accept, steering),
+            rule(&[], &[], Action::Accept, steering.clone()),
+        ]),
+        Filter::compile(vec![
+            rule(
+                &["10.3.0.0/16", "10.4.0.0/16"],
+                &[],
+                Action::Next,
+                tagging(3),
+            ),
+            rule(&[], &[8], Action::Next, steering),
+            rule(&["0.0.0.0/0"], &[], Action::Accept, Set::default()),
+            rule(&[], &[], Action::Call(Arc::new(called)), Set::default()),
+            rule(&[], &[], Action::Accept, Set::default()),
         ]),
     ]
     .map(Arc::new)
