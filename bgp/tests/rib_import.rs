@@ -873,7 +873,7 @@ fn an_aggregate_comes_with_its_first_contributor_and_goes_with_its_last() {
     assert_eq!(router.best("10.0.0.0/8"), None);
     router.announce(A, &["10.0.0.0/24", "10.0.1.0/24"], attrs(A, &[1]));
     let told = router.told(B);
-    let prefixes: Vec<Prefix> = told.iter().map(|delta| delta.0).collect();
+    let prefixes: Vec<Prefix> = told.iter().map(|(prefix, _)| *prefix).collect();
     assert_eq!(prefixes.len(), 3, "{prefixes:?}");
     let aggregate = router.best("10.0.0.0/8").unwrap();
     assert!(aggregate.atomic_aggregate);
@@ -888,15 +888,15 @@ fn an_aggregate_comes_with_its_first_contributor_and_goes_with_its_last() {
 fn suppressed_prefixes_are_told_to_nobody_while_their_aggregate_is() {
     let mut router = aggregating(MoreSpecifics::Suppressed);
     router.announce(A, &["10.0.0.0/24", "11.0.0.0/24"], attrs(A, &[1]));
-    let told: Vec<Prefix> = router.told(B).iter().map(|delta| delta.0).collect();
+    let told: Vec<Prefix> = router.told(B).iter().map(|(prefix, _)| *prefix).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(!told.contains(&net("10.0.0.0/24")));
     router.handle(Input::Aggregate(Vec::new()));
     let mut told = router.told(B);
-    told.sort_by_key(|delta| delta.0);
+    told.sort_by_key(|(prefix, _)| *prefix);
     let told: Vec<_> = told
         .iter()
-        .map(|delta| (delta.0, delta.1.is_some()))
+        .map(|(prefix, attrs)| (*prefix, attrs.is_some()))
         .collect();
     assert_eq!(
         told,

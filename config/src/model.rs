@@ -271,6 +271,8 @@ pub struct Fib {
     pub table: u32,
     /// Metric of our routes. Default 20.
     pub metric: u32,
+    /// A BGP nexthop that only a default route leads to counts as reachable. Default false.
+    pub resolve_via_default: bool,
 }
 
 /// `[api]`.

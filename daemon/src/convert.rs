@@ -18,6 +18,7 @@ use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpe
 
 use crate::drivers::link::LinkConfig;
 use crate::drivers::messages::Wanted;
+use crate::fib::ViaDefault;
 use crate::secrets;
 
 mod peer;
@@ -214,4 +215,12 @@ fn tunnel(
     };
     let endpoint = wireguard.endpoint.clone().filter(|_| address.is_none());
     Ok(Wanted { spec, endpoint })
+}
+
+/// Whether a nexthop may be found through a default route.
+pub(crate) fn via_default(fib: &model::Fib) -> ViaDefault {
+    match fib.resolve_via_default {
+        true => ViaDefault::Allowed,
+        false => ViaDefault::Never,
+    }
 }

@@ -1,7 +1,5 @@
 //! From the paths of a prefix to its route: which are eligible, which is best, and who has to know.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use super::aggregate::Presence;
@@ -245,7 +243,7 @@ impl Rib {
                 self.flush_changes();
             }
         }
-        let route = (!ranked.is_empty()).then(|| self.hops.acquire(&Arc::new(hops)).0);
+        let route = (!ranked.is_empty()).then(|| self.hops.acquire_owned(hops));
         self.tables.entry_mut(slot).route = route;
         if let Some(old) = old {
             self.hops.release(old);

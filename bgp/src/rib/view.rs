@@ -14,6 +14,10 @@ use super::table::{Path, Slot};
 use crate::attrs::Attrs;
 use crate::types::{Family, PeerId, Prefix};
 
+/// How many paths of a prefix are shown in order; further ones follow in none. To bring many in order
+/// where ranks or MEDs differ costs their number squared, and nobody reads so far.
+const RANKED: usize = 64;
+
 impl Rib {
     /// At most `limit` destinations of a family in order of prefix, the first after `after`.
     ///
@@ -190,7 +194,10 @@ impl Rib {
         let candidates: Vec<Candidate> = eligible.iter().map(|path| self.candidate(path)).collect();
         let mut paths = Vec::with_capacity(eligible.len() + others.len());
         if let Some(Decision { best, steps }) = decision::decide(&candidates, self.config.med) {
-            for index in decision::rank(&candidates, candidates.len(), self.config.med) {
+            let mut order = decision::rank(&candidates, RANKED, self.config.med);
+            let ranked = order.clone();
+            order.extend((0..candidates.len()).filter(|index| !ranked.contains(index)));
+            for index in order {
                 paths.push(self.path_view(eligible[index], index == best, steps[index]));
             }
         }

@@ -160,11 +160,13 @@ pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {
         install,
         table,
         metric,
+        resolve_via_default,
     } = fib;
     vec![
         field((), "install", install),
         field((), "table", table),
         field((), "metric", metric),
+        field((), "resolve-via-default", resolve_via_default),
     ]
 }
 

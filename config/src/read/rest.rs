@@ -117,6 +117,7 @@ pub(crate) fn fib(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Fib {
         install: true,
         table: 254,
         metric: 20,
+        resolve_via_default: false,
     };
     if let Some(mut section) = root.table(sink, "fib", "[fib]") {
         fib.install = section.or(sink, "install", fib.install, value::boolean);
@@ -124,6 +125,9 @@ pub(crate) fn fib(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Fib {
         fib.metric = section.or(sink, "metric", fib.metric, |v| {
             value::integer(v, 1..=u32::MAX)
         });
+        let via_default = fib.resolve_via_default;
+        fib.resolve_via_default =
+            section.or(sink, "resolve-via-default", via_default, value::boolean);
         section.finish(sink);
     }
     fib

@@ -13,7 +13,9 @@ use super::messages::{FibMessage, Steering};
 use super::until;
 use crate::board::{Board, FibRow};
 use crate::counters::StepCount;
-use crate::fib::{Applied, Change, Fib, FoundRoutes, Interfaces, Step, Table, Work};
+use crate::fib::{
+    Applied, Change, Fib, FoundRoutes, Interfaces, Others, Step, Table, ViaDefault, Work,
+};
 use crate::journal::Severity;
 
 /// Batches that the kernel may have to do: one that it works on, and the next.
@@ -33,10 +35,12 @@ pub(crate) async fn run(
     inbox: mpsc::Receiver<FibMessage>,
     steering: mpsc::Receiver<Steering>,
     interfaces: watch::Sender<Arc<Interfaces>>,
+    others: watch::Sender<Arc<Others>>,
     installing: Installing,
+    via_default: ViaDefault,
     board: Arc<Board>,
 ) {
-    let table = Table::new(Instant::now());
+    let table = Table::new(via_default, Instant::now());
     let row = FibRow {
         installing: installing == Installing::Yes,
         ..FibRow::default()
@@ -47,6 +51,7 @@ pub(crate) async fn run(
         inbox,
         steering,
         interfaces,
+        others,
         board,
         row,
         in_flight: VecDeque::new(),
@@ -62,6 +67,7 @@ struct Driver<F> {
     inbox: mpsc::Receiver<FibMessage>,
     steering: mpsc::Receiver<Steering>,
     interfaces: watch::Sender<Arc<Interfaces>>,
+    others: watch::Sender<Arc<Others>>,
     board: Arc<Board>,
     row: FibRow,
     in_flight: VecDeque<oneshot::Receiver<Applied>>,
@@ -84,6 +90,7 @@ impl<F: Fib> Driver<F> {
                 self.perform(work).await;
                 continue;
             }
+            self.share_others();
             if self.in_flight.is_empty() {
                 self.found_out = None;
                 self.publish();
@@ -158,6 +165,7 @@ impl<F: Fib> Driver<F> {
                 debug!("routes of ours changed behind our back");
                 self.table.disturbed(now);
             }
+            Ok(Change::Other(change)) => self.table.other_changed(change, now),
             Err(error) => self.complain("cannot watch the kernel", &error),
         }
     }
@@ -193,7 +201,7 @@ impl<F: Fib> Driver<F> {
 
     fn on_found(&mut self, found: Option<io::Result<FoundRoutes>>) {
         match found {
-            Some(Ok(routes)) => self.table.observe_routes(&routes),
+            Some(Ok(routes)) => self.table.observe_routes(routes),
             Some(Err(error)) => {
                 self.pass = None;
                 self.table.broken_off();
@@ -248,6 +256,16 @@ impl<F: Fib> Driver<F> {
             if changed {
                 *shared = Arc::new(self.table.interfaces().clone());
                 self.board.set_interfaces(Arc::clone(shared));
+            }
+            changed
+        });
+    }
+
+    fn share_others(&self) {
+        self.others.send_if_modified(|shared| {
+            let changed = !Arc::ptr_eq(shared, self.table.found_with());
+            if changed {
+                *shared = Arc::clone(self.table.found_with());
             }
             changed
         });

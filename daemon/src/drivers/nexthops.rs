@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use bgp::rib::{Input, NexthopState, Rib};
 use tokio::sync::watch;
 
-use crate::fib::Interfaces;
+use crate::fib::{Interfaces, Others};
 
 /// Nexthops that routes brought are looked at after so long, all at once.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Which nexthops lie on a network that this host is connected to.
+/// What the RIB takes any nexthop for until it is told otherwise.
+const CONNECTED: NexthopState = NexthopState::Reachable { metric: 0 };
+
+/// Which nexthops this host can get to.
 pub(super) struct Reach {
     interfaces: watch::Receiver<Arc<Interfaces>>,
+    others: watch::Receiver<Arc<Others>>,
     /// Of the nexthops, when last looked at.
     revision: u64,
     known: BTreeMap<IpAddr, NexthopState>,
@@ -23,9 +27,13 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn new(interfaces: watch::Receiver<Arc<Interfaces>>) -> Self {
+    pub(super) fn new(
+        interfaces: watch::Receiver<Arc<Interfaces>>,
+        others: watch::Receiver<Arc<Others>>,
+    ) -> Self {
         Self {
             interfaces,
+            others,
             revision: 0,
             known: BTreeMap::new(),
             look_at: None,
@@ -46,7 +54,10 @@ impl Reach {
 
     /// Resolves when there is a reason to [`look`](Self::look). Cancel-safe.
     pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        self.interfaces.changed().await
+        tokio::select! {
+            changed = self.interfaces.changed() => changed,
+            changed = self.others.changed() => changed,
+        }
     }
 
     /// Looks if a look is due.
@@ -56,16 +67,17 @@ impl Reach {
         }
     }
 
-    /// A nexthop on no connected network is an unreachable one, exactly like an unplugged cable.
+    /// A nexthop that nothing leads to is an unreachable one, exactly like an unplugged cable.
     pub(super) fn look(&mut self, rib: &mut Rib, now: Instant) {
         self.look_at = None;
         self.revision = rib.nexthops_revision();
         let interfaces = Arc::clone(&self.interfaces.borrow_and_update());
+        let others = Arc::clone(&self.others.borrow_and_update());
         if interfaces.0.is_empty() {
             return;
         }
-        let state = |address| match interfaces.toward(address) {
-            Some(_) => NexthopState::Reachable { metric: 0 },
+        let state = |address| match others.toward(address, &interfaces) {
+            Some((_, metric)) => NexthopState::Reachable { metric },
             None => NexthopState::Unreachable,
         };
         let states: BTreeMap<_, _> = rib
@@ -74,17 +86,14 @@ impl Reach {
             .collect();
         for (address, state) in &states {
             let known = self.known.get(address).copied();
-            if known.unwrap_or(NexthopState::Reachable { metric: 0 }) != *state {
+            if known.unwrap_or(CONNECTED) != *state {
                 rib.handle(Input::Nexthop(*address, *state), now);
             }
         }
         // One that nothing uses is forgotten, and usable when it returns.
         for (address, known) in &self.known {
-            if *known == NexthopState::Unreachable && !states.contains_key(address) {
-                rib.handle(
-                    Input::Nexthop(*address, NexthopState::Reachable { metric: 0 }),
-                    now,
-                );
+            if *known != CONNECTED && !states.contains_key(address) {
+                rib.handle(Input::Nexthop(*address, CONNECTED), now);
             }
         }
         self.known = states;

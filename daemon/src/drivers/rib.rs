@@ -12,7 +12,7 @@ use super::messages::{FibMessage, RibMessage, ToPeer};
 use super::nexthops::Reach;
 use super::settle::{Decided, Settling};
 use super::{earlier, until};
-use crate::fib::Interfaces;
+use crate::fib::{Interfaces, Others};
 
 /// Batches of UPDATEs a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
@@ -35,6 +35,14 @@ pub(crate) async fn read<T: Send + 'static>(
     answered.await.ok()
 }
 
+/// When peers are told what there is after the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Telling {
+    AtOnce,
+    /// Once they have told what they have (RFC 4724 §4.1).
+    WhenTold,
+}
+
 struct Outlet {
     sender: mpsc::Sender<ToPeer>,
     /// Sessions of the peer so far.
@@ -46,21 +54,34 @@ struct Outlet {
 /// Runs until every sender of the inbox is gone.
 ///
 /// - `awaited`: peers whose routes are waited for before leftovers in the kernel are swept
+/// - `telling`: whether peers are told what there is before they have told what they have
+/// - `settled`: told when they are
 pub(crate) async fn run(
-    rib: Rib,
+    mut rib: Rib,
     inbox: mpsc::Receiver<RibMessage>,
     fib: mpsc::Sender<FibMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
+    others: watch::Receiver<Arc<Others>>,
     awaited: BTreeSet<PeerId>,
+    telling: Telling,
+    settled: oneshot::Sender<()>,
 ) {
-    let settling = Settling::new(awaited, Instant::now());
-    let reach = Reach::new(interfaces);
+    let now = Instant::now();
+    let settling = match telling {
+        Telling::AtOnce => Settling::new(awaited, now),
+        Telling::WhenTold => {
+            rib.handle(Input::Defer, now);
+            Settling::deferring(awaited, now)
+        }
+    };
+    let reach = Reach::new(interfaces, others);
     Driver {
         rib,
         inbox,
         fib,
         outlets: BTreeMap::new(),
         settling,
+        settled: Some(settled),
         reach,
     }
     .run()
@@ -73,6 +94,7 @@ struct Driver {
     fib: mpsc::Sender<FibMessage>,
     outlets: BTreeMap<PeerId, Outlet>,
     settling: Settling,
+    settled: Option<oneshot::Sender<()>>,
     reach: Reach,
 }
 
@@ -207,6 +229,13 @@ impl Driver {
             Some(at) if at <= Instant::now() => Decided::NotYet,
             Some(_) | None => Decided::All,
         };
+        if self.settling.may_tell(decided, Instant::now()) {
+            self.rib.handle(Input::Release, Instant::now());
+            if let Some(settled) = self.settled.take() {
+                // The router goes only with the process.
+                let _ = settled.send(());
+            }
+        }
         if self.settling.is_over(decided, Instant::now()) {
             let _ = self.fib.send(FibMessage::Sweep).await;
         }

@@ -13,12 +13,19 @@ const QUIET: Duration = Duration::from_secs(10);
 /// After the start, leftovers of an earlier run are kept for so long at most.
 const LONGEST_START: Duration = Duration::from_secs(90);
 
+/// Where routes of an earlier run forward, nobody is told anything for so long at most
+/// (Selection_Deferral_Timer, RFC 4724 §4.1). A peer that stays away must not keep the others
+/// waiting for long, and theirs is the shorter wait.
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(30);
+
 /// Listens to what the RIB is told, until all peers have told everything.
 pub(super) struct Settling {
     /// Peers that have not told all yet; `None` for one that is not up.
     awaited: BTreeMap<PeerId, Option<Telling>>,
     /// `None` once it is over.
     ends_at: Option<Instant>,
+    /// `None` where nothing is deferred.
+    release_at: Option<Instant>,
 }
 
 /// A peer that is up.
@@ -40,6 +47,15 @@ impl Settling {
         Self {
             awaited: awaited.into_iter().map(|peer| (peer, None)).collect(),
             ends_at: Some(now + LONGEST_START),
+            release_at: None,
+        }
+    }
+
+    /// The same, while nobody is told anything yet.
+    pub(super) fn deferring(awaited: impl IntoIterator<Item = PeerId>, now: Instant) -> Self {
+        Self {
+            release_at: Some(now + LONGEST_DEFERRAL),
+            ..Self::new(awaited, now)
         }
     }
 
@@ -82,8 +98,26 @@ impl Settling {
     /// When to ask [`Settling::is_over`] again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let ends_at = self.ends_at?;
-        let quiet = self.awaited.values().flatten().map(|it| it.quiet_at).min();
-        Some(quiet.map_or(ends_at, |at| at.min(ends_at)))
+        let quiet = self.awaited.values().flatten().map(|it| it.quiet_at);
+        quiet.chain(self.release_at).chain([ends_at]).min()
+    }
+
+    /// Whether peers can be told what there is; says so once, before [`Settling::is_over`] does.
+    pub(super) fn may_tell(&mut self, decided: Decided, now: Instant) -> bool {
+        let Some(release_at) = self.release_at else {
+            return false;
+        };
+        self.forget_quiet(now);
+        let is_told = self.awaited.is_empty() && decided == Decided::All;
+        if is_told || release_at <= now {
+            self.release_at = None;
+        }
+        self.release_at.is_none()
+    }
+
+    fn forget_quiet(&mut self, now: Instant) {
+        self.awaited
+            .retain(|_, telling| telling.as_ref().is_none_or(|it| it.quiet_at > now));
     }
 
     /// Whether leftovers can go; says so once. Never while the RIB has routes in hand that it has not
@@ -92,8 +126,7 @@ impl Settling {
         let Some(ends_at) = self.ends_at else {
             return false;
         };
-        self.awaited
-            .retain(|_, telling| telling.as_ref().is_none_or(|it| it.quiet_at > now));
+        self.forget_quiet(now);
         let is_over = ends_at <= now || self.awaited.is_empty();
         if is_over && decided == Decided::All {
             self.ends_at = None;
@@ -197,6 +230,34 @@ mod tests {
         let mut settling = Settling::new([], now);
         assert!(!settling.is_over(Decided::NotYet, now + LONGEST_START));
         assert!(settling.is_over(Decided::All, now + LONGEST_START));
+    }
+
+    #[test]
+    fn nobody_is_told_anything_until_all_have_told_or_it_takes_too_long() {
+        let now = Instant::now();
+        let mut settling = Settling::deferring([PEER, MATE], now);
+        settling.hear(&up(PEER), now);
+        settling.hear(&end(PEER, Family::Ipv4Unicast), now);
+        settling.hear(&end(PEER, Family::Ipv6Unicast), now);
+        assert!(!settling.may_tell(Decided::All, now), "the other is away");
+        assert_eq!(settling.poll_timeout(), Some(now + LONGEST_DEFERRAL));
+        assert!(settling.may_tell(Decided::NotYet, now + LONGEST_DEFERRAL));
+        assert!(
+            !settling.may_tell(Decided::All, now + LONGEST_DEFERRAL),
+            "once"
+        );
+        assert!(!settling.is_over(Decided::All, now + LONGEST_DEFERRAL));
+
+        let mut settling = Settling::deferring([PEER], now);
+        settling.hear(&Input::Remove(PEER), now);
+        assert!(!settling.may_tell(Decided::NotYet, now));
+        assert!(settling.may_tell(Decided::All, now));
+    }
+
+    #[test]
+    fn where_nothing_is_deferred_nothing_is_released() {
+        let now = Instant::now();
+        assert!(!Settling::new([], now).may_tell(Decided::All, now));
     }
 
     #[test]

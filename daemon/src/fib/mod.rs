@@ -13,6 +13,7 @@
 
 mod netlink;
 mod nexthop;
+mod others;
 mod request;
 mod table;
 mod watch;
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use netlink::{Netlink, flush, traffic};
+pub(crate) use others::{Exit, OtherChange, OtherRoute, Others, ViaDefault};
 pub(crate) use table::{Counts, LinkStanding, Table, Work};
 
 /// A hash table with a random seed: its keys come from strangers.
@@ -82,6 +84,12 @@ impl Interfaces {
         self.0.iter().find(|interface| interface.index == index)
     }
 
+    /// Whether the address is one of ours.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        let mut all = self.0.iter().flat_map(|interface| &interface.addresses);
+        all.any(|net| net.addr() == address)
+    }
+
     /// The interface that is up and whose connected network holds `address`.
     pub(crate) fn toward(&self, address: IpAddr) -> Option<&Interface> {
         self.0
@@ -122,17 +130,24 @@ impl Step {
     }
 }
 
-/// Everything of ours in the kernel but routes, and the interfaces it rests on.
+/// Everything in the kernel that concerns us but routes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Observed {
     pub(crate) interfaces: Interfaces,
     pub(crate) nexthops: BTreeMap<u32, Way>,
     /// Members with their weights.
     pub(crate) groups: BTreeMap<u32, Vec<(u32, u8)>>,
+    /// Nexthop objects of others.
+    pub(crate) others: BTreeMap<u32, Exit>,
 }
 
-/// Routes of ours, with the nexthop object each uses; `None` for one without.
-pub(crate) type FoundRoutes = Vec<(Prefix, Option<u32>)>;
+/// A piece of the kernel's routes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct FoundRoutes {
+    /// With the nexthop object each uses; `None` for one without.
+    pub(crate) ours: Vec<(Prefix, Option<u32>)>,
+    pub(crate) others: Vec<OtherRoute>,
+}
 
 /// Steps that the kernel has been through.
 #[derive(Debug, Default)]
@@ -143,20 +158,22 @@ pub(crate) struct Applied {
 }
 
 /// What happened behind our back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     /// An interface or an address.
     Interfaces,
     /// A nexthop or route of ours, or we cannot tell because the kernel dropped notifications.
     Ours,
+    /// A nexthop or route of another.
+    Other(OtherChange),
 }
 
 /// The kernel's routing tables.
 pub(crate) trait Fib: Send {
-    /// Reads everything that carries our protocol number, and no other, but for routes.
+    /// Reads interfaces and nexthop objects.
     fn observe(&mut self) -> io::Result<Observed>;
 
-    /// Begins to read our routes. They come piece by piece; the end of the channel without an
+    /// Begins to read the routes. They come piece by piece; the end of the channel without an
     /// error before it is the end of the routes.
     fn observe_routes(&mut self) -> mpsc::Receiver<io::Result<FoundRoutes>>;
 

@@ -4,14 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use smallvec::smallvec;
 
 use super::request::{Attributes, Batch, dump_request};
-use super::{PROTOCOL, Way};
+use super::{Exit, PROTOCOL, Way};
 
-const RTM_NEWNEXTHOP: u16 = 104;
-const RTM_DELNEXTHOP: u16 = 105;
+pub(super) const RTM_NEWNEXTHOP: u16 = 104;
+pub(super) const RTM_DELNEXTHOP: u16 = 105;
 const RTM_GETNEXTHOP: u16 = 106;
-pub(super) const CHANGES: [u16; 2] = [RTM_NEWNEXTHOP, RTM_DELNEXTHOP];
 
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
@@ -110,6 +110,29 @@ pub(super) fn decode(body: &[u8]) -> Option<Object> {
     })
 }
 
+/// A nexthop object of another, with where it leads; `None` if it is ours.
+pub(super) fn decode_other(body: &[u8]) -> Option<(u32, Exit)> {
+    if *body.get(2)? == PROTOCOL {
+        return None;
+    }
+    let (mut id, mut interface, mut gateway, mut members) = (None, None, None, None);
+    for (kind, value) in Attributes(body.get(NHMSG..)?) {
+        match kind {
+            NHA_ID => id = number(value),
+            NHA_OIF => interface = number(value),
+            NHA_GATEWAY => gateway = address(value),
+            NHA_GROUP => members = Some(value.chunks_exact(MEMBER).filter_map(number).collect()),
+            _ => {}
+        }
+    }
+    let exit = match (members, interface) {
+        (Some(members), _) => Exit::Objects(members),
+        (None, Some(interface)) => Exit::Ways(smallvec![(gateway, interface)]),
+        (None, None) => Exit::Nowhere,
+    };
+    Some((id?, exit))
+}
+
 /// The protocol number of a notification.
 pub(super) fn protocol(body: &[u8]) -> Option<u8> {
     body.get(2).copied()
@@ -123,7 +146,7 @@ fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*value.first_chunk()?))
 }
 
-fn address(value: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(value: &[u8]) -> Option<IpAddr> {
     match value.len() {
         4 => Some(Ipv4Addr::from(*value.first_chunk::<4>()?).into()),
         16 => Some(Ipv6Addr::from(*value.first_chunk::<16>()?).into()),
@@ -161,5 +184,6 @@ mod tests {
         }
         body[2] = 3;
         assert_eq!(decode(&body), None);
+        assert_eq!(decode_other(&body), Some((9, Exit::Objects(smallvec![5]))));
     }
 }

@@ -4,6 +4,7 @@
 //! returns; the receive below never really waits.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
@@ -142,6 +143,19 @@ impl Requests {
         request: &Batch,
         mut each: impl FnMut(u16, &[u8]),
     ) -> io::Result<()> {
+        self.dump_until(request, |kind, body| {
+            each(kind, body);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same until `each` has heard enough; the socket is of no further use then, for the rest
+    /// of the answer is in it.
+    pub(super) fn dump_until(
+        &mut self,
+        request: &Batch,
+        mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>,
+    ) -> io::Result<()> {
         const NLM_F_DUMP_INTR: u16 = 0x10;
         self.socket
             .send_to(&request.bytes, &SocketAddr::new(0, 0), 0)?;
@@ -160,7 +174,8 @@ impl Requests {
                     }
                     NLMSG_DONE => return Ok(()),
                     NLMSG_ERROR => return outcome(header.flags, body),
-                    kind => each(kind, body),
+                    kind if each(kind, body).is_break() => return Ok(()),
+                    _ => {}
                 }
             }
         }

@@ -3,12 +3,15 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
+use netlink_packet_core::NLM_F_REPLACE;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::request::{HEADER, Walk};
-use super::{Change, PROTOCOL, nexthop};
+use super::netlink::decode_other;
+use super::nexthop::{self, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
+use super::request::{HEADER, Header, Walk};
+use super::{Change, OtherChange, OtherRoute, PROTOCOL};
 
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
@@ -16,9 +19,12 @@ const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
 const RTNLGRP_NEXTHOP: u32 = 32;
-/// `RTM_NEWLINK` to `RTM_DELADDR`, without the two requests between.
-const INTERFACE_CHANGES: [u16; 4] = [16, 17, 20, 21];
-const ROUTE_CHANGES: [u16; 2] = [24, 25];
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 /// Offset of `rtm_protocol` in `struct rtmsg`.
 const ROUTE_PROTOCOL: usize = 5;
 
@@ -91,17 +97,32 @@ fn change(datagram: &[u8], sender: &SocketAddr) -> Option<Change> {
     if sender.port_number() != 0 {
         return None;
     }
-    Walk(datagram).find_map(|(header, body)| {
-        if INTERFACE_CHANGES.contains(&header.kind) {
-            Some(Change::Interfaces)
-        } else if nexthop::CHANGES.contains(&header.kind) {
-            (nexthop::protocol(body)? == PROTOCOL).then_some(Change::Ours)
-        } else if ROUTE_CHANGES.contains(&header.kind) {
-            (*body.get(ROUTE_PROTOCOL)? == PROTOCOL).then_some(Change::Ours)
-        } else {
-            None
-        }
+    Walk(datagram).find_map(|(header, body)| match header.kind {
+        RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => Some(Change::Interfaces),
+        RTM_NEWROUTE | RTM_DELROUTE => match *body.get(ROUTE_PROTOCOL)? {
+            PROTOCOL => Some(Change::Ours),
+            _ => Some(Change::Other(other(&header, decode_other(body)?))),
+        },
+        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => match nexthop::protocol(body)? {
+            PROTOCOL => Some(Change::Ours),
+            _ => {
+                let (id, exit) = nexthop::decode_other(body)?;
+                Some(Change::Other(match header.kind {
+                    RTM_NEWNEXTHOP => OtherChange::Object(id, exit),
+                    _ => OtherChange::ObjectWent(id),
+                }))
+            }
+        },
+        _ => None,
     })
+}
+
+fn other(header: &Header, route: OtherRoute) -> OtherChange {
+    match header.kind {
+        RTM_DELROUTE => OtherChange::Went(route),
+        _ if header.flags & NLM_F_REPLACE != 0 => OtherChange::Replaced(route),
+        _ => OtherChange::Came(route),
+    }
 }
 
 /// Has the kernel drop notifications that carry `port` before they are queued: a million routes

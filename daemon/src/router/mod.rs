@@ -7,6 +7,7 @@ mod places;
 mod ranges;
 mod reload;
 mod reset;
+mod restart;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
-use bgp::PeerId;
+use anyhow::{Context, bail};
 use bgp::rib::{self, Rib};
-use bgp::session::Cease;
+use bgp::session::{Cease, Farewell};
+use bgp::{FamilySet, PeerId};
 use config::Config;
 use links::LinkId;
 use policy::Filters;
@@ -39,6 +40,7 @@ use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
     Command, GroupsMessage, RibMessage, ToPeer, TunnelsMessage, Wanted,
 };
+use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
 use crate::fib::{Interfaces, Netlink};
 use crate::journal::Severity;
@@ -46,6 +48,7 @@ use crate::snapshot::{Applied, Reader};
 use crate::{grpc, metrics};
 
 use places::Places;
+use restart::Restart;
 use signals::Signal;
 
 /// Messages a task may have waiting.
@@ -96,6 +99,7 @@ pub(crate) struct Router {
     ids: BTreeMap<String, PeerId>,
     next_id: u32,
     commands: mpsc::Receiver<Command>,
+    restart: Restart,
     /// Our claim to the routes, held for the life of the process.
     _routes: Option<std::os::unix::net::UnixListener>,
 }
@@ -119,12 +123,32 @@ impl Router {
             bail!("router.id is 0.0.0.0")
         };
 
+        let kept = match config.fib.install {
+            true => places
+                .kernel
+                .left_over()
+                .context("cannot read the kernel's routes")?,
+            false => FamilySet::default(),
+        };
+        let telling = match kept.is_empty() {
+            true => Telling::AtOnce,
+            false => Telling::WhenTold,
+        };
+        if telling == Telling::WhenTold {
+            info!(
+                ?kept,
+                "routes of an earlier run forward; telling peers nothing until they have told"
+            );
+        }
+        let (settled, is_settled) = oneshot::channel();
+
         let board = Arc::new(Board::new());
         let (rib_inbox, fib_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
         let steering = mpsc::channel(INBOX);
         let (groups_inbox, tunnels_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
         let (commands, commanded) = mpsc::channel(INBOX);
         let (interfaces, interfaces_seen) = watch::channel(Arc::default());
+        let (others, others_seen) = watch::channel(Arc::default());
         let (doors, doors_seen) = watch::channel(Arc::<Doors>::default());
 
         let installing = if config.fib.install {
@@ -145,7 +169,9 @@ impl Router {
             fib_inbox.1,
             steering.1,
             interfaces,
+            others,
             installing,
+            convert::via_default(&config.fib),
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -157,7 +183,10 @@ impl Router {
             rib_inbox.1,
             fib_inbox.0.clone(),
             interfaces_seen.clone(),
+            others_seen,
             awaited,
+            telling,
+            settled,
         );
         vital.spawn(async move {
             rib_task.await;
@@ -228,6 +257,7 @@ impl Router {
             next_id: u32::try_from(ids.len()).unwrap_or(u32::MAX).wrapping_add(1),
             ids,
             commands: commanded,
+            restart: Restart::new(kept, is_settled),
             _routes: places.routes,
         };
         router.reader.board.retain(&config);
@@ -248,7 +278,7 @@ impl Router {
     /// Something vital ended.
     pub(crate) async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let mut look = tokio::time::interval(ranges::LOOK);
-        loop {
+        let farewell = loop {
             tokio::select! {
                 _ = look.tick() => self.look_after_callers().await,
                 signal = signals.next() => match signal {
@@ -256,7 +286,8 @@ impl Router {
                         // What went wrong is in the log and the journal.
                         let _ = self.reload().await;
                     }
-                    Signal::Stop => break,
+                    Signal::Stop => break Farewell::restart(),
+                    Signal::Leave => break Farewell::from(Cease::AdministrativeShutdown).hard(),
                 },
                 Some(command) = self.commands.recv() => match command {
                     Command::Call(call) => self.on_call(call).await,
@@ -270,20 +301,31 @@ impl Router {
                         let _ = answer.send(result);
                     }
                 },
+                () = self.restart.over() => self.resume().await,
                 Some(ended) = self.peer_tasks.join_next_with_id() => self.on_peer_end(ended).await,
                 Some(ended) = self.vital.join_next() => match ended {
                     Ok(name) => bail!("the {name} task ended"),
                     Err(error) => bail!("a vital task failed: {error}"),
                 },
             }
-        }
-        self.stop().await;
+        };
+        self.stop(&farewell).await;
         Ok(())
+    }
+
+    /// The restart is over: sessions from here on are ordinary ones.
+    async fn resume(&self) {
+        for (name, running) in &self.peers {
+            let peer = self.config.peers.get(name);
+            if let Some(session) = peer.and_then(|peer| self.session(peer)) {
+                let _ = running.inbox.send(ToPeer::Reconfigure(session)).await;
+            }
+        }
     }
 
     /// Says goodbye to peers. Routes, nexthops and interfaces stay for the next start; traffic flows
     /// on where the kernel carries it.
-    async fn stop(mut self) {
+    async fn stop(mut self, farewell: &Farewell) {
         info!("stopping; routes and tunnel interfaces stay in place");
         for task in self.listeners.values() {
             task.abort();
@@ -295,13 +337,10 @@ impl Router {
         // kernel.
         self.vital.shutdown().await;
         for peer in self.peers.values() {
-            let _ = peer
-                .inbox
-                .send(ToPeer::End(Cease::AdministrativeShutdown.into()))
-                .await;
+            let _ = peer.inbox.send(ToPeer::End(farewell.clone())).await;
         }
-        let farewell = async { while self.peer_tasks.join_next().await.is_some() {} };
-        if timeout(FAREWELL, farewell).await.is_err() {
+        let goodbye = async { while self.peer_tasks.join_next().await.is_some() {} };
+        if timeout(FAREWELL, goodbye).await.is_err() {
             warn!("not every peer could be told that we go");
         }
         // The last words of closing connections.

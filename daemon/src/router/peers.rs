@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bgp::rib;
-use bgp::session::{Cease, Farewell};
+use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{PeerId, Retention};
 use config::Config;
 use ipnet::IpNet;
@@ -39,7 +39,7 @@ impl Router {
         let Some(peer) = config.peers.get(name) else {
             return;
         };
-        let Some(session) = convert::session(&config, peer) else {
+        let Some(session) = self.session(peer) else {
             return;
         };
         let (inbox, inbox_seen) = mpsc::channel(INBOX);
@@ -69,6 +69,12 @@ impl Router {
         }
         self.peers
             .insert(name.to_owned(), RunningPeer { id, inbox, task });
+    }
+
+    /// What the session of a peer is told, as things stand.
+    pub(super) fn session(&self, peer: &config::model::Peer) -> Option<SessionConfig> {
+        let session = convert::session(&self.config, peer)?;
+        Some(self.restart.said_by(session))
     }
 
     pub(super) async fn end_peer(&mut self, name: &str, farewell: impl Into<Farewell>) {
@@ -114,7 +120,7 @@ impl Router {
         if moved || new_peer.asn != old_peer.asn {
             self.end_peer(name, Cease::OtherConfigurationChange).await;
             self.start_peer(name).await;
-        } else if let Some(session) = convert::session(&self.config, new_peer)
+        } else if let Some(session) = self.session(new_peer)
             && let Some(running) = self.peers.get(name)
         {
             let _ = running.inbox.send(ToPeer::Reconfigure(session)).await;

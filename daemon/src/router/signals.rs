@@ -9,7 +9,10 @@ pub(crate) struct Signals {
 
 pub(super) enum Signal {
     Reload,
+    /// SIGTERM: end; another start follows soon, so that peers may keep our routes.
     Stop,
+    /// SIGINT: end for good.
+    Leave,
 }
 
 impl Signals {
@@ -31,7 +34,7 @@ impl Signals {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
             _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Leave,
         }
     }
 }

@@ -322,13 +322,6 @@ impl Rib {
         (looks > 0).then(|| self.scratch.private.pack(&group.policy).share(me))
     }
 
-    /// What a peer was last sent of a prefix. While it catches up it may be about to be.
-    pub(super) fn sent(&self, id: PeerId, slot: Slot) -> Option<AttrsId> {
-        let session = self.peers.get(&id)?.session.as_ref()?;
-        let group = self.groups.get(session.group)?;
-        group.sent_to(Whose::of(Some(id)), slot)
-    }
-
     /// Notes that a holder of the place of this prefix needs it no more.
     pub(super) fn untell(&mut self, slot: Slot) {
         self.tables.entry_mut(slot).told -= 1;
@@ -493,6 +486,12 @@ impl Rib {
     pub(super) fn sent_count(&self, id: PeerId, family: Family) -> usize {
         let group = self.group_of(id).and_then(|group| self.groups.get(group));
         group.map_or(0, |group| group.count_for(id, family))
+    }
+
+    /// What a peer was last sent of a prefix.
+    pub(super) fn sent(&self, id: PeerId, slot: Slot) -> Option<AttrsId> {
+        let group = self.groups.get(self.group_of(id)?)?;
+        group.known_to(id, slot)
     }
 
     /// How often something was kept from the group of a peer because it cannot be encoded.

@@ -31,6 +31,7 @@ mod steer;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::rib::RouteHop;
@@ -38,7 +39,9 @@ use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
 use self::routes::{IDS, Pass, Route, Routes, State};
-use super::{FIRST_NEXTHOP_ID, Interfaces, Map, Spread, Step, Way};
+use super::{
+    FIRST_NEXTHOP_ID, Interfaces, Map, OtherChange, Others, Spread, Step, ViaDefault, Way,
+};
 
 /// How long a group waits for the routes of a link that came back.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -164,6 +167,13 @@ pub(crate) struct Table {
     /// Interfaces of the peers that are reached through a link.
     peers: BTreeMap<PeerId, String>,
     interfaces: Interfaces,
+    others: Arc<Others>,
+    /// As the ways of hops were last found with them.
+    known_others: Arc<Others>,
+    /// Those that an observation has found so far.
+    found_others: Others,
+    /// When to find the ways of hops with what has changed.
+    resolve_at: Option<Instant>,
     /// The ways of all hops that have one: interface there and up.
     ways: BTreeMap<Hop, Way>,
     next_id: u32,
@@ -182,7 +192,8 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty table, which asks for an observation first.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(via_default: ViaDefault, now: Instant) -> Self {
+        let others = Arc::new(Others::new(via_default));
         Self {
             routes: Routes::new(),
             tally: Tally::default(),
@@ -194,6 +205,10 @@ impl Table {
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             interfaces: Interfaces::default(),
+            known_others: Arc::clone(&others),
+            found_others: (*others).clone(),
+            others,
+            resolve_at: None,
             ways: BTreeMap::new(),
             next_id: FIRST_NEXTHOP_ID,
             swept: false,
@@ -242,6 +257,20 @@ impl Table {
             // The kernel drops the nexthops of an interface that goes down.
             self.disturbed(now);
         }
+    }
+
+    /// A route or nexthop of another changed.
+    pub(crate) fn other_changed(&mut self, change: OtherChange, now: Instant) {
+        if self.in_pass {
+            self.found_others.apply(change.clone());
+        }
+        Arc::make_mut(&mut self.others).apply(change);
+        self.resolve_at.get_or_insert(now + DEBOUNCE);
+    }
+
+    /// What the ways of hops that are on no connected network were last found with.
+    pub(crate) fn found_with(&self) -> &Arc<Others> {
+        &self.known_others
     }
 
     /// The interfaces as last seen.
@@ -301,12 +330,16 @@ impl Table {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let moves = self.groups.values().filter_map(|group| group.move_at);
         let observe = self.observe_at.into_iter().chain(self.resync_at);
-        moves.chain(observe.filter(|_| !self.in_pass)).min()
+        let reasons = moves.chain(observe.filter(|_| !self.in_pass));
+        reasons.chain(self.resolve_at).min()
     }
 
     /// The next thing to do, if there is one. Groups come first: they move traffic.
     pub(crate) fn poll_work(&mut self, now: Instant) -> Option<Work> {
         let mut steps = Vec::new();
+        if self.resolve_at.is_some_and(|at| at <= now) {
+            self.resolve();
+        }
         self.release_waiting(now);
         self.emit_groups(&mut steps, now);
         if steps.is_empty() {

@@ -1,11 +1,10 @@
 //! Truth: what the kernel and its interfaces say replaces what the table believed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::Prefix;
-
-use super::super::{FIRST_NEXTHOP_ID, Observed, Spread, Way};
+use super::super::{FIRST_NEXTHOP_ID, FoundRoutes, Observed, Spread, Way};
 use super::{Carrier, Group, GroupKey, IDS, REST, RESYNC, RETRY, Route, Table, Wanted};
 
 impl Table {
@@ -14,6 +13,7 @@ impl Table {
         self.in_pass = true;
         self.pass = self.pass.next();
         self.interfaces = observed.interfaces;
+        self.found_others = self.others.afresh(observed.others);
         self.resolve_hops();
         let nexthops = observed.nexthops.iter();
         self.nexthops = nexthops.map(|(id, way)| (*way, *id)).collect();
@@ -22,16 +22,19 @@ impl Table {
     }
 
     /// Replaces what was believed of these routes, but for those that have had a step since
-    /// [`Table::observe`]. Each comes with the nexthop object it uses; `None` for one without.
-    pub(crate) fn observe_routes(&mut self, found: &[(Prefix, Option<u32>)]) {
-        for (prefix, nexthop) in found {
-            let known = self.routes.get(prefix);
+    /// [`Table::observe`].
+    pub(crate) fn observe_routes(&mut self, found: FoundRoutes) {
+        for route in found.others {
+            self.found_others.add(route);
+        }
+        for (prefix, nexthop) in found.ours {
+            let known = self.routes.get(&prefix);
             if known.is_some_and(|route| route.pass == self.pass) {
                 continue;
             }
             let before = known.unwrap_or_else(|| Route::absent(self.pass));
             let carried = match nexthop {
-                Some(id) if self.groups.contains_key(id) => Carrier::Group(GroupKey(*id)),
+                Some(id) if self.groups.contains_key(&id) => Carrier::Group(GroupKey(id)),
                 _ => Carrier::Other,
             };
             let wanted = match known {
@@ -41,7 +44,7 @@ impl Table {
             };
             let pass = self.pass;
             self.place(
-                *prefix,
+                prefix,
                 before,
                 Route {
                     wanted,
@@ -81,6 +84,10 @@ impl Table {
         self.routes.mark(pass);
         self.in_pass = false;
         self.is_observed = true;
+        let found = std::mem::take(&mut self.found_others);
+        if *self.others != found {
+            self.others = Arc::new(found);
+        }
         self.resolve();
         if self.tally.dirty == 0 {
             self.retry = RETRY.0;

@@ -1,6 +1,7 @@
 //! Where groups lead: links, tiers and weights decide.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bgp::Hop;
 
@@ -43,15 +44,16 @@ impl Table {
         })
     }
 
-    /// The way of a hop: the interface of its peer's link, or the one whose network holds it.
+    /// The way of a hop: over the interface of its peer's link, or as the host would get there.
     pub(super) fn way(&self, hop: &Hop) -> Option<Way> {
-        let interface = match self.peers.get(&hop.peer) {
-            Some(name) => self.interfaces.named(name).filter(|interface| interface.up),
-            None => self.interfaces.toward(hop.address),
+        let Some(name) = self.peers.get(&hop.peer) else {
+            let found = self.others.toward(hop.address, &self.interfaces);
+            return found.map(|(way, _)| way);
         };
+        let interface = self.interfaces.named(name).filter(|it| it.up)?;
         Some(Way {
             gateway: hop.address,
-            interface: interface?.index,
+            interface: interface.index,
         })
     }
 
@@ -133,8 +135,10 @@ impl Table {
         self.review(State::Parked, self.tally.parked);
     }
 
-    /// Finds the ways of all hops again, after interfaces or peers changed.
+    /// Finds the ways of all hops again, after something they rest on has changed.
     pub(super) fn resolve(&mut self) {
+        self.resolve_at = None;
+        self.known_others = Arc::clone(&self.others);
         self.resolve_hops();
         self.review(State::Blocked, self.tally.blocked);
         self.steer_all();

@@ -1,6 +1,6 @@
 //! The table against a model of the kernel.
 
-use super::super::{Interface, Observed};
+use super::super::{Exit, FoundRoutes, Interface, Observed, OtherRoute};
 use super::*;
 
 /// A kernel that does as it is told, refuses what a real one would, and counts.
@@ -115,6 +115,13 @@ impl Kernel {
     }
 }
 
+fn found(ours: &[(Prefix, Option<u32>)]) -> FoundRoutes {
+    FoundRoutes {
+        ours: ours.to_vec(),
+        others: Vec::new(),
+    }
+}
+
 fn run(table: &mut Table, kernel: &mut Kernel, now: Instant) -> usize {
     let before = kernel.messages;
     while let Some(work) = table.poll_work(now) {
@@ -131,7 +138,7 @@ fn run(table: &mut Table, kernel: &mut Kernel, now: Instant) -> usize {
                     if let Some(Work::Apply(steps)) = table.poll_work(now) {
                         steps.into_iter().for_each(|step| kernel.apply(step));
                     }
-                    table.observe_routes(part);
+                    table.observe_routes(found(part));
                 }
                 table.observed_all(Duration::from_millis(1), now);
             }
@@ -184,7 +191,7 @@ fn prefixes(count: u32) -> Vec<Prefix> {
 }
 
 fn table(now: Instant) -> Table {
-    let mut table = Table::new(now);
+    let mut table = Table::new(ViaDefault::Never, now);
     table.set_peers([1, 2].map(|i| (PeerId(i), format!("wg{i}"))).into());
     table.set_links(standing([Some(0), Some(1)]));
     table
@@ -359,6 +366,41 @@ fn a_tier_outweighs_a_rank_and_death_outweighs_a_tier() {
 }
 
 #[test]
+fn a_nexthop_beyond_the_next_router_is_followed_wherever_others_lead() {
+    let now = Instant::now();
+    let mut table = Table::new(ViaDefault::Never, now);
+    let mut kernel = Kernel::with_interfaces([true, true]);
+    let prefix = prefixes(1)[0];
+    let mut members = hops(&[7]);
+    members[0].hop.address = [192, 0, 2, 1].into();
+    table.set(prefix, &members);
+    run(&mut table, &mut kernel, now);
+    assert_eq!(kernel.interface_of(&prefix), None);
+    assert_eq!(table.counts().pending, 1);
+
+    let over = |index: u32| OtherRoute {
+        prefix: "192.0.2.1/32".parse().unwrap(),
+        metric: 20,
+        exit: Exit::Ways(
+            [(format!("10.99.{index}.1").parse().ok(), index)]
+                .into_iter()
+                .collect(),
+        ),
+    };
+    table.other_changed(OtherChange::Came(over(1)), now);
+    assert_eq!(run(&mut table, &mut kernel, now), 0, "more may be to come");
+    let later = table.poll_timeout().unwrap();
+    run(&mut table, &mut kernel, later);
+    assert_eq!(kernel.interface_of(&prefix), Some(1));
+
+    table.other_changed(OtherChange::Replaced(over(2)), later);
+    let later = table.poll_timeout().unwrap();
+    // The nexthop and the group; no route.
+    assert_eq!(run(&mut table, &mut kernel, later), 2);
+    assert_eq!(kernel.interface_of(&prefix), Some(2));
+}
+
+#[test]
 fn hops_with_weights_share_the_traffic_whatever_their_ranks() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
@@ -468,7 +510,7 @@ fn a_route_that_had_a_step_while_routes_were_read_is_believed_more_than_what_was
     };
     steps.into_iter().for_each(|step| kernel.apply(step));
     table.set(removed, &hops(&[2]));
-    table.observe_routes(&read);
+    table.observe_routes(found(&read));
     table.observed_all(Duration::ZERO, now);
     run(&mut table, &mut kernel, now);
     for prefix in [moved, removed, fresh] {
@@ -487,7 +529,7 @@ fn an_observation_that_is_broken_off_counts_for_nothing() {
     run(&mut table, &mut kernel, now);
     table.observe(kernel.observed.clone());
     let group = kernel.routes[&prefixes[0]];
-    table.observe_routes(&[(prefixes[0], Some(group))]);
+    table.observe_routes(found(&[(prefixes[0], Some(group))]));
     table.broken_off();
     kernel.routes.clear();
     table.failed(now);

@@ -1,0 +1,120 @@
+//! Nexthops that lie on no connected network, on the real kernel: the host's own routes lead there.
+//!
+//! Needs root and `cargo build --workspace --bins`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tests::lab::gateway::Bird;
+use tests::lab::kernel::{self, Routes};
+use tests::lab::netns::{End, Namespace, cable};
+use tests::lab::nva::{Binaries, Nva};
+use tests::lab::process::wait_for;
+use tests::lab::scratch::Scratch;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const PREFIX: &str = "198.51.100.0/24";
+
+const ROUTER: &str = "
+[router]
+name = \"nexthops\"
+asn = 65010
+id = \"10.1.1.1\"
+listen = [\"0.0.0.0:179\"]
+
+[peer.far]
+address = \"192.0.2.1\"
+asn = 65010
+import = \"all\"
+
+[[filter.all]]
+action = \"accept\"
+";
+
+/// An internal peer on a loopback, which announces one prefix with that as its nexthop.
+const FAR: &str = "log stderr all;
+router id 192.0.2.1;
+protocol device { scan time 10; }
+protocol static cloud {
+  ipv4;
+  route 198.51.100.0/24 unreachable;
+}
+protocol bgp nva {
+  local 192.0.2.1 as 65010;
+  neighbor 10.1.1.1 as 65010;
+  connect retry time 1;
+  connect delay time 1;
+  error wait time 1, 4;
+  ipv4 { import all; export where source = RTS_STATIC; };
+}
+";
+
+fn wait_for_route(namespace: &Namespace, interface: Option<&str>) -> Result<()> {
+    let through = |name: &str| (PREFIX.to_owned(), BTreeSet::from([name.to_owned()]));
+    let wanted: Routes = interface.map(through).into_iter().collect();
+    wait_for(
+        &format!("the route through {interface:?}"),
+        PATIENCE,
+        || {
+            let found = kernel::routes(namespace, kernel::SKYBRIDGE)?;
+            ensure!(found == wanted, "{found:?}, should be {wanted:?}");
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
+    let mut scratch = Scratch::new("n")?;
+    let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
+    for (name, number) in [("eth-a", 1), ("eth-b", 2)] {
+        let local = format!("10.1.{number}.1/24");
+        let remote = format!("10.1.{number}.2/24");
+        cable(
+            End {
+                namespace: &near,
+                interface: name,
+                address: &local,
+            },
+            End {
+                namespace: &far,
+                interface: name,
+                address: &remote,
+            },
+        )?;
+    }
+    far.ip("addr add 192.0.2.1/32 dev lo")?;
+    near.ip("route add 192.0.2.1/32 via 10.1.1.2")?;
+    let bird = Bird::launch(&far, &scratch.directory().join("bird"), FAR)?;
+    let mut nva = Nva::new(&near, &scratch.directory().join("nva"), &Binaries::find()?)?;
+    nva.configure(ROUTER)?;
+    nva.start()?;
+    wait_for_route(&near, Some("eth-a"))?;
+
+    near.ip("route replace 192.0.2.1/32 via 10.1.2.2")?;
+    wait_for_route(&near, Some("eth-b"))?;
+
+    near.ip("nexthop add id 5 via 10.1.1.2 dev eth-a")?;
+    near.ip("route replace 192.0.2.1/32 nhid 5")?;
+    wait_for_route(&near, Some("eth-a"))?;
+    near.ip("nexthop replace id 5 via 10.1.2.2 dev eth-b")?;
+    wait_for_route(&near, Some("eth-b"))?;
+
+    // A default route carries the session, and nothing else.
+    near.ip("route add default via 10.1.1.2")?;
+    near.ip("route del 192.0.2.1/32")?;
+    wait_for_route(&near, None)?;
+    near.ip("route add 192.0.2.1/32 via 10.1.2.2 metric 7")?;
+    wait_for_route(&near, Some("eth-b"))?;
+
+    // A route that leads out of an interface that is down leads nowhere.
+    near.ip("route add 192.0.2.1/32 via 10.1.1.2 metric 9")?;
+    near.ip("link set eth-b down")?;
+    wait_for_route(&near, Some("eth-a"))?;
+    ensure!(
+        bird.session_state()? == "Established",
+        "the session was lost"
+    );
+    Ok(())
+}
