@@ -14,8 +14,9 @@ use super::batch::{Audience, Batch, Change};
 use super::log::Log;
 use super::member::{CatchUp, Member, Progress, Ready};
 use super::policy::{Key, Policy};
-use super::{Marks, Sent, Whose};
-use crate::types::{Family, PeerId, Prefix};
+use super::several::{PathTable, SentPaths};
+use super::{Marks, Retired, Sent, Whose};
+use crate::types::{Family, PathId, PeerId, Prefix};
 
 /// Names a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub(in crate::rib) struct GroupId(usize);
 pub(in crate::rib) struct Groups {
     groups: Vec<Option<Box<Group>>>,
     free: Vec<GroupId>,
+    /// How many are told of several paths for a prefix.
+    several: usize,
     hasher: FixedState,
 }
 
@@ -56,6 +59,8 @@ pub(super) struct OutTable {
     pub(super) dirty: BitSet,
     /// Where the next look begins.
     pub(super) position: usize,
+    /// In place of `sent` where members are told of several paths.
+    pub(super) paths: PathTable,
 }
 
 /// Who gains from looking at what is dirty.
@@ -90,7 +95,8 @@ impl OutTable {
         Self {
             sent: Vec::new(),
             count: 0,
-            by_source: HashMap::with_hasher(hasher),
+            by_source: HashMap::with_hasher(hasher.clone()),
+            paths: PathTable::with_hasher(hasher),
             dirty: BitSet::default(),
             position: 0,
         }
@@ -118,13 +124,9 @@ impl OutTable {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sent.len()
-    }
-
     /// How many prefixes a member in step has been told of.
     fn count_for(&self, member: Whose) -> usize {
-        self.count - self.by_source.get(&member).copied().unwrap_or_default()
+        self.paths.len() + self.count - self.by_source.get(&member).copied().unwrap_or_default()
     }
 
     /// The next place to look at, in a circle.
@@ -135,8 +137,13 @@ impl OutTable {
         Some(place)
     }
 
-    pub(super) fn into_sent(self) -> Vec<Option<Sent>> {
-        self.sent
+    pub(super) fn into_retired(self, family: Family) -> [Retired; 2] {
+        let mut paths: Vec<_> = self.paths.into_iter().collect();
+        paths.sort_unstable_by_key(|(place, _)| *place);
+        [
+            Retired::Sent(family, self.sent),
+            Retired::Paths(family, paths),
+        ]
     }
 }
 
@@ -145,6 +152,7 @@ impl Groups {
         Self {
             groups: Vec::new(),
             free: Vec::new(),
+            several: 0,
             hasher,
         }
     }
@@ -182,13 +190,20 @@ impl Groups {
             self.groups.push(None);
             GroupId(self.groups.len() - 1)
         });
+        self.several += usize::from(group.policy.key().alone().is_some());
         self.put(id, group);
         id
     }
 
     /// A group that was taken out does not come back.
-    pub(super) fn vacate(&mut self, id: GroupId) {
+    pub(super) fn vacate(&mut self, id: GroupId, group: &Group) {
+        self.several -= usize::from(group.policy.key().alone().is_some());
         self.free.push(id);
+    }
+
+    /// Whether anybody is told of several paths for a prefix.
+    pub(super) fn has_several_paths(&self) -> bool {
+        self.several > 0
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
@@ -247,6 +262,10 @@ impl Group {
         self.policy.key().families().contains(family)
     }
 
+    pub(super) fn has_several_paths(&self, family: Family) -> bool {
+        self.policy.key().has_several_paths(family)
+    }
+
     /// Whether this member gains nothing from what is dirty.
     pub(super) fn is_complete_for(&self, member: Whose, family: Family) -> bool {
         self.table(family).dirty.is_empty() || !self.interest.includes(member)
@@ -289,6 +308,14 @@ impl Group {
     /// - `best`: whose path is chosen now
     pub(super) fn owe(&mut self, slot: Slot, best: Option<Whose>, outputs: &mut VecDeque<Output>) {
         if !self.carries(slot.family) {
+            return;
+        }
+        if self.has_several_paths(slot.family) {
+            self.table_mut(slot.family).dirty.insert(slot.index);
+            self.interest = Interest::Everybody;
+            if self.interest != self.woken {
+                self.wake(outputs);
+            }
             return;
         }
         let table = self.table_mut(slot.family);
@@ -373,7 +400,10 @@ impl Group {
             return Logged::No;
         }
         let policy = &self.policy;
-        let mut announce = |audience, id| batch.announce(audience, prefix, id, attrs, policy);
+        let none = PathId::default();
+        let mut announce = |audience, id| {
+            batch.announce(audience, (prefix, none, id), attrs, policy);
+        };
         match (old, new) {
             (Some(old), Some(new)) if old.attrs == new.attrs => {
                 if self.is_member(old.whose) {
@@ -381,14 +411,14 @@ impl Group {
                 }
             }
             (_, Some(new)) => announce(Audience::Except(new.whose), new.attrs),
-            (Some(old), None) => batch.withdraw(Audience::Except(old.whose), prefix),
+            (Some(old), None) => batch.withdraw(Audience::Except(old.whose), prefix, none),
             (None, None) => {}
         }
         if let (Some(old), Some(new)) = (old, new)
             && old.whose != new.whose
             && self.is_member(new.whose)
         {
-            batch.withdraw(Audience::Only(new.whose), prefix);
+            batch.withdraw(Audience::Only(new.whose), prefix, none);
         }
         batch.changes.push(Change {
             family: slot.family,
@@ -555,9 +585,22 @@ impl Group {
         self.sent_to(Whose::of(Some(id)), slot)
     }
 
+    /// The paths that a member was sent for a prefix: one, except where it takes several.
+    pub(super) fn paths_to(&self, member: Whose, slot: Slot) -> SentPaths {
+        let several = self.table(slot.family).paths.get(&slot.index);
+        several.cloned().unwrap_or_else(|| {
+            let sent = self.sent_to(member, slot).into_iter();
+            sent.map(|attrs| (PathId::default(), attrs)).collect()
+        })
+    }
+
     /// As [`OutTable::sent`] for one member.
     pub(super) fn sent_to(&self, member: Whose, slot: Slot) -> Option<AttrsId> {
-        let sent = self.table(slot.family).sent(slot.index)?;
+        let table = self.table(slot.family);
+        if let Some(paths) = table.paths.get(&slot.index) {
+            return paths.first().map(|(_, attrs)| *attrs);
+        }
+        let sent = table.sent(slot.index)?;
         (sent.whose != member).then_some(sent.attrs)
     }
 }

@@ -13,7 +13,7 @@ use super::super::source::index_of;
 use crate::attrs::Attrs;
 use crate::filter::{Filter, Nexthop, RuleIndex};
 use crate::route::SessionUp;
-use crate::types::{Asn, Family, FamilySet, FirstAs, Prefix};
+use crate::types::{Asn, Family, FamilySet, FirstAs, PeerId, Prefix};
 use crate::wire::{Dialect, UpdateWriter};
 
 /// How many results are remembered before they are forgotten all at once.
@@ -28,6 +28,8 @@ pub(in crate::rib) struct Key {
     /// What matters only for what the peer sends is left out.
     dialect: Dialect,
     nexthops: [Option<IpAddr>; Family::ALL.len()],
+    /// A peer that takes several paths for a prefix, and at most how many (0: all).
+    alone: Option<(PeerId, u8)>,
 }
 
 impl Key {
@@ -48,7 +50,24 @@ impl Key {
             egress: EgressKey::new(config, peer, up),
             dialect,
             nexthops: up.nexthops,
+            alone: (!up.dialect.add_path_send.is_empty())
+                .then_some((peer.id, peer.options.add_path_limit)),
         }
+    }
+
+    /// Whether several paths of a family are sent (RFC 7911).
+    pub(super) fn has_several_paths(&self, family: Family) -> bool {
+        self.dialect.add_path_send.contains(family)
+    }
+
+    /// The only member there can be.
+    pub(super) fn alone(&self) -> Option<PeerId> {
+        self.alone.map(|(id, _)| id)
+    }
+
+    /// How many paths for a prefix are sent, at most. 0: all.
+    pub(super) fn path_limit(&self) -> usize {
+        self.alone.map_or(0, |(_, limit)| limit.into())
     }
 
     pub(super) fn families(&self) -> FamilySet {
