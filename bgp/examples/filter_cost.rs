@@ -1,5 +1,5 @@
 //! What a filter costs for each path it is asked about, in nanoseconds: the smallest one, one as it
-//! stands in files of a cloud edge, and one with many prefixes.
+//! stands in files of a cloud edge, one with an AS-path expression, and one with many prefixes.
 //!
 //! `cargo run --release -p bgp --example filter_cost`
 
@@ -27,6 +27,7 @@ fn main() {
     for (name, filter) in [
         ("accept all", Filter::accept_all()),
         ("four rules", edge()),
+        ("an expression", matching("_(174|1299|3356)_")),
         ("1,000 prefixes", Filter::compile(vec![listed(1_000)])),
     ] {
         let paths = || {
@@ -87,6 +88,17 @@ fn edge() -> Filter {
             set: Set::default(),
         },
     ])
+}
+
+fn matching(expression: &str) -> Filter {
+    Filter::compile(vec![Rule {
+        matches: Match {
+            as_path: vec![aspath::Regex::parse(expression).unwrap()],
+            ..Match::default()
+        },
+        action: Action::Accept,
+        set: Set::default(),
+    }])
 }
 
 fn within(net: &str, max: u8) -> PrefixPattern {

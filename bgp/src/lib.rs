@@ -14,9 +14,10 @@
 //! | RFC | Subject | Module |
 //! |---|---|---|
 //! | 4271 | BGP-4 | [`wire`], [`session`], [`rib`] |
-//! | 1997, 8092 | communities, large communities | [`attrs`] |
+//! | 1997, 8092 | communities, large communities | [`attrs`], [`filter`] |
 //! | 2918 | route refresh | [`wire`], [`session`] |
-//! | 4360 | extended communities | [`attrs`] |
+//! | 4360, 5668 | extended communities | [`attrs`], [`filter`] |
+//! | draft-ietf-idr-link-bandwidth | link bandwidth community | [`filter`] |
 //! | 4456 | route reflection | [`wire`], [`rib`] |
 //! | 4486 | subcodes of Cease | [`session`], [`wire`] |
 //! | 4724, 8538 | graceful restart, also after a NOTIFICATION; hard reset | [`session`], [`rib`] |

@@ -13,7 +13,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set};
+use bgp::filter::{
+    Action, Filter, Match, MedChange, Nexthop, Number, PrefixPattern, Prepend, Rule, Set,
+};
 use bgp::rib::{
     ExportBounds, Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange,
     Standing, Step,
@@ -58,7 +60,9 @@ impl Heard {
                     let changes = prefixes.into_iter().map(|prefix| (prefix, None));
                     self.changes.extend(changes);
                 }
-                mark => self.marks.push(mark),
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => self.marks.push(event),
             }
         }
     }
@@ -75,12 +79,16 @@ struct Router {
 impl Router {
     /// Peers A (AS 1), B (AS 2) and C (AS 3), all up, with filters that pass everything.
     fn new() -> Self {
+        Self::with(ExportBounds {
+            prefixes: 1_000,
+            ..ExportBounds::default()
+        })
+    }
+
+    fn with(bounds: ExportBounds) -> Self {
         let mut router = Self {
             rib: Rib::new(RibConfig {
-                bounds: ExportBounds {
-                    prefixes: 1_000,
-                    ..ExportBounds::default()
-                },
+                bounds,
                 ..RibConfig::new(US, RouterId::new([192, 0, 2, 1].into()).unwrap(), 1)
             }),
             now: Instant::now(),
@@ -247,6 +255,44 @@ fn an_internal_peer_gets_the_path_as_it_is_with_a_local_pref() {
         ..received
     };
     assert_eq!(router.told(C)[0].1.as_deref(), Some(&sent));
+}
+
+#[test]
+fn what_the_export_filter_sets_is_told_instead_of_our_own() {
+    let told = |set: Set| {
+        let mut router = Router::new();
+        let setting = Filter::compile(vec![Rule {
+            matches: Match::default(),
+            action: Action::Accept,
+            set,
+        }]);
+        router.configure(B, Asn(2), Filter::accept_all(), setting);
+        let received = Attrs {
+            med: Some(5),
+            ..attrs_of(A, &[1])
+        };
+        router.announce(A, vec![nth(0)], received);
+        let told = router.told(B)[0].1.clone().unwrap();
+        (told.nexthop, told.med)
+    };
+    let nexthop = |nexthop| Set {
+        nexthop: Some(nexthop),
+        ..Set::default()
+    };
+    let other = [192, 0, 2, 7].into();
+    let ours = Some(OUR_NEXTHOP);
+    assert_eq!(told(nexthop(Nexthop::Address(other))), (Some(other), None));
+    let theirs = Some([10, 255, 0, 1].into());
+    assert_eq!(told(nexthop(Nexthop::Unchanged)), (theirs, None));
+    assert_eq!(told(nexthop(Nexthop::Ourselves)), (ours, None));
+    let med = |med| Set {
+        med: Some(med),
+        ..Set::default()
+    };
+    assert_eq!(told(med(70.into())), (ours, Some(70)));
+    let more = MedChange::Number(Number::Add(2));
+    assert_eq!(told(med(more)), (ours, Some(7)), "more than it came with");
+    assert_eq!(told(med(MedChange::Remove)), (ours, None));
 }
 
 #[test]
@@ -589,4 +635,168 @@ fn withdraw_of_unknown_prefix_changes_nothing() {
     router.ready.clear();
     router.withdraw(A, vec![nth(0)]);
     assert!(router.fib.is_empty() && router.ready.is_empty());
+}
+
+#[test]
+fn who_falls_behind_is_told_by_prefix_and_ends_up_with_the_same() {
+    let mut router = Router::with(ExportBounds {
+        prefixes: 100,
+        backlog: 2_000,
+    });
+    router.announce(A, many(), attrs_of(A, &[1]));
+    let mut held: BTreeMap<Prefix, Arc<Attrs>> = BTreeMap::new();
+    let first = router.told_once(C).unwrap();
+    apply(&mut held, first.changes);
+    let all: BTreeMap<Prefix, Arc<Attrs>> = {
+        let mut all = BTreeMap::new();
+        apply(&mut all, router.told(B));
+        router.withdraw(A, (0..1_000).map(nth).collect());
+        apply(&mut all, router.told(B));
+        router.announce(A, (0..500).map(nth).collect(), attrs_of(A, &[1, 9]));
+        apply(&mut all, router.told(B));
+        all
+    };
+    let late = router.told(C);
+    assert!(
+        late.len() <= many().len(),
+        "each prefix once: {}",
+        late.len()
+    );
+    apply(&mut held, late);
+    assert_eq!(held, all);
+    let advertised = |peer| router.rib.counts(peer, Family::Ipv4Unicast).advertised;
+    assert_eq!((advertised(B), advertised(C)), (4_500, 4_500));
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 10]));
+    let to_b = router.rib.poll_export(B).unwrap();
+    let to_c = router.rib.poll_export(C).unwrap();
+    assert_eq!(
+        to_b.bytes[0].as_ptr(),
+        to_c.bytes[0].as_ptr(),
+        "it has caught up, and shares again"
+    );
+}
+
+#[test]
+fn a_peer_that_takes_nothing_holds_up_nobody() {
+    let mut router = Router::new();
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    router.announce(B, vec![nth(1)], attrs_of(B, &[2]));
+    // C never asks.
+    assert_eq!(router.told(A).len(), 1);
+    assert_eq!(router.told(B).len(), 1);
+}
+
+#[test]
+fn the_peer_whose_path_is_chosen_now_is_told_that_the_other_one_is_gone() {
+    let mut router = Router::new();
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 7]));
+    assert_eq!(router.told(B).len(), 1);
+    router.announce(B, vec![nth(0)], attrs_of(B, &[2]));
+    assert_eq!(router.told(B), [(nth(0), None)]);
+    let told = router.told(A);
+    let path = &told[0].1.as_ref().unwrap().as_path;
+    assert_eq!(*path, AsPath::sequence(&[US, Asn(2)]));
+}
+
+#[test]
+fn an_enhanced_refresh_is_marked_at_both_ends() {
+    let mut router = Router::new();
+    let up = SessionUp {
+        nexthops: [Some(OUR_NEXTHOP), None],
+        enhanced_refresh: true,
+        ..SessionUp::new(
+            RouterId::new([10, 255, 0, 2].into()).unwrap(),
+            router.dialects[&B].clone(),
+        )
+    };
+    router.handle(Input::Up(B, up));
+    router.announce(A, many(), attrs_of(A, &[1]));
+    router.told(B);
+    router.handle(Input::Refresh(B, Family::Ipv4Unicast));
+    let mut events = Vec::new();
+    while let Some(updates) = router.rib.poll_export(B) {
+        events.extend(heard(&updates, &router.dialects[&B]));
+    }
+    let family = Family::Ipv4Unicast;
+    assert_eq!(events.first(), Some(&RouteEvent::RefreshBegins(family)));
+    assert_eq!(events.last(), Some(&RouteEvent::RefreshEnds(family)));
+    let announced = events.iter().map(|event| match event {
+        RouteEvent::Announce { prefixes, .. } => prefixes.len(),
+        _ => 0,
+    });
+    assert_eq!(announced.sum::<usize>(), many().len());
+}
+
+#[test]
+fn while_deferred_nobody_is_told_anything_and_then_everything() {
+    let mut router = Router::new();
+    router.handle(Input::Defer);
+    router.up(B);
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    assert!(router.rib.poll_export(B).is_none());
+    router.ready.clear();
+    router.handle(Input::Release);
+    assert_eq!(router.ready, [A, B, C]);
+    let heard = router.listen(B);
+    assert_eq!(heard.changes.len(), 1);
+    assert_eq!(heard.marks, Family::ALL.map(RouteEvent::EndOfRib));
+}
+
+#[test]
+fn what_cannot_be_encoded_is_withdrawn_and_counted() {
+    let mut router = Router::new();
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1]));
+    assert_eq!(router.told(B).len(), 1);
+    let long = Attrs {
+        communities: (0..1_500).map(Community).collect(),
+        ..attrs_of(A, &[1])
+    };
+    router.announce(A, vec![nth(0)], long);
+    assert_eq!(router.told(B), [(nth(0), None)]);
+    let counts = router.rib.counts(B, Family::Ipv4Unicast);
+    assert_eq!((counts.advertised, counts.unsendable), (0, 1));
+}
+
+#[test]
+fn peers_that_change_to_the_same_filter_share_again() {
+    let mut router = Router::new();
+    router.announce(A, many(), attrs_of(A, &[1]));
+    for peer in [B, C] {
+        router.told(peer);
+    }
+    let prepending = || {
+        Filter::compile(vec![Rule {
+            matches: Match {
+                prefixes: vec![PrefixPattern::exact(nth(7))],
+                ..Match::default()
+            },
+            action: Action::Reject,
+            set: Set::default(),
+        }])
+    };
+    for peer in [B, C] {
+        router.configure(peer, Asn(peer.0), Filter::accept_all(), prepending());
+    }
+    for peer in [B, C] {
+        assert_eq!(router.told(peer).len(), many().len());
+    }
+    router.configure(B, Asn(2), Filter::accept_all(), Filter::accept_all());
+    router.configure(C, Asn(3), Filter::accept_all(), Filter::accept_all());
+    assert_eq!(router.told(B).len(), many().len());
+    assert_eq!(router.told(C).len(), many().len());
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 10]));
+    let to_b = router.rib.poll_export(B).unwrap();
+    let to_c = router.rib.poll_export(C).unwrap();
+    assert_eq!(to_b.bytes[0].as_ptr(), to_c.bytes[0].as_ptr());
+}
+
+fn apply(held: &mut BTreeMap<Prefix, Arc<Attrs>>, changes: Vec<Change>) {
+    for (prefix, attrs) in changes {
+        match attrs {
+            Some(attrs) => {
+                held.insert(prefix, attrs);
+            }
+            None => assert!(held.remove(&prefix).is_some(), "{prefix} was not told"),
+        }
+    }
 }

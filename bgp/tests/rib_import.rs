@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use bgp::filter::Filter;
 use bgp::rib::{
-    AsOverride, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend, Multipath, MultipathAs,
-    NexthopMode, NexthopState, Output, PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, Rib,
-    RibConfig, RibPeer, RouteHop, Standing, Step,
+    Aggregate, AsOverride, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend, MoreSpecifics,
+    Multipath, MultipathAs, NexthopMode, NexthopState, Output, PeerOptions, PrefixLimit, PrivateAs,
+    ReflectionRole, Rib, RibConfig, RibPeer, RouteHop, Selection, Standing, Step,
 };
 use bgp::wire::Dialect;
 use bgp::{
@@ -855,4 +855,103 @@ fn traffic_is_shared_by_the_bandwidth_of_links_where_all_say_it() {
     router.announce(C, &["10.0.0.0/24"], with(C, f32::NAN));
     let expected = [(A, 0, 1), (B, 0, 1), (C, 0, 1)];
     assert_eq!(weights(&router, "10.0.0.0/24"), expected);
+}
+
+fn aggregating(more_specifics: MoreSpecifics) -> Router {
+    let mut router = Router::new();
+    let aggregate = Aggregate {
+        prefix: net("10.0.0.0/8"),
+        more_specifics,
+    };
+    router.handle(Input::Aggregate(vec![aggregate]));
+    router
+}
+
+#[test]
+fn an_aggregate_comes_with_its_first_contributor_and_goes_with_its_last() {
+    let mut router = aggregating(MoreSpecifics::Told);
+    assert_eq!(router.best("10.0.0.0/8"), None);
+    router.announce(A, &["10.0.0.0/24", "10.0.1.0/24"], attrs(A, &[1]));
+    let told = router.told(B);
+    let prefixes: Vec<Prefix> = told.iter().map(|(prefix, _)| *prefix).collect();
+    assert_eq!(prefixes.len(), 3, "{prefixes:?}");
+    let aggregate = router.best("10.0.0.0/8").unwrap();
+    assert!(aggregate.atomic_aggregate);
+    assert_eq!(aggregate.aggregator.unwrap().asn, US);
+    router.withdraw(A, "10.0.0.0/24");
+    assert!(router.best("10.0.0.0/8").is_some());
+    router.withdraw(A, "10.0.1.0/24");
+    assert_eq!(router.best("10.0.0.0/8"), None);
+}
+
+#[test]
+fn suppressed_prefixes_are_told_to_nobody_while_their_aggregate_is() {
+    let mut router = aggregating(MoreSpecifics::Suppressed);
+    router.announce(A, &["10.0.0.0/24", "11.0.0.0/24"], attrs(A, &[1]));
+    let told: Vec<Prefix> = router.told(B).iter().map(|(prefix, _)| *prefix).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(!told.contains(&net("10.0.0.0/24")));
+    router.handle(Input::Aggregate(Vec::new()));
+    let mut told = router.told(B);
+    told.sort_by_key(|(prefix, _)| *prefix);
+    let told: Vec<_> = told
+        .iter()
+        .map(|(prefix, attrs)| (*prefix, attrs.is_some()))
+        .collect();
+    assert_eq!(
+        told,
+        [(net("10.0.0.0/8"), false), (net("10.0.0.0/24"), true)]
+    );
+}
+
+#[test]
+fn an_aggregate_counts_what_was_there_before_it_was_configured() {
+    let mut router = Router::new();
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
+    let aggregate = Aggregate {
+        prefix: net("10.0.0.0/8"),
+        more_specifics: MoreSpecifics::Told,
+    };
+    router.handle(Input::Aggregate(vec![aggregate]));
+    assert!(router.best("10.0.0.0/8").is_some());
+}
+
+/// All prefixes that are selected, in order, collected two places at a time.
+fn selected(router: &Router, selection: Selection) -> Vec<Prefix> {
+    let (mut prefixes, mut from) = (Vec::new(), None);
+    loop {
+        let page = router.rib.prefixes(V4, selection, from, 2);
+        prefixes.extend(page.prefixes);
+        from = page.next;
+        if from.is_none() {
+            prefixes.sort();
+            return prefixes;
+        }
+    }
+}
+
+#[test]
+fn readers_find_what_was_received_and_what_was_told() {
+    let mut router = Router::new();
+    let of_a = ["10.0.0.0/24", "10.0.1.0/24", "11.0.0.0/24"];
+    router.announce(A, &of_a, attrs(A, &[1]));
+    router.announce(B, &["10.0.0.0/24"], communities(&[Community::NO_ADVERTISE]));
+    router.told(C);
+    let nets = |texts: &[&str]| texts.iter().map(|text| net(text)).collect::<Vec<_>>();
+    assert_eq!(selected(&router, Selection::All), nets(&of_a));
+    assert_eq!(
+        selected(&router, Selection::ReceivedFrom(B)),
+        nets(&of_a[..1])
+    );
+    assert_eq!(selected(&router, Selection::AdvertisedTo(C)), nets(&of_a));
+    assert_eq!(selected(&router, Selection::AdvertisedTo(A)), []);
+    assert_eq!(
+        selected(&router, Selection::Within(net("10.0.0.0/8"))),
+        nets(&of_a[..2])
+    );
+    let told = router.rib.advertised(C, &net("11.0.0.0/24")).unwrap();
+    assert_eq!(told.as_path, path(&[65010, 1]));
+    let views = router.rib.views(&nets(&["11.0.0.0/24", "12.0.0.0/24"]));
+    assert_eq!(views.len(), 1);
+    assert_eq!(views[0].paths[0].received.as_path, path(&[1]));
 }

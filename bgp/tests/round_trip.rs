@@ -3,10 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use bgp::wire::{Dialect, Frames, MAX_MESSAGE_LEN, UpdateWriter, decode_update, encode_withdraw};
+use bgp::wire::{
+    Dialect, Frames, Lengths, MAX_EXTENDED_LEN, MAX_MESSAGE_LEN, UpdateWriter, decode_update,
+    encode_withdraw,
+};
 use bgp::{
-    Aggregator, AsPath, Asn, Attrs, Community, ExtCommunity, Family, LargeCommunity, Origin,
-    Prefix, RawAttr, Reflection, RouteEvent, Segment, SegmentKind,
+    Aggregator, AsPath, Asn, Attrs, Community, ExtCommunity, Family, FamilySet, LargeCommunity,
+    Origin, PathId, Prefix, RawAttr, Reflection, RouteEvent, Segment, SegmentKind,
 };
 use bytes::BytesMut;
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -132,8 +135,75 @@ fn prefix(random: &mut Random, family: Family) -> Prefix {
     }
 }
 
+/// What two speakers may have agreed on, and the same as the other one sees it.
+fn dialects(random: &mut Random) -> (Dialect, Dialect) {
+    let local_asn = Asn(65001);
+    let mut some = || {
+        let families = Family::ALL.into_iter();
+        families.filter(|_| random.below(2) == 0).collect()
+    };
+    let (add_path_send, extended_nexthop): (FamilySet, FamilySet) = (some(), some());
+    let ours = Dialect {
+        peer_asn: [local_asn, Asn(65002)][usize::from(random.below(2) == 0)],
+        four_octet_asn: random.below(2) == 0,
+        add_path_send,
+        extended_nexthop,
+        max_message_len: [MAX_MESSAGE_LEN, MAX_EXTENDED_LEN][usize::from(random.below(2) == 0)],
+        ..Dialect::new(local_asn, Asn(65002))
+    };
+    let theirs = Dialect {
+        local_asn: ours.peer_asn,
+        peer_asn: ours.local_asn,
+        add_path_send: FamilySet::EMPTY,
+        add_path_receive: ours.add_path_send,
+        ..ours.clone()
+    };
+    (ours, theirs)
+}
+
+fn nexthop(random: &mut Random, family: Family, dialect: &Dialect) -> IpAddr {
+    let is_foreign = dialect.extended_nexthop.contains(family) && random.below(2) == 0;
+    if family == Family::Ipv4Unicast && !is_foreign {
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
+    } else {
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))
+    }
+}
+
+/// One for each of `prefixes` where they are sent.
+fn path_ids(random: &mut Random, prefixes: &[Prefix], family: Family, of: &Dialect) -> Vec<PathId> {
+    if of.add_path_send.contains(family) {
+        prefixes.iter().map(|_| PathId(random.word())).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// Writes message after message until nothing is left. `write` says how many prefixes it took.
+fn write_all(
+    prefixes: &[Prefix],
+    path_ids: &[PathId],
+    longest: usize,
+    mut write: impl FnMut(&[Prefix], &[PathId], &mut BytesMut) -> usize,
+) -> BytesMut {
+    let mut out = BytesMut::new();
+    let mut done = 0;
+    while done < prefixes.len() {
+        let before = out.len();
+        let ids = path_ids.get(done..).unwrap_or_default();
+        let count = write(&prefixes[done..], ids, &mut out);
+        assert!(count > 0 && out.len() - before <= longest);
+        done += count;
+    }
+    out
+}
+
 fn read(stream: &[u8], dialect: &Dialect) -> Vec<RouteEvent> {
     let (mut frames, mut events, mut faults) = (Frames::default(), vec![], vec![]);
+    frames.set_lengths(Lengths {
+        longest: dialect.max_message_len,
+        ..Lengths::default()
+    });
     let mut input = stream;
     while let Some(frame) = frames.next(&mut input) {
         let body = frame.expect("a valid header").body;
@@ -145,87 +215,65 @@ fn read(stream: &[u8], dialect: &Dialect) -> Vec<RouteEvent> {
 
 #[test]
 fn what_is_written_is_read_back_the_same() {
+    let mut long = 0;
     for seed in 1..=4000_u64 {
         let random = &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let local_asn = Asn(65001);
-        let ours = Dialect {
-            local_asn,
-            peer_asn: if random.below(2) == 0 {
-                local_asn
-            } else {
-                Asn(65002)
-            },
-            four_octet_asn: random.below(2) == 0,
-            ..Dialect::new(local_asn, Asn(65002))
-        };
-        let theirs = Dialect {
-            local_asn: ours.peer_asn,
-            peer_asn: ours.local_asn,
-            ..ours.clone()
-        };
+        let (ours, theirs) = dialects(random);
         let family = Family::ALL[random.below(2) as usize];
-        let nexthop = match family {
-            Family::Ipv4Unicast => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-            Family::Ipv6Unicast => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-        };
+        let nexthop = nexthop(random, family, &ours);
         let attrs = attrs(random, &ours, nexthop);
         let prefixes = random.list(2000, |random| prefix(random, family));
+        let ids = path_ids(random, &prefixes, family, &ours);
         let mut writer = UpdateWriter::default();
         if writer.load(&attrs, nexthop, family, &ours).is_err() {
             continue;
         }
-        let mut rest = prefixes.as_slice();
-        let mut out = BytesMut::new();
-        while !rest.is_empty() {
-            let before = out.len();
-            let count = writer.write(rest, &[], &mut out);
-            assert!(
-                count > 0 && out.len() - before <= MAX_MESSAGE_LEN,
-                "seed {seed}"
-            );
-            rest = &rest[count..];
-        }
-        let mut back = Vec::new();
-        for event in read(&out, &theirs) {
+        let longest = ours.max_message_len;
+        let out = write_all(&prefixes, &ids, longest, |prefixes, ids, out| {
+            writer.write(prefixes, ids, out)
+        });
+        let events = read(&out, &theirs);
+        long += usize::from(events.len() == 1 && out.len() > MAX_MESSAGE_LEN);
+        let (mut back, mut back_ids) = (Vec::new(), Vec::new());
+        for event in events {
             let RouteEvent::Announce {
                 attrs: seen,
                 prefixes,
-                ..
+                path_ids,
             } = event
             else {
                 unreachable!("seed {seed}: {event:?}");
             };
             assert_eq!(seen, Arc::new(attrs.clone()), "seed {seed}");
             back.extend(prefixes);
+            back_ids.extend(path_ids);
         }
-        assert_eq!(back, prefixes, "seed {seed}");
+        assert_eq!((back, back_ids), (prefixes, ids), "seed {seed}");
     }
+    assert!(long > 0, "no message was an extended one");
 }
 
 #[test]
 fn withdrawals_are_read_back_the_same() {
-    for seed in 1..=500_u64 {
+    for seed in 1..=1000_u64 {
         let random = &mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let dialect = Dialect::new(Asn(1), Asn(2));
-        let mut prefixes = random.list(1500, |random| prefix(random, Family::Ipv4Unicast));
-        prefixes.extend(random.list(1500, |random| prefix(random, Family::Ipv6Unicast)));
-        let mut rest = prefixes.as_slice();
-        let mut out = BytesMut::new();
-        while !rest.is_empty() {
-            let count = encode_withdraw(rest, &[], MAX_MESSAGE_LEN, &mut out);
-            assert!(count > 0, "seed {seed}");
-            rest = &rest[count..];
+        let (ours, theirs) = dialects(random);
+        let longest = ours.max_message_len;
+        for family in Family::ALL {
+            let prefixes = random.list(1500, |random| prefix(random, family));
+            let ids = path_ids(random, &prefixes, family, &ours);
+            let out = write_all(&prefixes, &ids, longest, |prefixes, ids, out| {
+                encode_withdraw(prefixes, ids, longest, out)
+            });
+            let (mut back, mut back_ids) = (Vec::new(), Vec::new());
+            for event in read(&out, &theirs) {
+                let RouteEvent::Withdraw { prefixes, path_ids } = event else {
+                    unreachable!("seed {seed}: {event:?}");
+                };
+                back.extend(prefixes);
+                back_ids.extend(path_ids);
+            }
+            assert_eq!((back, back_ids), (prefixes, ids), "seed {seed}");
         }
-        let back: Vec<Prefix> = read(&out, &dialect)
-            .into_iter()
-            .flat_map(|event| match event {
-                RouteEvent::Withdraw { prefixes, .. } => prefixes,
-                RouteEvent::Announce { .. }
-                | RouteEvent::EndOfRib(_)
-                | RouteEvent::RefreshBegins(_)
-                | RouteEvent::RefreshEnds(_) => Vec::new(),
-            })
-            .collect();
-        assert_eq!(back, prefixes, "seed {seed}");
     }
 }

@@ -302,6 +302,19 @@ fn a_lost_connection_does_not_keep_the_peer_out() {
 }
 
 #[test]
+fn a_dial_under_way_is_given_up_once_the_peer_has_called() {
+    let mut session = Single::new(config(65001, 65002));
+    assert_eq!(session.session.status().state, State::Connect);
+    session.connect(Conn::Inbound);
+    session.hear(Conn::Inbound, &single::open(&[]));
+    assert!(!session.outputs.contains(&Output::Hangup(Conn::Outbound)));
+    session.hear(Conn::Inbound, &single::keepalive());
+    assert!(session.outputs.contains(&Output::Hangup(Conn::Outbound)));
+    session.input(Input::DialFailed);
+    assert_eq!(session.session.status().state, State::Established);
+}
+
+#[test]
 fn a_late_connection_is_refused_while_one_is_established() {
     let mut session = Single::new(config(65001, 65002));
     session.establish();

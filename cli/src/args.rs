@@ -56,11 +56,34 @@ pub(crate) enum Command {
     },
     /// Have the daemon read its file again; a wrong file changes nothing
     Reload,
+    /// Begin anew with a peer: end its session, or exchange routes again without that
+    Reset {
+        /// Its name or address
+        peer: String,
+        /// Keep the session: `in` takes its routes again, `out` sends it everything again
+        #[arg(long, value_name = "DIRECTION", conflicts_with_all = ["hard", "message"])]
+        soft: Option<Soft>,
+        /// Have both ends drop routes that graceful restart would keep
+        #[arg(long)]
+        hard: bool,
+        /// What the operator at the other end is told
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+    },
     /// The completion script of a shell
     Completions {
         /// Which shell
         shell: Shell,
     },
+}
+
+/// Which routes are exchanged again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Soft {
+    /// Those that the peer sends
+    In,
+    /// Those that it is sent
+    Out,
 }
 
 #[derive(Subcommand, Debug)]
@@ -125,8 +148,11 @@ pub(crate) enum Show {
     Links,
     /// Groups: which link is active, and since when
     Groups,
-    /// Peers: state and prefixes
-    Peers,
+    /// Peers: state and prefixes; one of them in full
+    Peers {
+        /// Its name or address
+        name: Option<String>,
+    },
     /// Routes: every path, best first, and why
     Routes {
         /// Only this prefix; for an address, the longest that holds it
@@ -137,6 +163,18 @@ pub(crate) enum Show {
         /// Stop after so many prefixes; 0 is no limit
         #[arg(long, default_value_t = 0)]
         limit: u32,
+        /// Only what concerns this peer, by name or address
+        #[arg(long, value_name = "PEER")]
+        peer: Option<String>,
+        /// What it sent, as it sent it, refused or not
+        #[arg(long, requires = "peer", conflicts_with_all = ["accepted", "advertised"])]
+        received: bool,
+        /// What it sent and the import filter accepted
+        #[arg(long, requires = "peer", conflicts_with = "advertised")]
+        accepted: bool,
+        /// What it was told
+        #[arg(long, requires = "peer")]
+        advertised: bool,
     },
     /// Tunnels: backend, handshake, traffic
     Tunnels,
@@ -155,7 +193,23 @@ pub(crate) enum Bgp {
     Neighbors {
         /// Its name or address
         name: Option<String>,
+        /// Its routes instead
+        routes: Option<Routes>,
     },
+}
+
+/// The routes of one peer, by the names that other routers use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Routes {
+    /// What it sent and the import filter accepted
+    #[value(name = "routes")]
+    Accepted,
+    /// What it was told
+    #[value(name = "advertised-routes")]
+    Advertised,
+    /// What it sent, as it sent it
+    #[value(name = "received-routes")]
+    Received,
 }
 
 #[cfg(test)]
@@ -163,18 +217,20 @@ mod tests {
     use super::*;
 
     const README: &str = include_str!("../../README.md");
+    const FILTERS: &str = include_str!("../../docs/filters.md");
 
     /// Indented lines that begin with our name, up to the explanation beside them.
     fn commands() -> impl Iterator<Item = &'static str> {
         README
             .lines()
+            .chain(FILTERS.lines())
             .filter_map(|line| line.strip_prefix("    "))
             .filter(|line| line.starts_with("skybridge "))
             .map(|line| line.split("  ").next().unwrap_or(line))
     }
 
     #[test]
-    fn every_command_in_the_readme_can_be_typed() {
+    fn every_command_in_the_documentation_can_be_typed() {
         assert!(commands().count() >= 8, "README.md shows the first steps");
         for command in commands() {
             if let Err(error) = Args::try_parse_from(command.split_whitespace()) {
@@ -189,7 +245,11 @@ mod tests {
             ("skybridge sh bgp sum", "Show(Bgp(Summary))"),
             (
                 "skybridge show bgp nei wg-a",
-                "Show(Bgp(Neighbors { name: Some(\"wg-a\") }))",
+                "Show(Bgp(Neighbors { name: Some(\"wg-a\"), routes: None }))",
+            ),
+            (
+                "skybridge sh bgp nei wg-a advertised-routes",
+                "Show(Bgp(Neighbors { name: Some(\"wg-a\"), routes: Some(Advertised) }))",
             ),
             ("skybridge sh link", "Show(Links)"),
         ] {

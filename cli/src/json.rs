@@ -9,6 +9,10 @@ use serde::Serialize;
 use crate::show::words;
 use crate::units::{rfc3339, seconds};
 
+mod peer;
+
+pub(crate) use peer::{Peer, Reset};
+
 /// `skybridge status`.
 #[derive(Serialize, Debug)]
 pub(crate) struct Status {
@@ -227,70 +231,6 @@ impl From<&v1::Tunnel> for Tunnel {
     }
 }
 
-/// One of `skybridge show peers`.
-#[derive(Serialize, Debug)]
-pub(crate) struct Peer {
-    name: String,
-    address: String,
-    asn: u32,
-    state: &'static str,
-    since: Option<String>,
-    link: Option<String>,
-    last_down: Option<String>,
-    router_id: Option<String>,
-    hold_time_seconds: Option<f64>,
-    families: Vec<Family>,
-    established_count: u64,
-    messages_received: u64,
-    messages_sent: u64,
-    import_filter: Option<String>,
-    export_filter: Option<String>,
-}
-
-impl From<&v1::Peer> for Peer {
-    fn from(message: &v1::Peer) -> Self {
-        Self {
-            name: message.name.clone(),
-            address: message.address.clone(),
-            asn: message.asn,
-            state: words::peer(message.state()),
-            since: rfc3339(message.since.as_ref()),
-            link: filled(&message.link),
-            last_down: filled(&message.last_down),
-            router_id: filled(&message.router_id),
-            hold_time_seconds: seconds(message.hold_time.as_ref()),
-            families: message.families.iter().map(Family::from).collect(),
-            established_count: message.established_count,
-            messages_received: message.messages_received,
-            messages_sent: message.messages_sent,
-            import_filter: filled(&message.import_filter),
-            export_filter: filled(&message.export_filter),
-        }
-    }
-}
-
-/// Prefixes of a peer.
-#[derive(Serialize, Debug)]
-pub(crate) struct Family {
-    family: String,
-    received: u64,
-    accepted: u64,
-    best: u64,
-    advertised: u64,
-}
-
-impl From<&v1::PeerFamily> for Family {
-    fn from(message: &v1::PeerFamily) -> Self {
-        Self {
-            family: message.family.clone(),
-            received: message.received,
-            accepted: message.accepted,
-            best: message.best,
-            advertised: message.advertised,
-        }
-    }
-}
-
 /// One line of `skybridge show routes`.
 #[derive(Serialize, Debug)]
 pub(crate) struct Route {
@@ -324,6 +264,8 @@ pub(crate) struct Path {
     local_pref: Option<u32>,
     communities: Vec<String>,
     large_communities: Vec<String>,
+    path_id: Option<u32>,
+    stale: bool,
 }
 
 impl From<&v1::Path> for Path {
@@ -339,6 +281,8 @@ impl From<&v1::Path> for Path {
             local_pref: message.local_pref,
             communities: message.communities.clone(),
             large_communities: message.large_communities.clone(),
+            path_id: message.path_id,
+            stale: message.stale,
         }
     }
 }

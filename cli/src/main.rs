@@ -14,7 +14,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Bgp, Command, Filter, Show};
+use api::v1;
+use api::v1::list_routes_request::View;
+use api::v1::reset_peer_request::Manner;
+use args::{Args, Bgp, Command, Filter, Routes, Show, Soft};
 use output::{Output, Printed};
 
 /// How a command ended, as its exit code says it.
@@ -60,7 +63,11 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             output.text(&String::from_utf8_lossy(&script))?;
             Ok(Outcome::Good)
         }
-        Command::Reload | Command::Show(_) | Command::Status | Command::Watch { .. } => {
+        Command::Reload
+        | Command::Reset { .. }
+        | Command::Show(_)
+        | Command::Status
+        | Command::Watch { .. } => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -80,21 +87,77 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
         }
         Command::Show(Show::Groups) => show::groups::run(channel, output).await,
         Command::Show(Show::Links) => show::links::run(channel, output).await,
-        Command::Show(Show::Peers | Show::Bgp(Bgp::Summary)) => {
+        Command::Reset {
+            peer,
+            soft,
+            hard,
+            message,
+        } => show::reset::run(channel, peer, manner(soft, hard), message, output).await,
+        Command::Show(Show::Peers { name: None } | Show::Bgp(Bgp::Summary)) => {
             show::peers::run(channel, output).await
         }
-        Command::Show(Show::Bgp(Bgp::Neighbors { name })) => {
+        Command::Show(Show::Peers { name }) => {
+            show::peers::details(channel, name.as_deref(), output).await
+        }
+        Command::Show(Show::Bgp(Bgp::Neighbors {
+            name: Some(peer),
+            routes: Some(routes),
+        })) => {
+            let request = v1::ListRoutesRequest {
+                peer,
+                view: view(routes).into(),
+                ..v1::ListRoutesRequest::default()
+            };
+            show::routes::run(channel, request, output).await
+        }
+        Command::Show(Show::Bgp(Bgp::Neighbors { name, .. })) => {
             show::peers::details(channel, name.as_deref(), output).await
         }
         Command::Show(Show::Routes {
             prefix,
             longer,
             limit,
-        }) => show::routes::run(channel, prefix, longer, limit, output).await,
+            peer,
+            received,
+            accepted,
+            advertised,
+        }) => {
+            let views = [
+                (received, View::Received),
+                (accepted, View::Accepted),
+                (advertised, View::Advertised),
+            ];
+            let view = views.into_iter().find(|(is, _)| *is);
+            let request = v1::ListRoutesRequest {
+                prefix: prefix.unwrap_or_default(),
+                longer,
+                limit,
+                peer: peer.unwrap_or_default(),
+                view: view.map_or(View::Unspecified, |(_, view)| view).into(),
+            };
+            show::routes::run(channel, request, output).await
+        }
         Command::Show(Show::Tunnels) => show::tunnels::run(channel, output).await,
         Command::Check { .. } | Command::Completions { .. } | Command::Filter(_) => {
             Ok(Outcome::Good)
         }
+    }
+}
+
+fn view(routes: Routes) -> View {
+    match routes {
+        Routes::Advertised => View::Advertised,
+        Routes::Received => View::Received,
+        Routes::Accepted => View::Accepted,
+    }
+}
+
+fn manner(soft: Option<Soft>, hard: bool) -> Manner {
+    match (soft, hard) {
+        (Some(Soft::In), _) => Manner::SoftIn,
+        (Some(Soft::Out), _) => Manner::SoftOut,
+        (None, true) => Manner::Hard,
+        (None, false) => Manner::Session,
     }
 }
 

@@ -200,11 +200,22 @@ fn every_command_prints_what_the_daemon_answers() {
         ),
         (
             &["show", "bgp", "neighbors", "gw"],
-            "router id     192.0.2.9",
+            "router id       192.0.2.9",
         ),
         (
             &["show", "bgp", "neighbors", "192.0.2.1"],
-            "router id     192.0.2.9",
+            "router id       192.0.2.9",
+        ),
+        (&["show", "peers", "gw"], "router id       192.0.2.9"),
+        (
+            &["reset", "gw", "--message", "back at four"],
+            "Session back at four\n",
+        ),
+        (&["reset", "gw", "--hard"], "Hard"),
+        (&["reset", "gw", "--soft", "in"], "SoftIn"),
+        (
+            &["reset", "gw", "--soft", "out", "--json"],
+            "\"done\": \"SoftOut \"",
         ),
         (&["show", "tunnels"], "wg-a    up     kernel"),
         (
@@ -285,6 +296,15 @@ fn a_negative_answer_is_1_and_a_failure_is_2() {
         (2, true),
         "{why}"
     );
+    let (code, _, why) = run(&daemon.socket, &["reset", "nobody"]);
+    assert_eq!(
+        (code, why.contains("no peer is called nobody")),
+        (1, true),
+        "{why}"
+    );
+    for wrong in [&["reset"][..], &["reset", "gw", "--soft", "in", "--hard"]] {
+        assert_eq!(run(&daemon.socket, wrong).0, 2, "{wrong:?}");
+    }
     daemon.refuse_reload();
     let (code, _, why) = run(&daemon.socket, &["reload"]);
     assert_eq!(

@@ -17,7 +17,7 @@ mod nearest;
 mod read;
 mod route;
 
-pub use diff::{Change, FieldChange, LinkPart, RouterField, diff};
+pub use diff::{Change, FieldChange, LinkPart, PeerPart, RouterField, diff};
 pub use model::Config;
 pub use report::{Finding, Report, Severity};
 pub use route::{Route, Segment};

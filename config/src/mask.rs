@@ -8,7 +8,18 @@ use crate::nearest::distance;
 
 /// Keys of a secret's table whose values say where it is, not what it is.
 const SOURCES: [&str; 4] = ["file", "env", "credential", "command"];
-const SECRET_WORDS: [&str; 6] = ["private", "preshared", "psk", "secret", "passw", "token"];
+const SECRET_WORDS: [&str; 8] = [
+    "md5",
+    "passw",
+    "preshared",
+    "private",
+    "psk",
+    "secret",
+    "tcp-ao",
+    "token",
+];
+/// Speaks of private AS numbers.
+const NOT_SECRET: &str = "remove-private";
 
 /// The text with every secret replaced by as many bytes of `*`: all offsets stay true.
 ///
@@ -43,7 +54,8 @@ pub(crate) fn mask_sentence(text: &str) -> String {
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| key.contains(word))
+    let has = |word: &&str| key.contains(*word);
+    (key != NOT_SECRET && SECRET_WORDS.iter().any(has))
         || ["private-key", "preshared-key"]
             .iter()
             .any(|known| key.len() < 32 && distance(&key, known) <= 3)
@@ -109,7 +121,7 @@ fn is_public(before: &[u8]) -> bool {
 
 /// After `private-key =` and the like: the rest of the line, and of a string of several lines.
 fn in_lines(text: &str, ranges: &mut Vec<Range<usize>>) {
-    for word in ["private", "preshared", "psk", "passw"] {
+    for word in ["md5", "passw", "preshared", "private", "psk", "tcp-ao"] {
         for (at, _) in text.match_indices(word) {
             let rest = text.get(at..).unwrap_or_default();
             let line = rest.lines().next().unwrap_or_default();

@@ -8,8 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 mod filter;
+mod peer;
 
 pub use filter::*;
+pub use peer::*;
 
 /// A whole intent.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,6 +27,10 @@ pub struct Config {
     /// `[peer.NAME]`, and one for each link with `bgp`, under the link's name. No two have the same
     /// address, unless it is link-local and they are on different links.
     pub peers: BTreeMap<String, Peer>,
+    /// `[listen.NAME]`: who may call without being configured one by one. No two networks overlap.
+    pub ranges: BTreeMap<String, Range>,
+    /// `[[aggregate]]`, by prefix.
+    pub aggregates: Vec<Aggregate>,
     /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected. No filter calls itself, not
     /// by way of others either, and none is larger than [`MOST_RULES`], [`MOST_SETTING`] and
     /// [`MOST_CALLS`] allow.
@@ -41,6 +47,20 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// The name of a peer, by that or by an address that no other peer has.
+    pub fn peer_named(&self, words: &str) -> Option<&str> {
+        if let Some((name, _)) = self.peers.get_key_value(words) {
+            return Some(name);
+        }
+        let address: IpAddr = words.parse().ok()?;
+        let of_address = |(_, peer): &(&String, &Peer)| peer.address == address;
+        let mut found = self.peers.iter().filter(of_address);
+        let (name, _) = found.next()?;
+        found.next().is_none().then_some(name)
+    }
+}
+
 /// `[router]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Router {
@@ -52,6 +72,43 @@ pub struct Router {
     pub id: Ipv4Addr,
     /// Where BGP connections are accepted. Default `0.0.0.0:179` and `[::]:179`; empty: nowhere.
     pub listen: Vec<SocketAddr>,
+    /// `cluster-id`: of the route reflectors that serve the same clients (RFC 4456). Default: `id`.
+    pub cluster_id: Option<Ipv4Addr>,
+    /// `multipath = { … }`.
+    pub multipath: Multipath,
+    /// `always-compare-med`: MED decides between paths of different neighbouring ASes too.
+    pub always_compare_med: bool,
+}
+
+/// `multipath = { ebgp = 4, ibgp = 4, relax-as-path = true }`: how many equal paths share the
+/// traffic to a prefix. 1 to 8.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Multipath {
+    /// Paths of external peers. Default 1.
+    pub ebgp: u8,
+    /// Paths of internal peers. Default 1.
+    pub ibgp: u8,
+    /// Paths of one length are equal whatever ASes are in them. Default false.
+    pub relax_as_path: bool,
+}
+
+impl Default for Multipath {
+    fn default() -> Self {
+        Self {
+            ebgp: 1,
+            ibgp: 1,
+            relax_as_path: false,
+        }
+    }
+}
+
+/// `[[aggregate]]`: announced while a more specific route is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aggregate {
+    /// Host bits are zero.
+    pub prefix: IpNet,
+    /// `summary-only`: the more specific ones are not announced.
+    pub summary_only: bool,
 }
 
 /// `[link.NAME]`: one way to reach a remote site.
@@ -203,31 +260,6 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
-}
-
-/// `[peer.NAME]`, or `bgp = { … }` of a link.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Peer {
-    /// The link it is reached through, if any.
-    pub link: Option<String>,
-    /// Its address; the link's `inside.remote` for a peer of a link.
-    pub address: IpAddr,
-    /// `port`; default 179.
-    pub port: u16,
-    /// Our own address toward it; the link's `inside.local` for a peer of a link.
-    pub local_address: Option<IpAddr>,
-    /// Its AS; not 0, 23456, 65535 or 4294967295.
-    pub asn: u32,
-    /// Name of the import filter, which exists. Without one nothing is accepted.
-    pub import: Option<String>,
-    /// Name of the export filter, which exists. Without one nothing is announced.
-    pub export: Option<String>,
-    /// `passive = true`: we do not dial.
-    pub passive: bool,
-    /// `hold-time`: whole seconds, 0 or 3 to 65535. Default 90 s.
-    pub hold_time: Duration,
-    /// `connect-retry`: first wait after a failed attempt. Default 5 s, at most 120 s.
-    pub connect_retry: Duration,
 }
 
 /// `[fib]`.

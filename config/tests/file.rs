@@ -22,7 +22,8 @@ fn the_shipped_example_is_legal_and_nothing_about_it_is_odd() {
         ["aws-gw", "azure-a", "azure-b"]
     );
     assert_eq!(config.peers["aws-gw"].hold_time, Duration::from_secs(30));
-    assert_eq!(config.filters["to-azure"].len(), 2);
+    assert_eq!(config.filters["from-azure"].len(), 3);
+    assert_eq!(config.prefix_lists["azure"].len(), 1);
     assert_eq!(config.groups["azure"].slo.loss, Some(0.005));
     let link = &config.links["azure-a"];
     assert_eq!(

@@ -2,6 +2,7 @@
 //! and metrics. Locks are held for a copy, and never across an await.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +11,7 @@ use links::{Quality, Rank};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
+use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
 
@@ -24,7 +26,7 @@ pub(crate) struct Board {
 /// A copy of everything that the drivers show.
 #[derive(Clone, Default)]
 pub(crate) struct Rows {
-    pub(crate) peers: BTreeMap<String, Option<SessionStatus>>,
+    pub(crate) peers: BTreeMap<String, PeerRow>,
     pub(crate) links: BTreeMap<String, LinkRow>,
     pub(crate) groups: BTreeMap<String, GroupRow>,
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
@@ -32,6 +34,17 @@ pub(crate) struct Rows {
     pub(crate) interfaces: Arc<Interfaces>,
     /// Why the file was refused when it was last read, if it was.
     pub(crate) refusal: Option<String>,
+}
+
+/// What a peer shows.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct PeerRow {
+    /// `None` until its task has said something.
+    pub(crate) session: Option<SessionStatus>,
+    /// Why no session is tried.
+    pub(crate) held: Option<Held>,
+    /// Both ends of its latest connection, ours first.
+    pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// What a link shows.
@@ -108,13 +121,19 @@ impl Board {
         self.lock()
             .peers
             .get(peer)?
+            .session
             .as_ref()
             .map(|status| status.state)
     }
 
-    pub(crate) fn set_session(&self, peer: &str, status: SessionStatus) {
+    /// What a peer shows, if it is configured.
+    pub(crate) fn peer(&self, peer: &str) -> Option<PeerRow> {
+        self.lock().peers.get(peer).cloned()
+    }
+
+    pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {
         if let Some(row) = self.lock().peers.get_mut(peer) {
-            *row = Some(status);
+            *row = shown;
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
-use bgp::rib::{PeerOptions, RibConfig, RibPeer};
-use bgp::session::{Mode, SessionConfig};
+use bgp::rib::{
+    Aggregate, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
+};
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model::{self, Carrier};
@@ -18,12 +18,12 @@ use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpe
 
 use crate::drivers::link::LinkConfig;
 use crate::drivers::messages::Wanted;
-use crate::drivers::peer::Endpoint;
 use crate::fib::ViaDefault;
 use crate::secrets;
 
-/// The longest wait between two attempts at a session.
-const CONNECT_RETRY_MAX: Duration = Duration::from_secs(120);
+mod peer;
+
+pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
 
 /// Our identifier. The config allows no 0.0.0.0.
 fn router_id(config: &Config) -> Option<RouterId> {
@@ -32,42 +32,44 @@ fn router_id(config: &Config) -> Option<RouterId> {
 
 pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
     let router_id = router_id(config)?;
-    Some(RibConfig::new(Asn(config.router.asn), router_id, seed))
-}
-
-pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConfig> {
-    let link = peer.link.as_ref().and_then(|link| config.links.get(link));
-    let local = peer
-        .local_address
-        .or(link.map(|link| link.inside.local.addr()));
-    Some(SessionConfig {
-        hold_time_secs: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
-        connect_retry: peer.connect_retry,
-        connect_retry_max: CONNECT_RETRY_MAX,
-        mode: if peer.passive {
-            Mode::Passive
+    let model::Router {
+        asn,
+        cluster_id,
+        multipath,
+        always_compare_med,
+        ..
+    } = &config.router;
+    let usual = RibConfig::new(Asn(*asn), router_id, seed);
+    Some(RibConfig {
+        cluster_id: cluster_id.unwrap_or(usual.cluster_id),
+        med: if *always_compare_med {
+            MedComparison::Always
         } else {
-            Mode::Active
+            MedComparison::SameNeighbour
         },
-        nexthop_v6: match local {
-            Some(IpAddr::V6(address)) => Some(address),
-            Some(IpAddr::V4(_)) | None => None,
+        multipath: Multipath {
+            external: multipath.ebgp,
+            internal: multipath.ibgp,
+            as_paths: if multipath.relax_as_path {
+                MultipathAs::AnyNeighbour
+            } else {
+                MultipathAs::SameNeighbour
+            },
         },
-        nexthop_v4: match local {
-            Some(IpAddr::V4(address)) => Some(address),
-            Some(IpAddr::V6(_)) | None => None,
-        },
-        ..SessionConfig::new(Asn(config.router.asn), router_id(config)?, Asn(peer.asn))
+        ..usual
     })
 }
 
-pub(crate) fn endpoint(config: &Config, peer: &model::Peer) -> Endpoint {
-    let link = peer.link.as_ref().and_then(|link| config.links.get(link));
-    Endpoint {
-        remote: SocketAddr::new(peer.address, peer.port),
-        local: peer.local_address,
-        interface: link.map(|link| link.interface.clone()),
-    }
+pub(crate) fn aggregates(config: &Config) -> Vec<Aggregate> {
+    let aggregate = |aggregate: &model::Aggregate| Aggregate {
+        prefix: aggregate.prefix,
+        more_specifics: if aggregate.summary_only {
+            MoreSpecifics::Suppressed
+        } else {
+            MoreSpecifics::Told
+        },
+    };
+    config.aggregates.iter().map(aggregate).collect()
 }
 
 /// A peer without a filter gets one that lets nothing through (RFC 8212).
@@ -78,7 +80,7 @@ pub(crate) fn rib_peer(filters: &Filters, peer: &model::Peer, id: PeerId) -> Rib
         address: peer.address,
         import: filters.get(peer.import.as_deref()),
         export: filters.get(peer.export.as_deref()),
-        options: PeerOptions::default(),
+        options: options(peer),
     }
 }
 

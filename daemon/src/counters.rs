@@ -40,6 +40,35 @@ struct TransitionLabels {
     to: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+/// Why a BGP connection was closed before a byte of it was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// Its peer has more to do than it can.
+    Busy,
+    /// The listen range that it came from has all the peers that it may have.
+    Limit,
+    /// No peer has its address.
+    Stranger,
+}
+
+impl Refusal {
+    const ALL: [Self; 3] = [Self::Busy, Self::Limit, Self::Stranger];
+
+    fn labels(self) -> RefusalLabels {
+        let reason = match self {
+            Self::Busy => "busy",
+            Self::Limit => "limit",
+            Self::Stranger => "stranger",
+        };
+        RefusalLabels { reason }
+    }
+}
+
 /// See the [module](self); everything else is read from a snapshot at scrape time.
 #[derive(Clone)]
 pub(crate) struct Counters {
@@ -49,6 +78,7 @@ pub(crate) struct Counters {
     moves: Family<MoveLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
     restarts: Counter,
+    refusals: Family<RefusalLabels, Counter>,
 }
 
 /// Steps of one kind that the kernel has been through.
@@ -67,11 +97,25 @@ impl Default for Counters {
             moves: Family::default(),
             transitions: Family::default(),
             restarts: Counter::default(),
+            refusals: refusals(),
         }
     }
 }
 
+/// With all its series, so that the first refusal is a rise.
+fn refusals() -> Family<RefusalLabels, Counter> {
+    let refusals = Family::<RefusalLabels, Counter>::default();
+    for why in Refusal::ALL {
+        let _ = refusals.get_or_create(&why.labels());
+    }
+    refusals
+}
+
 impl Counters {
+    pub(crate) fn refused(&self, why: Refusal) {
+        self.refusals.get_or_create(&why.labels()).inc();
+    }
+
     pub(crate) fn fib_steps(&self, step: &'static str, count: StepCount) {
         for (result, count) in [("ok", count.done), ("error", count.failed)] {
             if count > 0 {
@@ -157,6 +201,11 @@ impl Counters {
             "bgp_session_transitions",
             "How often a session came up or went down; rising fast means that it flaps",
             self.transitions.clone(),
+        );
+        registry.register(
+            "bgp_connections_refused",
+            "BGP connections closed before a byte was read; strangers are scanners or a peer missing in the file",
+            self.refusals.clone(),
         );
         registry.register(
             "task_restarts",

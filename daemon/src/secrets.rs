@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, fs, io, thread};
+use std::{env, fmt, fs, io, thread};
 
 use config::model::SecretSource;
 use tunnels::spec::Secret;
@@ -35,9 +35,33 @@ pub(crate) enum SecretError {
         origin: String,
         source: tunnels::spec::SecretError,
     },
+    #[error(
+        "{origin}: a key of TCP MD5 has 1 to {} bytes, this one {length}",
+        Md5Key::LONGEST
+    )]
+    Md5 { origin: String, length: usize },
 }
 
-/// Reads a key.
+/// The key of TCP MD5 (RFC 2385 §4.5). Never shown, zeroed when it goes.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Md5Key(Zeroizing<Vec<u8>>);
+
+impl Md5Key {
+    /// What the kernel takes: 1 to 80 bytes.
+    pub(crate) const LONGEST: usize = 80;
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Md5Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Reads a WireGuard key.
 ///
 /// - `base`: the directory of the configuration file, which relative paths start from
 ///
@@ -45,7 +69,28 @@ pub(crate) enum SecretError {
 ///
 /// It is not there, not readable, readable by everyone, or not a key.
 pub(crate) fn key(source: &SecretSource, base: &Path) -> Result<Secret, SecretError> {
-    let (origin, text) = match source {
+    let (origin, text) = read(source, base)?;
+    Secret::from_base64(text.trim()).map_err(|source| SecretError::Format { origin, source })
+}
+
+/// Reads a key of TCP MD5: the text as it stands there, without the end of its line.
+///
+/// # Errors
+///
+/// As [`key`]; and it is empty, or longer than the kernel takes.
+pub(crate) fn md5_key(source: &SecretSource, base: &Path) -> Result<Md5Key, SecretError> {
+    let (origin, text) = read(source, base)?;
+    let key = text.trim_end_matches(['\r', '\n']).as_bytes();
+    if key.is_empty() || key.len() > Md5Key::LONGEST {
+        let length = key.len();
+        return Err(SecretError::Md5 { origin, length });
+    }
+    Ok(Md5Key(Zeroizing::new(key.to_vec())))
+}
+
+/// What is kept there, and where that is in words.
+fn read(source: &SecretSource, base: &Path) -> Result<(String, Zeroizing<String>), SecretError> {
+    Ok(match source {
         SecretSource::File(path) => {
             let path = base.join(path);
             (path.display().to_string(), file(&path)?)
@@ -65,8 +110,7 @@ pub(crate) fn key(source: &SecretSource, base: &Path) -> Result<Secret, SecretEr
             let program = command.first().cloned().unwrap_or_default();
             (format!("output of {program}"), output(command, PATIENCE)?)
         }
-    };
-    Secret::from_base64(text.trim()).map_err(|source| SecretError::Format { origin, source })
+    })
 }
 
 fn file(path: &Path) -> Result<Zeroizing<String>, SecretError> {
@@ -224,6 +268,27 @@ mod tests {
         }
         let said = said(key(&command(&["echo", almost]), Path::new("/")));
         assert!(!said.contains(&KEY[..8]), "{said}");
+    }
+
+    #[test]
+    fn a_key_of_tcp_md5_is_a_line_as_it_stands_and_never_shown() {
+        let directory = Directory::new("md5");
+        directory.write("key", 0o600, " hunter 2 \r\n");
+        let read = |name: &str| md5_key(&SecretSource::File(name.into()), &directory.0);
+        let found = read("key").unwrap();
+        assert_eq!(found.as_bytes(), b" hunter 2 ");
+        assert_eq!(format!("{found:?}"), "***");
+        directory.write("empty", 0o600, "\n");
+        directory.write("long", 0o600, &"x".repeat(81));
+        directory.write("longest", 0o600, &"x".repeat(80));
+        assert!(read("longest").is_ok());
+        for name in ["empty", "long"] {
+            let said = read(name).unwrap_err().to_string();
+            assert!(
+                said.contains("1 to 80 bytes") && !said.contains("xx"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything there is to show, taken at one moment: what API and metrics render.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +15,7 @@ use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::board::{Board, FibRow, GroupRow, LinkRow};
 use crate::drivers::messages::{FibMessage, RibMessage};
+use crate::drivers::permit::Held;
 use crate::drivers::rib;
 use crate::fib;
 
@@ -82,6 +83,12 @@ pub(crate) struct PeerView {
     pub(crate) name: String,
     pub(crate) config: config::model::Peer,
     pub(crate) status: Option<SessionStatus>,
+    /// Why no session is tried.
+    pub(crate) held: Option<Held>,
+    /// Both ends of its latest connection, ours first.
+    pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// How it is reached; without its key.
+    pub(crate) interface: Option<String>,
     pub(crate) counts: BTreeMap<Family, PeerCounts>,
 }
 
@@ -98,6 +105,14 @@ impl Reader {
     /// The intent as last applied.
     pub(crate) fn applied(&self) -> Arc<Applied> {
         Arc::clone(&self.applied.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A peer by its name, or by an address that only one peer has.
+    pub(crate) fn peer(&self, words: &str) -> Option<PeerId> {
+        let applied = self.applied();
+        let name = applied.config.peer_named(words)?;
+        let known = applied.peers.iter().find(|(_, known)| *known == name);
+        known.map(|(id, _)| *id)
     }
 
     /// Everything there is to show.
@@ -146,17 +161,25 @@ impl Reader {
         });
         let links = links.collect();
         let by_name: BTreeMap<_, _> = applied.peers.iter().map(|(id, name)| (name, id)).collect();
-        let peers = config.peers.iter().map(|(name, peer)| PeerView {
-            name: name.clone(),
-            config: peer.clone(),
-            status: rows.peers.get(name).cloned().flatten(),
-            counts: by_name
-                .get(name)
-                .and_then(|id| counts.get(id))
-                .map(|counts| counts.iter().copied().collect())
-                .unwrap_or_default(),
-        });
-        let peers = peers.collect();
+        let peer_view = |(name, peer): (&String, &config::model::Peer)| {
+            let row = rows.peers.get(name).cloned().unwrap_or_default();
+            let link = peer.link.as_ref().and_then(|link| config.links.get(link));
+            let interface = link.map(|link| &link.interface);
+            PeerView {
+                name: name.clone(),
+                config: peer.clone(),
+                status: row.session,
+                held: row.held,
+                ends: row.ends,
+                interface: interface.or(peer.interface.as_ref()).cloned(),
+                counts: by_name
+                    .get(name)
+                    .and_then(|id| counts.get(id))
+                    .map(|counts| counts.iter().copied().collect())
+                    .unwrap_or_default(),
+            }
+        };
+        let peers = config.peers.iter().map(peer_view).collect();
         Snapshot {
             revision: self.revision.load(Ordering::Relaxed),
             links,

@@ -3,17 +3,38 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+
+use crate::secrets::Md5Key;
+
+mod tcp;
 
 /// Class selector 6, internetwork control (RFC 2474 §4.2.2.2; RFC 4271 §8 leaves it to us).
 const CONTROL: u32 = 0xc0;
 const BACKLOG: u32 = 128;
 
-/// Where BGP connections are accepted.
+/// How a peer is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) interface: Option<String>,
+    /// Of packets to it.
+    pub(crate) ttl: u8,
+    /// Packets from it with less are dropped by the kernel (RFC 5082).
+    pub(crate) min_ttl: Option<u8>,
+    /// Packets from it that are not signed with it are dropped by the kernel (RFC 2385).
+    pub(crate) key: Option<Arc<Md5Key>>,
+}
+
+/// Where BGP connections are accepted. Its answers travel as far as those to any peer must; each
+/// accepted connection is then [`admit`]ted on the terms of its peer.
 ///
 /// # Errors
 ///
@@ -31,30 +52,86 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     mark(&socket, address.ip())?;
+    tcp::set_ttl(socket.as_fd(), address.ip(), u8::MAX)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG as i32)?;
     TcpListener::from_std(socket.into())
 }
 
+/// Has a listening socket drop what is not signed with the key of the network it comes from, and
+/// what came from too far away for any peer. A network of `before` that is not in `keys` needs no key
+/// any more. Keys of another family of addresses than the socket's are none of its business.
+///
+/// # Errors
+///
+/// The kernel has no memory for more keys, or no TCP MD5.
+pub(crate) fn guard(
+    listener: &TcpListener,
+    before: &[IpNet],
+    keys: &[(IpNet, Arc<Md5Key>)],
+    min_ttl: u8,
+) -> io::Result<()> {
+    let own = listener.local_addr()?.ip();
+    let ours = |network: &&IpNet| network.addr().is_ipv4() == own.is_ipv4();
+    for network in before.iter().filter(ours) {
+        if !keys.iter().any(|(kept, _)| kept == network) {
+            tcp::set_key(listener.as_fd(), *network, &[])?;
+        }
+    }
+    for (network, key) in keys.iter().filter(|(network, _)| ours(&network)) {
+        tcp::set_key(listener.as_fd(), *network, key.as_bytes())?;
+    }
+    tcp::set_min_ttl(listener.as_fd(), own, min_ttl)
+}
+
+/// Puts an accepted connection on the terms of its peer. Its key it has from the listening socket.
+///
+/// # Errors
+///
+/// The connection is gone, or the interface is.
+pub(crate) fn admit(stream: &TcpStream, endpoint: &Endpoint) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.bind_device(endpoint.interface.as_deref().map(str::as_bytes))?;
+    on_terms(&socket, endpoint)
+}
+
+fn on_terms(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
+    let remote = endpoint.remote.ip();
+    tcp::set_ttl(socket.as_fd(), remote, endpoint.ttl)?;
+    tcp::set_min_ttl(socket.as_fd(), remote, endpoint.min_ttl.unwrap_or(0))
+}
+
 /// Opens a BGP connection.
-pub(crate) async fn dial(
-    remote: SocketAddr,
-    local: Option<IpAddr>,
-    interface: Option<&str>,
-) -> io::Result<TcpStream> {
+///
+/// # Errors
+///
+/// The kernel's, and the peer's refusal.
+pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let Endpoint {
+        remote,
+        local,
+        interface,
+        key,
+        ..
+    } = endpoint;
     let socket = Socket::new(
-        Domain::for_address(remote),
+        Domain::for_address(*remote),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_nonblocking(true)?;
     mark(&socket, remote.ip())?;
-    socket.bind_device(interface.map(str::as_bytes))?;
+    socket.bind_device(interface.as_deref().map(str::as_bytes))?;
+    on_terms(&socket, endpoint)?;
+    if let Some(key) = key {
+        tcp::set_key(socket.as_fd(), remote.ip().into(), key.as_bytes())?;
+    }
     if let Some(local) = local {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
+        socket.bind(&SocketAddr::new(*local, 0).into())?;
     }
     let stream = TcpSocket::from_std_stream(socket.into())
-        .connect(remote)
+        .connect(*remote)
         .await?;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -12,10 +12,10 @@ use bgp::filter::Filter;
 use bgp::rib::{
     Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteView, Standing, Step,
 };
-use bgp::wire::Dialect;
+use bgp::wire::{Dialect, Frames, decode_update};
 use bgp::{
-    AsPath, Asn, Attrs, Community, Family, PeerId, Prefix, Retention, RouteEvent, RouterId,
-    SessionUp,
+    AsPath, Asn, Attrs, Community, Family, FirstAs, PeerId, Prefix, Retention, RouteEvent,
+    RouterId, SessionUp, Updates,
 };
 use bolero::check;
 
@@ -109,7 +109,7 @@ impl World {
             12 => self.handle(Input::Nexthop(nexthop(peer).into(), state(value))),
             13 => self.handle(Input::Originate((0..value % 4).map(prefix).collect())),
             // Part of what a peer is owed, so that the rest meets later changes.
-            14 => drop(self.tell(peer, usize::from(value % 3) + 1)),
+            14 => drop(self.tell(peer)),
             _ => self.check(),
         }
     }
@@ -137,11 +137,9 @@ impl World {
                 Filter::reject_all()
             })
         };
-        // Two external peers of one AS, one of another, and an internal one.
-        let asn = [Asn(65002), Asn(65002), Asn(65003), US][id.0 as usize - 1];
         self.handle(Input::Configure(RibPeer {
             id,
-            asn,
+            asn: asn(id),
             address: nexthop(id).into(),
             import: filter(1),
             export: filter(2),
@@ -151,10 +149,13 @@ impl World {
 
     fn up(&mut self, id: PeerId) {
         let router_id = RouterId::new(nexthop(id)).expect("not zero");
-        let dialect = Dialect::new(US, Asn(65002));
+        let up = SessionUp {
+            nexthops: [Some(Ipv4Addr::new(192, 0, 2, 200).into()), None],
+            ..SessionUp::new(router_id, dialect(asn(id)))
+        };
         self.told.remove(&id);
         self.up.insert(id, true);
-        self.handle(Input::Up(id, SessionUp::new(router_id, dialect)));
+        self.handle(Input::Up(id, up));
     }
 
     fn announce(&mut self, peer: PeerId, kind: u8, value: u8) {
@@ -183,19 +184,24 @@ impl World {
     }
 
     /// Part of what a peer is owed; `false` when there was nothing.
-    fn tell(&mut self, peer: PeerId, limit: usize) -> bool {
-        let Some(batch) = self.rib.poll_export(peer, limit) else {
+    fn tell(&mut self, peer: PeerId) -> bool {
+        let Some(updates) = self.rib.poll_export(peer) else {
             return false;
         };
-        assert!(batch.deltas.len() <= limit);
         let told = self.told.entry(peer).or_default();
-        for delta in batch.deltas {
-            match delta.attrs {
-                Some(attrs) => drop(told.insert(delta.prefix, attrs)),
-                None => assert!(
-                    told.remove(&delta.prefix).is_some(),
-                    "withdrawn, but never told"
-                ),
+        for event in heard(&updates, &dialect(asn(peer))) {
+            match event {
+                RouteEvent::Announce {
+                    attrs, prefixes, ..
+                } => told.extend(prefixes.into_iter().map(|p| (p, Arc::clone(&attrs)))),
+                RouteEvent::Withdraw { prefixes, .. } => {
+                    for prefix in prefixes {
+                        assert!(told.remove(&prefix).is_some(), "{prefix} was never told");
+                    }
+                }
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => {}
             }
         }
         self.drain();
@@ -208,7 +214,7 @@ impl World {
             self.handle(Input::Timeout);
         }
         for id in PEERS {
-            let batches = (0..1_000).take_while(|_| self.tell(PeerId(id), 100));
+            let batches = (0..1_000).take_while(|_| self.tell(PeerId(id)));
             assert!(batches.count() < 1_000, "it never ends");
         }
         self.drain();
@@ -264,6 +270,32 @@ impl World {
             );
         }
     }
+}
+
+/// Two external peers of one AS, one of another, and an internal one.
+fn asn(peer: PeerId) -> Asn {
+    [Asn(65002), Asn(65002), Asn(65003), US][peer.0 as usize - 1]
+}
+
+/// The same for both ends, but for who is who.
+fn dialect(peer: Asn) -> Dialect {
+    Dialect {
+        first_as: FirstAs::Free,
+        ..Dialect::new(US, peer)
+    }
+}
+
+/// What the peer understands.
+fn heard(updates: &Updates, dialect: &Dialect) -> Vec<RouteEvent> {
+    let bytes = updates.bytes.concat();
+    let (mut frames, mut stream) = (Frames::default(), &bytes[..]);
+    let (mut events, mut faults) = (Vec::new(), Vec::new());
+    while let Some(frame) = frames.next(&mut stream) {
+        let body = frame.expect("we write valid headers").body;
+        decode_update(body, dialect, &mut events, &mut faults).expect("we write valid UPDATEs");
+    }
+    assert!(faults.is_empty() && frames.buffered() == 0, "{faults:?}");
+    events
 }
 
 fn is_eligible(step: Step) -> bool {

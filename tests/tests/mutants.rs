@@ -20,7 +20,6 @@ use bgp::wire::{
 };
 use bgp::{Asn, Attrs, FamilySet, RouteEvent, RouterId};
 use breaking::{Random, mutant};
-use bytes::BytesMut;
 
 const MUTANTS: u64 = 1_000_000;
 const THREADS: u64 = 2;
@@ -247,10 +246,10 @@ fn identifier(last: u8) -> RouterId {
     RouterId::new(Ipv4Addr::new(10, 0, 0, last)).expect("not zero")
 }
 
-fn drain(session: &mut Session) -> (Vec<Output>, BytesMut) {
+fn drain(session: &mut Session) -> (Vec<Output>, Vec<u8>) {
     let outputs = std::iter::from_fn(|| session.poll_output()).collect();
-    let mut sent = BytesMut::new();
-    while session.poll_transmit(Conn::Inbound, &mut sent) > 0 {}
+    let parts = std::iter::from_fn(|| session.poll_transmit(Conn::Inbound));
+    let sent = parts.flatten().collect();
     (outputs, sent)
 }
 

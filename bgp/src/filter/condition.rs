@@ -129,7 +129,15 @@ pub(super) enum DefaultRoute {
 impl Conditions {
     pub(super) fn compile(matches: Match) -> Self {
         let unless = matches.unless.map(|unless| Self::compile(*unless));
+        let asks_prefix = matches.family.is_some()
+            || !matches.prefixes.is_empty()
+            || !matches.prefix_lists.is_empty();
         let prefix = PrefixConditions {
+            asks: if asks_prefix {
+                Asks::Something
+            } else {
+                Asks::Nothing
+            },
             family: matches.family,
             patterns: (!matches.prefixes.is_empty())
                 .then(|| Arc::new(PrefixList::new(&matches.prefixes))),
@@ -178,6 +186,7 @@ impl Conditions {
     }
 
     /// The first condition that does not hold.
+    #[inline]
     pub(super) fn failed(
         &self,
         prefix: &Prefix,
@@ -237,16 +246,35 @@ fn networks(nets: &[Prefix]) -> PrefixList {
     PrefixList::new(&nets.iter().map(within).collect::<Vec<_>>())
 }
 
+/// Whether there is a condition at all: for most rules of most filters there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asks {
+    Nothing,
+    Something,
+}
+
 /// What is asked of a prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct PrefixConditions {
+    asks: Asks,
     family: Option<Family>,
     patterns: Option<Arc<PrefixList>>,
     lists: Box<[Arc<PrefixList>]>,
 }
 
 impl PrefixConditions {
+    #[inline]
     pub(super) fn failed(&self, prefix: &Prefix, default: DefaultRoute) -> Option<Condition> {
+        match (self.asks, default) {
+            (Asks::Nothing, DefaultRoute::Ordinary) => None,
+            (Asks::Nothing, DefaultRoute::Named) => {
+                (prefix.prefix_len() == 0).then_some(Condition::DefaultRoute)
+            }
+            (Asks::Something, _) => self.first_failed(prefix, default),
+        }
+    }
+
+    fn first_failed(&self, prefix: &Prefix, default: DefaultRoute) -> Option<Condition> {
         if self
             .family
             .is_some_and(|family| family != Family::of(prefix))

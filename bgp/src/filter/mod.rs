@@ -366,19 +366,22 @@ impl Step {
     }
 
     /// The same where the attributes were asked already.
+    #[inline]
     fn prefix_holds(&self, prefix: &Prefix, attrs: &Attrs, asked: OfAttrs) -> bool {
-        let conditions = &self.conditions;
-        let excepted = || {
-            let unless = conditions.unless.as_ref();
-            unless.is_some_and(|unless| {
-                let failed = unless.failed(prefix, attrs, DefaultRoute::Ordinary);
-                failed.is_none()
-            })
-        };
-        conditions
+        if self
+            .conditions
             .prefix
             .failed(prefix, self.default_route())
-            .is_none()
-            && !(asked == OfAttrs::PrefixAndUnless && excepted())
+            .is_some()
+        {
+            return false;
+        }
+        let unless = self.conditions.unless.as_ref();
+        match unless.filter(|_| asked == OfAttrs::PrefixAndUnless) {
+            Some(unless) => unless
+                .failed(prefix, attrs, DefaultRoute::Ordinary)
+                .is_some(),
+            None => true,
+        }
     }
 }

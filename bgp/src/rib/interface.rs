@@ -231,6 +231,8 @@ pub enum Input {
     Defer,
     /// The end of [`Input::Defer`].
     Release,
+    /// All aggregates; replaces what was said before.
+    Aggregate(Vec<Aggregate>),
     /// Carry on with work that was left for later.
     Timeout,
 }
@@ -269,6 +271,25 @@ impl Default for ExportBounds {
             backlog: 4 * 1024 * 1024,
         }
     }
+}
+
+/// A prefix that is announced while a more specific one has a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aggregate {
+    /// What is announced.
+    pub prefix: Prefix,
+    /// What becomes of the prefixes within it.
+    pub more_specifics: MoreSpecifics,
+}
+
+/// What becomes of prefixes for which there is an [`Aggregate`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MoreSpecifics {
+    /// They are told as well.
+    #[default]
+    Told,
+    /// They are told to nobody (`summary-only`).
+    Suppressed,
 }
 
 /// Where the link that a peer is reached through stands.
@@ -416,10 +437,38 @@ pub struct PathView {
     pub stale: bool,
     /// After the import filter; as received where that refused it.
     pub attrs: Arc<Attrs>,
+    /// As received.
+    pub received: Arc<Attrs>,
     /// This is the one.
     pub best: bool,
     /// For the best path the step that decided, for the others the step they lost at.
     pub step: Step,
+}
+
+/// Which prefixes a reader wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// Those with a path.
+    All,
+    /// Those that this peer sent, accepted or not.
+    ReceivedFrom(PeerId),
+    /// Those that this peer was told.
+    AdvertisedTo(PeerId),
+    /// This one and those within it.
+    Within(Prefix),
+}
+
+/// Where a page of prefixes ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(pub(super) usize);
+
+/// A part of the prefixes of a family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrefixPage {
+    /// In no order.
+    pub prefixes: Vec<Prefix>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<Place>,
 }
 
 /// Prefixes of one peer and family.

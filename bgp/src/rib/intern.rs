@@ -67,6 +67,8 @@ pub(super) struct Interner<T> {
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: FixedState,
+    /// Acquired last, if it is still there.
+    last: u32,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl<T: Eq + Hash> Interner<T> {
             free: Vec::new(),
             index: HashTable::new(),
             hasher,
+            last: 0,
         }
     }
 
@@ -93,13 +96,38 @@ impl<T: Eq + Hash> Interner<T> {
             live(&self.values, position as usize)
                 .is_some_and(|known| Arc::ptr_eq(&known.shared, value) || *known.shared == **value)
         });
-        if let Some(&position) = found {
-            let id = Id::new(position);
-            self.retain(id);
-            return (id, Holder::Further);
+        match found {
+            Some(&position) => (self.hold(position), Holder::Further),
+            None => (self.insert(hash, Arc::clone(value)), Holder::First),
         }
+    }
+
+    /// As [`Interner::acquire`], for a value that nobody shares yet. One equal to the last is found
+    /// at once.
+    pub(super) fn acquire_owned(&mut self, value: T) -> Id<T> {
+        let is_it = |position: u32| {
+            live(&self.values, position as usize).is_some_and(|known| *known.shared == value)
+        };
+        if is_it(self.last) {
+            return self.hold(self.last);
+        }
+        let hash = self.hasher.hash_one(&value);
+        match self.index.find(hash, |&position| is_it(position)) {
+            Some(&position) => self.hold(position),
+            None => self.insert(hash, Arc::new(value)),
+        }
+    }
+
+    fn hold(&mut self, position: u32) -> Id<T> {
+        self.last = position;
+        let id = Id::new(position);
+        self.retain(id);
+        id
+    }
+
+    fn insert(&mut self, hash: u64, shared: Arc<T>) -> Id<T> {
         let entry = Value {
-            shared: Arc::clone(value),
+            shared,
             hash,
             holders: 1,
         };
@@ -117,7 +145,8 @@ impl<T: Eq + Hash> Interner<T> {
         self.index.insert_unique(hash, position, |&other| {
             live(values, other as usize).map_or(0, |known| known.hash)
         });
-        (Id::new(position), Holder::First)
+        self.last = position;
+        Id::new(position)
     }
 
     /// One more holder.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  Routes ──► import: filter, store the path ──┐
-//!  Originate ─► a path of our own ─────────────┤
+//!  Originate, Aggregate ─► a path of our own ──┤
 //!  Down, Standing, Nexthop, Configure ─► sweep ┤   (in bites: `poll_timeout` says when to go on)
 //!                                              ▼
 //!                              select: eligible paths ─► decision (elimination)
@@ -25,12 +25,16 @@
 //! paths keeps its node until every peer that was told of it has been told otherwise.
 //!
 //! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
-//! went down are not eligible from that moment: each life of a session is a source of its own, and
-//! the sweep only collects what is left.
+//! went down are not eligible from that moment, unless they are kept: each life of a session is a
+//! source of its own, and the sweep only collects what is left (`source`, `stale`).
+//!
+//! **What a peer can make us hold is bounded** by its limit (`limit`), where it has one, and by a
+//! number of paths for each prefix.
 //!
 //! **Nothing observable follows the order of a hash table.** Outputs come in order of arrival or of
 //! place in the table, reads in order of prefix.
 
+mod aggregate;
 mod attrs;
 mod bitset;
 mod decision;
@@ -64,12 +68,13 @@ use crate::route::{Retention, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
-    MedComparison, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PathView, PeerCounts,
-    PeerOptions, PrefixLimit, PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop,
-    RouteView, Standing, Step,
+    Aggregate, AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
+    PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
+    RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
 };
 
+use aggregate::Aggregates;
 use attrs::{AttrsId, AttrsTable};
 use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use ingress::Ingress;
@@ -108,9 +113,11 @@ pub struct Rib {
     /// Those that are not simply reachable at no cost.
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
-    /// Prefixes whose own path is to be brought in line with `originated`.
+    /// Prefixes whose own path is to be brought in line with `originated` and `aggregates`.
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
+    aggregates: Aggregates,
+    aggregated_attrs: Arc<Attrs>,
     sweep: Sweep,
     retired: Vec<Retired>,
     /// Prefixes with at least one path, by family.
@@ -152,7 +159,10 @@ impl Rib {
         let hasher = FixedState::with_seed(config.seed);
         let mut attrs = AttrsTable::new(&config, hasher.clone());
         let originated_attrs = attrs.acquire(&Arc::new(Attrs::originated()));
+        let aggregated_attrs = Arc::new(aggregate::attrs(&config));
         Self {
+            aggregates: Aggregates::default(),
+            aggregated_attrs,
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
@@ -201,6 +211,7 @@ impl Rib {
             Input::Originate(prefixes) => self.on_originate(prefixes),
             Input::Defer => self.on_defer(),
             Input::Release => self.on_release(),
+            Input::Aggregate(aggregates) => self.on_aggregate(&aggregates),
             Input::Timeout => {}
         }
         self.expire(now);

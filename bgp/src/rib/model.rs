@@ -55,8 +55,13 @@ fn prefixes() -> Vec<Prefix> {
     let default = ["0.0.0.0/0".to_string()];
     v4.chain(v6)
         .chain(default)
+        .chain(aggregates().map(|aggregate| aggregate.to_string()))
         .map(|text| text.parse().unwrap())
         .collect()
+}
+
+fn aggregates() -> [Prefix; 3] {
+    ["10.0.0.0/8", "10.4.0.0/14", "2001:db8::/32"].map(|text| text.parse().unwrap())
 }
 
 fn filters() -> Vec<Arc<Filter>> {
@@ -83,6 +88,20 @@ fn filters() -> Vec<Arc<Filter>> {
         delete_communities: vec![Community(7).into()],
         ..Set::default()
     };
+    let tagging = |community| Set {
+        add_communities: vec![Community(community)],
+        ..Set::default()
+    };
+    let called = Filter::compile(vec![
+        rule(
+            &["10.4.0.0/16", "10.5.0.0/16"],
+            &[],
+            Action::Next,
+            tagging(4),
+        ),
+        rule(&["10.6.0.0/16"], &[], Action::Accept, tagging(5)),
+        rule(&[], &[7], Action::Reject, Set::default()),
+    ]);
     [
         Filter::accept_all(),
         Filter::accept_all(),
@@ -96,7 +115,19 @@ fn filters() -> Vec<Arc<Filter>> {
                 preferring,
             ),
             rule(&["0.0.0.0/0"], &[], Action::Accept, Set::default()),
-            rule(&[], &[], Action::Accept, steering),
+            rule(&[], &[], Action::Accept, steering.clone()),
+        ]),
+        Filter::compile(vec![
+            rule(
+                &["10.3.0.0/16", "10.4.0.0/16"],
+                &[],
+                Action::Next,
+                tagging(3),
+            ),
+            rule(&[], &[8], Action::Next, steering),
+            rule(&["0.0.0.0/0"], &[], Action::Accept, Set::default()),
+            rule(&[], &[], Action::Call(Arc::new(called)), Set::default()),
+            rule(&[], &[], Action::Accept, Set::default()),
         ]),
     ]
     .map(Arc::new)
@@ -341,9 +372,28 @@ struct Model {
     peers: BTreeMap<PeerId, ModelPeer>,
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
+    aggregates: BTreeMap<Prefix, MoreSpecifics>,
+    /// Aggregates with contributors, as of the last [`Model::aggregate`].
+    active: BTreeSet<Prefix>,
 }
 
 impl Model {
+    /// The longest first: they contribute to shorter ones.
+    fn aggregate(&mut self) {
+        self.active.clear();
+        let mut aggregates: Vec<Prefix> = self.aggregates.keys().copied().collect();
+        aggregates.sort_by_key(|aggregate| std::cmp::Reverse(aggregate.prefix_len()));
+        for aggregate in aggregates {
+            let within = |prefix: &Prefix| *prefix != aggregate && aggregate.contains(prefix);
+            if prefixes()
+                .iter()
+                .any(|prefix| within(prefix) && self.best(self.eligible(prefix)).is_some())
+            {
+                self.active.insert(aggregate);
+            }
+        }
+    }
+
     /// Every path that the import filter and the checks before it accept.
     fn accepted(&self, id: PeerId, prefix: &Prefix) -> Vec<ModelPath> {
         let peer = &self.peers[&id];
@@ -372,12 +422,18 @@ impl Model {
     }
 
     fn eligible(&self, prefix: &Prefix) -> Vec<ModelPath> {
-        let ours = self.originated.contains(prefix).then(|| ModelPath {
+        let ours = if self.originated.contains(prefix) {
+            Some(Attrs::originated())
+        } else {
+            let active = self.active.contains(prefix);
+            active.then(|| aggregate::attrs(&self.config))
+        };
+        let ours = ours.map(Arc::new).map(|attrs| ModelPath {
             peer: None,
             path_id: None,
             router_id: None,
-            attrs: Arc::new(Attrs::originated()),
-            received: Arc::new(Attrs::originated()),
+            attrs: Arc::clone(&attrs),
+            received: attrs,
         });
         let usable = self
             .peers
@@ -533,6 +589,14 @@ impl Model {
             },
         };
         let key = EgressKey::new(&self.config, &to.config, &to.session.as_ref()?.up);
+        let suppresses = |aggregate: &Prefix| {
+            aggregate != prefix
+                && aggregate.contains(prefix)
+                && self.aggregates[aggregate] == MoreSpecifics::Suppressed
+        };
+        if self.active.iter().any(suppresses) {
+            return None;
+        }
         if best.peer == Some(to.config.id)
             || !egress::may_tell(sender, Family::of(prefix), &best.attrs, &key)
         {
@@ -623,6 +687,8 @@ impl Pair {
                 peers: BTreeMap::new(),
                 nexthops: BTreeMap::new(),
                 originated: BTreeSet::new(),
+                aggregates: BTreeMap::new(),
+                active: BTreeSet::new(),
             },
             fib: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -707,6 +773,7 @@ impl Pair {
 
     fn check(&mut self) {
         self.settle();
+        self.model.aggregate();
         for prefix in prefixes() {
             let hops = self.fib.get(&prefix).cloned().unwrap_or_default();
             assert_eq!(hops, self.model.hops(&prefix), "hops of {prefix}");
@@ -810,7 +877,7 @@ impl Pair {
 
     fn step(&mut self, random: &mut Random) {
         let id = PeerId(random.below(PEERS as usize) as u32);
-        match random.below(32) {
+        match random.below(33) {
             0..8 => self.announce(id, random),
             8..11 => self.withdraw(id, random),
             11 | 12 => self.up(id, random),
@@ -827,6 +894,20 @@ impl Pair {
                 let some: Vec<_> = (0..random.below(4)).map(|_| random.pick(&all)).collect();
                 self.model.originated = some.iter().copied().collect();
                 self.handle(Input::Originate(some));
+            }
+            32 => {
+                let mut some = Vec::new();
+                for prefix in aggregates() {
+                    let all = [MoreSpecifics::Told, MoreSpecifics::Suppressed];
+                    let aggregate = random.maybe(&all).map(|more_specifics| Aggregate {
+                        prefix,
+                        more_specifics,
+                    });
+                    some.extend(aggregate);
+                }
+                let pairs = some.iter().map(|item| (item.prefix, item.more_specifics));
+                self.model.aggregates = pairs.collect();
+                self.handle(Input::Aggregate(some));
             }
             19 => {
                 self.handle(Input::Refresh(id, random.pick(&Family::ALL)));
@@ -977,6 +1058,7 @@ impl Pair {
             self.handle(Input::Remove(id));
         }
         self.handle(Input::Originate(Vec::new()));
+        self.handle(Input::Aggregate(Vec::new()));
         self.settle();
         assert!(self.fib.values().all(|hops| hops.is_empty()));
         assert_eq!(

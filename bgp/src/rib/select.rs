@@ -1,9 +1,8 @@
 //! From the paths of a prefix to its route: which are eligible, which is best, and who has to know.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
+use super::aggregate::Presence;
 use super::attrs::AttrsId;
 use super::decision::{self, Candidate, Class, Places, Staleness};
 use super::interface::{NexthopState, Output, RouteChange, RouteHop, Standing, Step};
@@ -62,6 +61,7 @@ impl Rib {
         let identity = |path: Path| (path.source, path.accepted);
         if before.map(identity) != after.map(identity) {
             self.count_best(before, after);
+            self.note_presence(slot, before, after);
             self.owe(slot, after);
         }
         self.free_if_unused(slot);
@@ -126,7 +126,7 @@ impl Rib {
         }
         source.life != Life::Ended
             && source.standing != Standing::Unusable
-            && (self.nexthops.is_empty() || self.metric(accepted).is_some())
+            && self.metric(accepted).is_some()
     }
 
     /// Why a path can not be chosen, if it can not.
@@ -153,6 +153,9 @@ impl Rib {
     /// To the nexthop that these attributes name; `None` while it is unreachable.
     fn metric(&self, attrs: AttrsId) -> Option<u32> {
         let nexthop = self.attrs.facts(attrs).nexthop?;
+        if self.nexthops.is_empty() {
+            return Some(0);
+        }
         match self.nexthops.get(&nexthop) {
             Some(NexthopState::Reachable { metric }) => Some(*metric),
             Some(NexthopState::Unreachable) => None,
@@ -185,11 +188,7 @@ impl Rib {
             // As received: an import filter that prepends does not move the path to another AS.
             neighbour: self.attrs.facts(path.received).neighbour,
             med: facts.med,
-            metric: if self.nexthops.is_empty() {
-                0
-            } else {
-                self.metric(accepted).unwrap_or(0)
-            },
+            metric: self.metric(accepted).unwrap_or(0),
             router_id: facts.originator_id.unwrap_or(source.router_id),
             clusters: facts.clusters,
             address: source.address,
@@ -244,7 +243,7 @@ impl Rib {
                 self.flush_changes();
             }
         }
-        let route = (!ranked.is_empty()).then(|| self.hops.acquire(&Arc::new(hops)).0);
+        let route = (!ranked.is_empty()).then(|| self.hops.acquire_owned(hops));
         self.tables.entry_mut(slot).route = route;
         if let Some(old) = old {
             self.hops.release(old);
@@ -257,6 +256,16 @@ impl Rib {
             let changes = std::mem::take(&mut self.changes);
             self.outputs.push_back(Output::Routes(changes));
         }
+    }
+
+    fn note_presence(&mut self, slot: Slot, before: Option<Path>, after: Option<Path>) {
+        let presence = match (before, after) {
+            (None, Some(_)) => Presence::Comes,
+            (Some(_), None) => Presence::Goes,
+            (None, None) | (Some(_), Some(_)) => return,
+        };
+        let prefix = self.tables.prefix(slot);
+        self.count_contributor(&prefix, presence);
     }
 
     fn count_best(&mut self, before: Option<Path>, after: Option<Path>) {

@@ -102,19 +102,24 @@ impl Rib {
             && let Some(prefix) = self.originate_pending.pop_first()
         {
             *budget -= 1;
-            if self.originated.contains(&prefix) {
-                let attrs = self.originated_attrs;
-                self.attrs.retain(attrs);
-                self.attrs.retain(attrs);
-                let path = Path {
-                    source: SourceId::OURSELVES,
-                    received: attrs,
-                    accepted: Some(attrs),
-                };
-                self.set_path(&prefix, path, None);
-            } else if let Some(slot) = self.tables.find(&prefix) {
-                self.remove_path(slot, SourceId::OURSELVES);
-            }
+            let attrs = if self.originated.contains(&prefix) {
+                self.attrs.retain(self.originated_attrs);
+                self.originated_attrs
+            } else if self.aggregates.is_active(&prefix) {
+                self.attrs.acquire(&self.aggregated_attrs)
+            } else {
+                if let Some(slot) = self.tables.find(&prefix) {
+                    self.remove_path(slot, SourceId::OURSELVES);
+                }
+                continue;
+            };
+            self.attrs.retain(attrs);
+            let path = Path {
+                source: SourceId::OURSELVES,
+                received: attrs,
+                accepted: Some(attrs),
+            };
+            self.set_path(&prefix, path, None);
         }
     }
 

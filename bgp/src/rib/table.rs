@@ -5,12 +5,13 @@
 //! gives every prefix a small number: what a peer was sent is an array by that number, what it is
 //! still to be told is a bit set, and a walk over the table can stop at any place and carry on.
 //!
-//! Per prefix: 32 bytes (IPv4) or 48 (IPv6) for the node and about 10 for the index, when there is one path.
+//! Per prefix: 32 bytes (IPv4) or 48 (IPv6) for the node and about 14 for the index, when there is one path.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as TableEntry;
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
@@ -120,16 +121,55 @@ struct Node<K> {
     entry: Entry,
 }
 
+/// What a prefix is hashed by: one or two words cost less than a dozen octets.
+trait Key: Copy + Eq {
+    fn hash(&self, hasher: &FixedState) -> u64;
+}
+
+impl Key for Ipv4Net {
+    fn hash(&self, hasher: &FixedState) -> u64 {
+        hasher.hash_one(u64::from(self.addr().to_bits()) << 8 | u64::from(self.prefix_len()))
+    }
+}
+
+impl Key for Ipv6Net {
+    fn hash(&self, hasher: &FixedState) -> u64 {
+        hasher.hash_one((self.addr().to_bits(), self.prefix_len()))
+    }
+}
+
+/// Where a prefix is. Part of its hash stands beside, so that others are told apart, and the index
+/// grows, without a look at their nodes, which are anywhere in memory.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    node: u32,
+    hash: u32,
+}
+
+impl Position {
+    fn new(node: usize, hash: u64) -> Self {
+        Self {
+            node: u32::try_from(node).expect("2^32 prefixes do not fit in memory"),
+            hash: Self::part(hash),
+        }
+    }
+
+    /// The lower half: hashbrown takes the place from its lowest bits.
+    fn part(hash: u64) -> u32 {
+        hash as u32
+    }
+}
+
 /// One family. A free node is one with an empty [`Entry`]: a walk finds nothing to do there.
 #[derive(Debug)]
 struct Table<K> {
     nodes: Vec<Node<K>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: HashTable<Position>,
     hasher: FixedState,
 }
 
-impl<K: Copy + Eq + Hash> Table<K> {
+impl<K: Key> Table<K> {
     fn new(hasher: FixedState) -> Self {
         Self {
             nodes: Vec::new(),
@@ -140,50 +180,65 @@ impl<K: Copy + Eq + Hash> Table<K> {
     }
 
     fn find(&self, key: &K) -> Option<usize> {
-        self.index
-            .find(self.hasher.hash_one(key), |&position| {
-                self.nodes[position as usize].key == *key
-            })
-            .map(|&position| position as usize)
+        let hash = spread(key.hash(&self.hasher));
+        let position = self.index.find(hash, |position| {
+            position.hash == Position::part(hash) && self.nodes[position.node as usize].key == *key
+        })?;
+        Some(position.node as usize)
     }
 
     fn find_or_insert(&mut self, key: K) -> usize {
-        if let Some(index) = self.find(&key) {
-            return index;
-        }
+        let hash = spread(key.hash(&self.hasher));
+        let nodes = &mut self.nodes;
+        let is_it = |position: &Position| {
+            position.hash == Position::part(hash) && nodes[position.node as usize].key == key
+        };
+        let entry = match self
+            .index
+            .entry(hash, is_it, |position| again(position.hash))
+        {
+            TableEntry::Occupied(entry) => return entry.get().node as usize,
+            TableEntry::Vacant(entry) => entry,
+        };
         let node = Node {
             key,
             entry: Entry::default(),
         };
         let position = match self.free.pop() {
             Some(position) => {
-                self.nodes[position as usize] = node;
-                position
+                nodes[position as usize] = node;
+                position as usize
             }
             None => {
-                self.nodes.push(node);
-                u32::try_from(self.nodes.len() - 1).expect("2^32 prefixes do not fit in memory")
+                nodes.push(node);
+                nodes.len() - 1
             }
         };
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.index
-            .insert_unique(hasher.hash_one(key), position, |&other| {
-                hasher.hash_one(nodes[other as usize].key)
-            });
-        position as usize
+        entry.insert(Position::new(position, hash));
+        position
     }
 
     fn free(&mut self, index: usize) {
-        let hash = self.hasher.hash_one(self.nodes[index].key);
+        let hash = spread(self.nodes[index].key.hash(&self.hasher));
         let found = self
             .index
-            .find_entry(hash, |&position| position as usize == index);
+            .find_entry(hash, |position| position.node as usize == index);
         if let Ok(found) = found {
             let (position, _) = found.remove();
             self.nodes[index].entry = Entry::default();
-            self.free.push(position);
+            self.free.push(position.node);
         }
     }
+}
+
+/// A hash that its lower half determines.
+fn spread(hash: u64) -> u64 {
+    again(Position::part(hash))
+}
+
+/// The whole of it: the upper half takes part in the search too.
+fn again(part: u32) -> u64 {
+    u64::from(part) << 32 | u64::from(part)
 }
 
 /// Both families.

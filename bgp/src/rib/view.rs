@@ -7,11 +7,16 @@ use std::sync::Arc;
 
 use super::Rib;
 use super::decision::{self, Candidate, Decision};
-use super::interface::{PathView, PeerCounts, RouteView, Step};
+use super::interface::{PathView, PeerCounts, Place, PrefixPage, RouteView, Selection, Step};
 use super::select::Ineligible;
 use super::source::{Life, SourceCounts, SourceId, index_of};
 use super::table::{Path, Slot};
+use crate::attrs::Attrs;
 use crate::types::{Family, PeerId, Prefix};
+
+/// How many paths of a prefix are shown in order; further ones follow in none. To bring many in order
+/// where ranks or MEDs differ costs their number squared, and nobody reads so far.
+const RANKED: usize = 64;
 
 impl Rib {
     /// At most `limit` destinations of a family in order of prefix, the first after `after`.
@@ -38,6 +43,63 @@ impl Rib {
             .into_iter()
             .filter_map(|(_, slot)| self.view(slot))
             .collect()
+    }
+
+    /// Prefixes of a family in the order of the table, which is none: at most `limit` places are
+    /// looked at. `from` is `None` at first, then what the page before said. Whoever wants them all
+    /// in order collects and sorts them, and asks for [`views`](Self::views) page by page: so no
+    /// reader holds up the table for long. A prefix that comes or goes meanwhile may be missing.
+    #[must_use]
+    pub fn prefixes(
+        &self,
+        family: Family,
+        selection: Selection,
+        from: Option<Place>,
+        limit: usize,
+    ) -> PrefixPage {
+        let start = from.map_or(0, |place| place.0);
+        let end = self.tables.end(family).min(start.saturating_add(limit));
+        let slots = (start..end).map(|index| Slot { family, index });
+        PrefixPage {
+            prefixes: slots
+                .filter(|slot| self.is_selected(*slot, selection))
+                .map(|slot| self.tables.prefix(slot))
+                .collect(),
+            next: (end < self.tables.end(family)).then_some(Place(end)),
+        }
+    }
+
+    /// These destinations, in the same order, without those that are gone.
+    #[must_use]
+    pub fn views(&self, prefixes: &[Prefix]) -> Vec<RouteView> {
+        prefixes
+            .iter()
+            .filter_map(|prefix| self.route(prefix))
+            .collect()
+    }
+
+    /// What a peer was last told of a prefix, as far as the RIB has handed over.
+    #[must_use]
+    pub fn advertised(&self, peer: PeerId, prefix: &Prefix) -> Option<Arc<Attrs>> {
+        let sent = self.sent(peer, self.tables.find(prefix)?)?;
+        Some(Arc::clone(self.attrs.value(sent)))
+    }
+
+    fn is_selected(&self, slot: Slot, selection: Selection) -> bool {
+        match selection {
+            Selection::All => self.has_path(slot),
+            Selection::ReceivedFrom(peer) => {
+                let mut paths = self.tables.entry(slot).paths.as_slice().iter();
+                paths.any(|path| {
+                    let source = self.sources.source(path.source);
+                    source.peer == Some(peer) && source.life != Life::Ended
+                })
+            }
+            Selection::AdvertisedTo(peer) => self.sent(peer, slot).is_some(),
+            Selection::Within(prefix) => {
+                prefix.contains(&self.tables.prefix(slot)) && self.has_path(slot)
+            }
+        }
     }
 
     /// One destination.
@@ -132,7 +194,10 @@ impl Rib {
         let candidates: Vec<Candidate> = eligible.iter().map(|path| self.candidate(path)).collect();
         let mut paths = Vec::with_capacity(eligible.len() + others.len());
         if let Some(Decision { best, steps }) = decision::decide(&candidates, self.config.med) {
-            for index in decision::rank(&candidates, candidates.len(), self.config.med) {
+            let mut order = decision::rank(&candidates, RANKED, self.config.med);
+            let ranked = order.clone();
+            order.extend((0..candidates.len()).filter(|index| !ranked.contains(index)));
+            for index in order {
                 paths.push(self.path_view(eligible[index], index == best, steps[index]));
             }
         }
@@ -154,6 +219,7 @@ impl Rib {
             path_id: self.sources.path_id(path.source),
             stale: source.life != Life::Alive,
             attrs: Arc::clone(self.attrs.value(path.accepted.unwrap_or(path.received))),
+            received: Arc::clone(self.attrs.value(path.received)),
             best,
             step,
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::conn::Due;
 use super::{Cease, Conn, DownReason, Farewell, Mode, Output, Phase, Session, SessionConfig};
-use super::{negotiate, timers};
+use super::{offer, timers};
 use crate::route::Retention;
 
 impl Session {
@@ -32,7 +32,7 @@ impl Session {
         let old = std::mem::replace(&mut self.config, config);
         let offer = |config: &SessionConfig| {
             let agreed_alone = (config.peer_asn, config.mode, config.first_as, config.role);
-            (negotiate::lasting_offer(config), agreed_alone)
+            (offer::lasting_offer(config), agreed_alone)
         };
         if self.phase == Phase::Stopped || offer(&old) == offer(&self.config) {
             return;

@@ -161,8 +161,9 @@ pub enum Input<'a> {
 pub enum Output {
     /// Open a connection to the peer. Answered by `Connected(Outbound)` or `DialFailed`.
     Dial,
-    /// Send what `poll_transmit` still gives for this connection, then close it. No further input
-    /// about it is needed; bytes and a close that still arrive are ignored.
+    /// Send what `poll_transmit` still gives for this connection, then close it; or give up the
+    /// dial that is under way. No further input about it is needed; bytes and a close that still
+    /// arrive are ignored.
     Hangup(Conn),
     /// Established.
     Up(Negotiated),

@@ -126,6 +126,7 @@ impl Session {
                 self.hang_up(other, Some(&cease));
             }
         }
+        self.give_up_dial();
         self.established_at = Some(now);
         self.refuse_until = None;
         self.peer_restart.clone_from(&negotiated.graceful_restart);

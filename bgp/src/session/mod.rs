@@ -42,6 +42,7 @@ mod farewell;
 mod interface;
 mod message;
 mod negotiate;
+mod offer;
 mod reason;
 mod send_hold;
 mod timers;

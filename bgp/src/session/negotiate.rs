@@ -1,130 +1,16 @@
-//! What we offer, and what comes of two offers (RFC 4271 §4.2, §6.2).
+//! What comes of our offer and the peer's (RFC 4271 §4.2, §6.2).
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::offer::{V4_OVER_V6, is_external};
 use super::{Conn, GracefulRestart, Negotiated, PeerRestart, SessionConfig};
 use crate::route::{Retained, Retention};
 use crate::types::{Family, FamilySet, Role};
 use crate::wire::{
-    AddPathFamily, Capability, Dialect, Direction, Lengths, LongLivedFamily, MAX_EXTENDED_LEN,
-    MAX_MESSAGE_LEN, NexthopEncoding, Notification, Open, RefreshLength, RestartCapability,
-    RestartFamily,
+    Capability, Dialect, Direction, Lengths, LongLivedFamily, MAX_EXTENDED_LEN, MAX_MESSAGE_LEN,
+    Notification, Open, RefreshLength, RestartCapability, RestartFamily,
 };
-
-/// Our OPEN.
-pub(super) fn offer(config: &SessionConfig) -> Open {
-    let mut capabilities: Vec<Capability> = config.families.iter().map(multiprotocol).collect();
-    capabilities.push(Capability::RouteRefresh);
-    capabilities.extend(extended_nexthop(config));
-    if config.extended_messages {
-        capabilities.push(Capability::ExtendedMessage);
-    }
-    if let Some(ours) = config.role.filter(|_| is_external(config)) {
-        capabilities.push(Capability::Role(ours.role as u8));
-    }
-    let restart = config.graceful_restart.as_ref();
-    capabilities.extend(restart.map(|restart| graceful_restart(restart, config.families)));
-    capabilities.push(Capability::FourOctetAsn(config.local_asn));
-    capabilities.extend(add_path(config));
-    if config.enhanced_refresh {
-        capabilities.push(Capability::EnhancedRefresh);
-    }
-    let long_lived = restart.filter(|restart| restart.long_lived_secs > 0);
-    capabilities.extend(long_lived.map(|restart| long_lived_restart(restart, config.families)));
-    Open {
-        my_as: config.local_asn.as_two_octets(),
-        hold_time_secs: config.hold_time_secs,
-        router_id: config.router_id,
-        capabilities,
-    }
-}
-
-/// Our OPEN but for what a restart of ours changes in it: that is news for the next session, and no
-/// reason to end this one.
-pub(super) fn lasting_offer(config: &SessionConfig) -> Open {
-    let mut config = config.clone();
-    if let Some(restart) = &mut config.graceful_restart {
-        restart.restarting = false;
-        restart.preserved = FamilySet::EMPTY;
-    }
-    offer(&config)
-}
-
-fn is_external(config: &SessionConfig) -> bool {
-    config.local_asn != config.peer_asn
-}
-
-fn multiprotocol(family: Family) -> Capability {
-    Capability::Multiprotocol {
-        afi: family.afi(),
-        safi: family.safi(),
-    }
-}
-
-/// IPv4 prefixes over IPv6 is the only form there is for unicast (RFC 8950 §4).
-const V4_OVER_V6: NexthopEncoding = NexthopEncoding {
-    afi: 1,
-    safi: 1,
-    nexthop_afi: 2,
-};
-
-fn extended_nexthop(config: &SessionConfig) -> Option<Capability> {
-    let wanted = config.extended_nexthop.intersection(config.families);
-    wanted
-        .contains(Family::Ipv4Unicast)
-        .then(|| Capability::ExtendedNexthop(vec![V4_OVER_V6]))
-}
-
-fn add_path(config: &SessionConfig) -> Option<Capability> {
-    let families: Vec<AddPathFamily> = config
-        .families
-        .iter()
-        .filter_map(|family| {
-            let receive = config.add_path_receive.contains(family);
-            let direction = match (receive, config.add_path_send.contains(family)) {
-                (true, true) => Direction::Both,
-                (true, false) => Direction::Receive,
-                (false, true) => Direction::Send,
-                (false, false) => return None,
-            };
-            Some(AddPathFamily {
-                afi: family.afi(),
-                safi: family.safi(),
-                direction,
-            })
-        })
-        .collect();
-    (!families.is_empty()).then_some(Capability::AddPath(families))
-}
-
-fn restart_family(restart: &GracefulRestart, family: Family) -> RestartFamily {
-    RestartFamily {
-        afi: family.afi(),
-        safi: family.safi(),
-        forwarding: restart.preserved.contains(family),
-    }
-}
-
-fn graceful_restart(restart: &GracefulRestart, families: FamilySet) -> Capability {
-    let families = families.iter();
-    Capability::GracefulRestart(RestartCapability {
-        restarting: restart.restarting,
-        notification: true,
-        secs: restart.restart_secs,
-        families: families
-            .map(|family| restart_family(restart, family))
-            .collect(),
-    })
-}
-
-fn long_lived_restart(restart: &GracefulRestart, families: FamilySet) -> Capability {
-    let families = families.iter().map(|family| LongLivedFamily {
-        family: restart_family(restart, family),
-        secs: restart.long_lived_secs,
-    });
-    Capability::LongLivedRestart(families.collect())
-}
 
 /// What our offer and the peer's agree on, or why they cannot.
 pub(super) fn negotiate(
@@ -265,32 +151,18 @@ fn agree_role(config: &SessionConfig, open: &Open) -> Result<Option<Role>, Notif
     }
 }
 
-/// What the peer says of graceful restart. Of several capabilities the last counts (RFC 4724 §3);
-/// the long-lived one means nothing without the other (RFC 9494 §3).
+/// What the peer says of graceful restart; `None` when it says nothing.
 fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Option<PeerRestart> {
-    let mut restart = None;
-    let mut long_lived: &[LongLivedFamily] = &[];
-    for capability in &open.capabilities {
-        if let Capability::GracefulRestart(capability) = capability {
-            restart = Some(capability);
-        } else if let Capability::LongLivedRestart(families) = capability {
-            long_lived = families;
-        }
-    }
-    let restart = restart?;
+    let (restart, mut long_lived) = restart_capabilities(open)?;
     if ours.long_lived_secs == 0 {
         long_lived = &[];
     }
     let mut retention = Retention::new();
     let mut preserved = FamilySet::EMPTY;
     for family in families.iter() {
-        let short = restart
-            .families
-            .iter()
-            .rfind(|entry| entry.family() == Some(family));
-        let long = long_lived
-            .iter()
-            .rfind(|entry| entry.family.family() == Some(family));
+        let is_it = |entry: &RestartFamily| entry.family() == Some(family);
+        let short = restart.families.iter().rfind(|entry| is_it(entry));
+        let long = long_lived.iter().rfind(|entry| is_it(&entry.family));
         let retained = Retained {
             family,
             restart: Duration::from_secs(short.map_or(0, |_| restart.secs).into()),
@@ -299,10 +171,8 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
         if retained.restart + retained.long_lived > Duration::ZERO {
             retention.push(retained);
         }
-        if short
-            .or(long.map(|entry| &entry.family))
-            .is_some_and(|entry| entry.forwarding)
-        {
+        let said = short.or(long.map(|entry| &entry.family));
+        if said.is_some_and(|entry| entry.forwarding) {
             preserved.insert(family);
         }
     }
@@ -312,6 +182,21 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
         retention,
         preserved,
     })
+}
+
+/// Of several capabilities the last counts (RFC 4724 §3); the long-lived one means nothing without
+/// the other (RFC 9494 §3).
+fn restart_capabilities(open: &Open) -> Option<(&RestartCapability, &[LongLivedFamily])> {
+    let mut restart = None;
+    let mut long_lived: &[LongLivedFamily] = &[];
+    for capability in &open.capabilities {
+        if let Capability::GracefulRestart(capability) = capability {
+            restart = Some(capability);
+        } else if let Capability::LongLivedRestart(families) = capability {
+            long_lived = families;
+        }
+    }
+    Some((restart?, long_lived))
 }
 
 /// The data is the AS number that was not expected, in two octets where it fits.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::conn::{Connection, Due};
-use super::{Cease, Conn, DownReason, Output, Phase, Session, negotiate};
+use super::{Cease, Conn, DownReason, Output, Phase, Session, offer};
 use crate::wire::Notification;
 
 /// Two dials of one attempt may cross: a connection that comes so soon after another was
@@ -26,7 +26,7 @@ impl Session {
         self.phase = Phase::Trying;
         self.retry_at = None;
         self.connections[conn as usize] = Some(Connection::new(local, now));
-        let open = negotiate::offer(&self.config);
+        let open = offer::offer(&self.config);
         open.encode(&mut self.outgoing[conn as usize].bytes);
         self.counters.offered = open.capabilities.into();
         self.counters.messages.sent.open += 1;
@@ -64,6 +64,14 @@ impl Session {
             Some(Cease::ConnectionRejected)
         } else {
             None
+        }
+    }
+
+    /// A dial that comes through after all would tell the peer that we have restarted
+    /// (RFC 4724 §4.2).
+    pub(super) fn give_up_dial(&mut self) {
+        if std::mem::take(&mut self.dial) == Due::Yes {
+            self.output(Output::Hangup(Conn::Outbound));
         }
     }
 

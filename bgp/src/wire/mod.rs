@@ -12,6 +12,7 @@
 mod as_path;
 mod attribute;
 mod capability;
+mod dialect;
 mod fault;
 mod frame;
 mod nlri;
@@ -26,13 +27,14 @@ pub use capability::{
     AddPathFamily, Capability, Direction, LongLivedFamily, NexthopEncoding, RestartCapability,
     RestartFamily,
 };
+pub use dialect::Dialect;
 pub use fault::{Fault, Severity};
 pub use frame::{Frame, Frames, Lengths, MessageKind, RefreshLength};
 pub(crate) use nlri::encoded_len as prefix_octets;
 pub use notification::{Notification, PrefixLimitPassed};
 pub use open::Open;
 pub use refresh::RouteRefresh;
-pub use update::{Dialect, decode_update};
+pub use update::decode_update;
 pub use writer::{Unsendable, UpdateWriter, encode_end_of_rib, encode_withdraw};
 
 use bytes::{BufMut, BytesMut};

@@ -167,6 +167,9 @@ impl Pair {
     }
 
     fn hang_up(&mut self, side: usize, conn: Conn) {
+        if conn == Conn::Outbound {
+            self.dials[side] = 0;
+        }
         self.send(side, conn);
         for wire in &mut self.wires {
             if wire.conn(side) == conn && wire.open[side] {

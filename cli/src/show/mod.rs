@@ -5,6 +5,7 @@ pub(crate) mod groups;
 pub(crate) mod links;
 pub(crate) mod peers;
 pub(crate) mod reload;
+pub(crate) mod reset;
 pub(crate) mod routes;
 pub(crate) mod status;
 pub(crate) mod table;

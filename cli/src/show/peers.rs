@@ -8,11 +8,15 @@ use api::v1::peers_client::PeersClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::{age, count, local, seconds};
+use crate::units::age;
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Table, cell, toned};
-use super::{Screen, Tone, clean, or_dash, words};
+use super::{Screen, clean, or_dash, words};
+
+mod detail;
+
+use detail::detail;
 
 pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
     let peers = list(channel).await?;
@@ -103,72 +107,13 @@ pub(crate) fn summary(peers: &[v1::Peer], screen: &Screen) -> String {
     table.render(screen)
 }
 
-/// Why the session or an attempt last ended. What happened before the first session came up at once,
-/// a collision usually, is of no interest.
+/// Why the last session ended, while there is one; otherwise also why the last attempt failed.
 fn last_failure(peer: &v1::Peer) -> &str {
-    if peer.state() == v1::peer::State::Established && peer.established_count <= 1 {
-        ""
-    } else {
-        &peer.last_down
+    match (peer.state(), peer.held.as_str()) {
+        (v1::peer::State::Established, _) => &peer.last_session_end,
+        (_, "") => &peer.last_down,
+        (_, held) => held,
     }
-}
-
-fn detail(peer: &v1::Peer, screen: &Screen) -> String {
-    let state = screen.paint(words::peer_tone(peer.state()), words::peer(peer.state()));
-    let hold = match seconds(peer.hold_time.as_ref()) {
-        Some(hold) => format!("{hold} s"),
-        None if peer.state() == v1::peer::State::Established => "none".to_owned(),
-        None => "-".to_owned(),
-    };
-    let filter = |name: &str| match name {
-        "" => "none: nothing passes (RFC 8212)".to_owned(),
-        name => clean(name),
-    };
-    let title = format!(
-        "{}  {}  AS {}",
-        clean(&peer.name),
-        clean(&peer.address),
-        peer.asn
-    );
-    let mut text = format!("{}\n", screen.paint(Tone::Heading, &title));
-    let since = format!(
-        "{} ({})",
-        age(peer.since.as_ref(), screen.now),
-        local(peer.since.as_ref(), &screen.zone)
-    );
-    for (name, value) in [
-        ("state", format!("{state} for {since}")),
-        ("last failure", clean(or_dash(&peer.last_down))),
-        ("link", clean(or_dash(&peer.link))),
-        ("router id", clean(or_dash(&peer.router_id))),
-        ("hold time", hold),
-        ("established", count(peer.established_count, "time")),
-        (
-            "messages",
-            format!(
-                "{} received, {} sent",
-                peer.messages_received, peer.messages_sent
-            ),
-        ),
-        ("import", filter(&peer.import_filter)),
-        ("export", filter(&peer.export_filter)),
-    ] {
-        text.push_str(&format!("  {name:<13} {value}\n"));
-    }
-    for family in &peer.families {
-        let v1::PeerFamily {
-            family,
-            received,
-            accepted,
-            best,
-            advertised,
-        } = family;
-        text.push_str(&format!(
-            "  {:<13} {received} received, {accepted} accepted, {best} best, {advertised} sent\n",
-            clean(family)
-        ));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -183,6 +128,7 @@ pub(crate) mod tests {
             accepted: 100,
             best: 90,
             advertised: 2,
+            ..v1::PeerFamily::default()
         };
         let up = v1::Peer {
             name: "wg-a".to_owned(),
@@ -201,6 +147,7 @@ pub(crate) mod tests {
             messages_received: 70,
             messages_sent: 71,
             import_filter: "from-azure".to_owned(),
+            last_session_end: "hold timer expired".to_owned(),
             last_down: "hold timer expired".to_owned(),
             ..v1::Peer::default()
         };
@@ -226,35 +173,13 @@ aws-gw  64512  172.31.0.5  active          5s         0         0     0  -
     }
 
     #[test]
-    fn a_session_that_never_went_down_has_no_last_failure() {
+    fn a_failed_attempt_is_of_interest_only_while_there_is_no_session() {
         let mut peer = peers().remove(0);
+        peer.last_down = "connection refused".to_owned();
         assert_eq!(last_failure(&peer), "hold timer expired");
-        peer.established_count = 1;
-        assert_eq!(last_failure(&peer), "");
         peer.state = v1::peer::State::Active.into();
-        assert_eq!(last_failure(&peer), "hold timer expired");
-    }
-
-    #[test]
-    fn a_peer_in_detail_says_that_a_missing_filter_lets_nothing_pass() {
-        let expected = "\
-wg-a  10.99.0.1  AS 65020
-  state         established for 1h02m (2026-11-21T09:32:56+00:00)
-  last failure  hold timer expired
-  link          wg-a
-  router id     10.20.0.4
-  hold time     90 s
-  established   2 times
-  messages      70 received, 71 sent
-  import        from-azure
-  export        none: nothing passes (RFC 8212)
-  ipv4          120 received, 100 accepted, 90 best, 2 sent
-  ipv6          101 received, 100 accepted, 90 best, 2 sent
-";
-        let peers = peers();
-        assert_eq!(
-            peers.first().map(|peer| detail(peer, &screen())).as_deref(),
-            Some(expected)
-        );
+        assert_eq!(last_failure(&peer), "connection refused");
+        peer.held = "shut down in the file".to_owned();
+        assert_eq!(last_failure(&peer), "shut down in the file");
     }
 }

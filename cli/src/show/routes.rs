@@ -1,6 +1,7 @@
 //! `skybridge show routes`: a stream, printed as it comes.
 
 use api::v1;
+use api::v1::list_routes_request::View;
 use api::v1::routes_client::RoutesClient;
 use api::v1::system_client::SystemClient;
 use tonic::transport::Channel;
@@ -19,17 +20,14 @@ enum Installing {
 
 pub(crate) async fn run(
     channel: Channel,
-    prefix: Option<String>,
-    longer: bool,
-    limit: u32,
+    request: v1::ListRoutesRequest,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let asked = prefix.clone();
-    let installing = installing(channel.clone()).await?;
-    let request = v1::ListRoutesRequest {
-        prefix: prefix.unwrap_or_default(),
-        longer,
-        limit,
+    let asked = Some(request.prefix.clone()).filter(|prefix| !prefix.is_empty());
+    let installing = match request.view() {
+        View::Unspecified => installing(channel.clone()).await?,
+        // What a peer sent or was told need not be what the kernel has.
+        View::Received | View::Accepted | View::Advertised => Installing::No,
     };
     let mut stream = match RoutesClient::new(channel).list(request).await {
         Ok(response) => response.into_inner(),
@@ -188,6 +186,11 @@ fn attributes(path: &v1::Path, hop: Option<&v1::Hop>) -> Vec<String> {
     );
     add("communities", &path.communities.join(" "));
     add("large", &path.large_communities.join(" "));
+    add(
+        "path",
+        &path.path_id.map_or(String::new(), |id| id.to_string()),
+    );
+    add("kept", if path.stale { "from before" } else { "" });
     if hop.is_none_or(|hop| hop.link != path.peer) {
         add("from", &path.peer);
     }
@@ -243,6 +246,8 @@ pub(crate) mod tests {
             local_pref: Some(100),
             communities: Vec::new(),
             large_communities: Vec::new(),
+            path_id: None,
+            stale: false,
         };
         let hop = |nexthop: &str, link: &str, active| v1::Hop {
             nexthop: nexthop.to_owned(),

@@ -41,6 +41,8 @@ pub(crate) fn ineligible(step: &str) -> Option<&'static str> {
         "filtered" => Some("rejected by the import filter"),
         "link-unusable" => Some("its link is down"),
         "nexthop-unreachable" => Some("its nexthop is unreachable"),
+        "reflection-loop" => Some("we, or our cluster, reflected it before"),
+        "route-leak" => Some("its peer should not have passed it on (RFC 9234)"),
         _ => None,
     }
 }

@@ -208,6 +208,18 @@ impl v1::peers_server::Peers for Canned {
             peers: vec![peer()],
         }))
     }
+
+    async fn reset(
+        &self,
+        request: Request<v1::ResetPeerRequest>,
+    ) -> Result<Response<v1::ResetPeerResponse>, Status> {
+        let request = request.into_inner();
+        if request.peer != "gw" {
+            return Err(Status::not_found("no peer is called nobody"));
+        }
+        let done = format!("{:?} {}", request.manner(), request.message);
+        Ok(Response::new(v1::ResetPeerResponse { done }))
+    }
 }
 
 #[tonic::async_trait]

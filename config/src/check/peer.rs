@@ -9,6 +9,9 @@ use crate::report::{Sink, Wrong};
 
 use super::pairs;
 
+mod range;
+mod terms;
+
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     if let Some(router) = &draft.router {
         documentation_asn(router.asn, "router.asn", sink);
@@ -21,8 +24,9 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
         if path.starts_with("peer.") {
             addresses(peer, &path, draft, sink);
         }
-        without_hold_timer(peer, &path, sink);
+        terms::check(peer, &path, draft.router.as_ref(), sink);
     }
+    range::check(draft, sink);
     let peers: Vec<(&String, &Peer)> = draft.peers.iter().collect();
     for ((_, (first, a)), (_, (second, b))) in pairs(&peers) {
         if a.address == b.address && !(is_link_local(a.address) && a.link != b.link) {
@@ -84,6 +88,11 @@ fn addresses(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
         let wrong = Wrong::new("peer.address", message, "write the address of the far end");
         sink.error(sink.place(&format!("{path}.address")), wrong);
     }
+    if peer.link.is_some() && peer.interface.is_some() {
+        let message = "the link says by which interface this peer is reached";
+        let wrong = Wrong::new("peer.interface", message, "leave `interface` out");
+        sink.error(sink.place(&format!("{path}.interface")), wrong);
+    }
     let Some(local) = peer.local_address else {
         return;
     };
@@ -100,15 +109,4 @@ fn addresses(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
         "write our own address toward this peer",
     );
     sink.error(sink.place(&format!("{path}.local-address")), wrong);
-}
-
-fn without_hold_timer(peer: &Peer, path: &str, sink: &mut Sink<'_>) {
-    if peer.hold_time.is_zero() {
-        let message = "without a hold timer a dead peer is noticed only when TCP gives up";
-        let fix = "\"90s\" is usual";
-        sink.warning(
-            sink.place(&format!("{path}.hold-time")),
-            Wrong::new("timer.hold", message, fix),
-        );
-    }
 }

@@ -5,11 +5,15 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Carrier, Endpoint, Fib, Group, Link, Log, Metrics, Peer, Router, SecretSource,
+    Api, Carrier, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router, SecretSource,
 };
 use crate::read::value::spell;
 
 use super::{LinkPart, RouterField};
+
+mod peer;
+
+pub(super) use peer::{peer, range};
 
 /// One field of an item and the part of the item that it belongs to.
 pub(super) struct Field<Part> {
@@ -41,13 +45,38 @@ pub(super) fn router(router: &Router) -> Vec<Field<Option<RouterField>>> {
         asn,
         id,
         listen,
+        cluster_id,
+        multipath,
+        always_compare_med,
     } = router;
+    let Multipath {
+        ebgp,
+        ibgp,
+        relax_as_path,
+    } = multipath;
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     vec![
         field(Some(RouterField::Name), "name", name),
         field(Some(RouterField::Asn), "asn", asn),
         field(Some(RouterField::Id), "id", id),
         field(None, "listen", format!("[{}]", listen.join(", "))),
+        field(
+            Some(RouterField::ClusterId),
+            "cluster-id",
+            or_none(*cluster_id),
+        ),
+        field(Some(RouterField::Decision), "multipath.ebgp", ebgp),
+        field(Some(RouterField::Decision), "multipath.ibgp", ibgp),
+        field(
+            Some(RouterField::Decision),
+            "multipath.relax-as-path",
+            relax_as_path,
+        ),
+        field(
+            Some(RouterField::Decision),
+            "always-compare-med",
+            always_compare_med,
+        ),
     ]
 }
 
@@ -123,33 +152,6 @@ fn carried_by(carrier: &Carrier) -> Vec<Field<LinkPart>> {
             "peer.keepalive",
             wireguard.and_then(|w| w.keepalive).map(exact),
         ),
-    ]
-}
-
-pub(super) fn peer(peer: &Peer) -> Vec<Field<()>> {
-    let Peer {
-        link,
-        address,
-        port,
-        local_address,
-        asn,
-        import,
-        export,
-        passive,
-        hold_time,
-        connect_retry,
-    } = peer;
-    vec![
-        field((), "link", or_none(link.as_ref())),
-        field((), "address", address),
-        field((), "port", port),
-        field((), "local-address", or_none(*local_address)),
-        field((), "asn", asn),
-        field((), "import", or_none(import.as_ref())),
-        field((), "export", or_none(export.as_ref())),
-        field((), "passive", passive),
-        field((), "hold-time", exact(*hold_time)),
-        field((), "connect-retry", exact(*connect_retry)),
     ]
 }
 

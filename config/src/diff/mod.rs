@@ -14,6 +14,8 @@ use fields::Field;
 /// One difference between two intents. Shown as one line: `peer aws-gw: hold-time 90s -> 30s`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
+    /// `[[aggregate]]`.
+    AggregatesChanged,
     /// `[api]`.
     ApiChanged(Vec<FieldChange>),
     /// `[fib]`.
@@ -67,11 +69,24 @@ pub enum Change {
     PeerChanged {
         /// The peer.
         name: String,
+        /// What the change costs.
+        part: PeerPart,
         /// At least one.
         fields: Vec<FieldChange>,
     },
     /// A peer is gone.
     PeerRemoved(String),
+    /// A listen range is there that was not.
+    RangeAdded(String),
+    /// A listen range that stays.
+    RangeChanged {
+        /// The range.
+        name: String,
+        /// At least one.
+        fields: Vec<FieldChange>,
+    },
+    /// A listen range is gone.
+    RangeRemoved(String),
     /// A prefix list is there that was not.
     PrefixListAdded(String),
     /// What is in a prefix list.
@@ -105,15 +120,20 @@ pub enum RouterField {
     Name,
     /// `asn`.
     Asn,
+    /// `cluster-id`.
+    ClusterId,
+    /// `multipath`, `always-compare-med`.
+    Decision,
     /// `id`.
     Id,
 }
 
 impl RouterField {
-    /// Every session has told it to its peer: it cannot change under them.
+    /// Every session has told it to its peer, or every route was chosen by it: it cannot change under
+    /// them.
     pub fn needs_restart(self) -> bool {
         match self {
-            Self::Asn | Self::Id => true,
+            Self::Asn | Self::ClusterId | Self::Decision | Self::Id => true,
             Self::Name => false,
         }
     }
@@ -130,6 +150,15 @@ pub enum LinkPart {
     Probe,
     /// What carries it, its interface included.
     Tunnel,
+}
+
+/// What a change of a peer costs: the greatest of its fields.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PeerPart {
+    /// Nothing: an established session goes on.
+    Live,
+    /// The session is restarted: the two ends agreed on it, or TCP was opened with it.
+    Session,
 }
 
 /// What leads from `old` to `new`, in a fixed order; empty if they are the same.
@@ -170,6 +199,22 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         [Change::PeerAdded, Change::PeerRemoved],
         |name, fields| Change::PeerChanged {
             name,
+            part: fields
+                .iter()
+                .map(|(part, _)| *part)
+                .max()
+                .unwrap_or(PeerPart::Live),
+            fields: plain(fields),
+        },
+    );
+    items(
+        &old.ranges,
+        &new.ranges,
+        fields::range,
+        &mut changes,
+        [Change::RangeAdded, Change::RangeRemoved],
+        |name, fields| Change::RangeChanged {
+            name,
             fields: plain(fields),
         },
     );
@@ -193,6 +238,9 @@ fn originate(old: &Config, new: &Config, changes: &mut Vec<Change>) {
             announce: after.difference(&before).copied().collect(),
             withdraw: before.difference(&after).copied().collect(),
         });
+    }
+    if old.aggregates != new.aggregates {
+        changes.push(Change::AggregatesChanged);
     }
 }
 
@@ -333,6 +381,15 @@ fn plain<Part>(fields: Vec<(Part, FieldChange)>) -> Vec<FieldChange> {
     fields.into_iter().map(|(_, field)| field).collect()
 }
 
+impl PeerPart {
+    fn cost(self) -> &'static str {
+        match self {
+            Self::Live => "",
+            Self::Session => " (restarts the session)",
+        }
+    }
+}
+
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}", self.field, self.from, self.to)
@@ -342,6 +399,7 @@ impl fmt::Display for FieldChange {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AggregatesChanged => f.write_str("aggregates: changed"),
             Self::ApiChanged(fields) => write!(f, "api: {}", list(fields)),
             Self::FibChanged(fields) => write!(f, "fib: {}", list(fields)),
             Self::FilterAdded(name) => write!(f, "filter {name}: added"),
@@ -365,8 +423,13 @@ impl fmt::Display for Change {
                 )
             }
             Self::PeerAdded(name) => write!(f, "peer {name}: added"),
-            Self::PeerChanged { name, fields } => write!(f, "peer {name}: {}", list(fields)),
+            Self::PeerChanged { name, part, fields } => {
+                write!(f, "peer {name}: {}{}", list(fields), part.cost())
+            }
             Self::PeerRemoved(name) => write!(f, "peer {name}: removed"),
+            Self::RangeAdded(name) => write!(f, "listen {name}: added"),
+            Self::RangeChanged { name, fields } => write!(f, "listen {name}: {}", list(fields)),
+            Self::RangeRemoved(name) => write!(f, "listen {name}: removed"),
             Self::PrefixListAdded(name) => write!(f, "prefix-list {name}: added"),
             Self::PrefixListChanged(name) => write!(f, "prefix-list {name}: changed"),
             Self::PrefixListRemoved(name) => write!(f, "prefix-list {name}: removed"),

@@ -196,20 +196,28 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
         (
             "\"192.0.2.1\"",
             "\"192.0.2.3\"",
-            "peer gw: address 192.0.2.1 -> 192.0.2.3",
+            "peer gw: address 192.0.2.1 -> 192.0.2.3 (restarts the session)",
         ),
         (
             "\"192.0.2.2\"",
             "\"192.0.2.3\"",
-            "peer gw: local-address 192.0.2.2 -> 192.0.2.3",
+            "peer gw: local-address 192.0.2.2 -> 192.0.2.3 (restarts the session)",
         ),
-        ("asn = 64512", "asn = 64513", "peer gw: asn 64512 -> 64513"),
+        (
+            "asn = 64512",
+            "asn = 64513",
+            "peer gw: asn 64512 -> 64513 (restarts the session)",
+        ),
         (
             "port = 1179",
             "link = \"nic\"\nport = 1179",
-            "peer gw: link none -> nic",
+            "peer gw: link none -> nic (restarts the session)",
         ),
-        ("port = 1179", "", "peer gw: port 1179 -> 179"),
+        (
+            "port = 1179",
+            "",
+            "peer gw: port 1179 -> 179 (restarts the session)",
+        ),
         (
             "import = \"f\"\nexport",
             "import = \"g\"\nexport",
@@ -225,7 +233,11 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "passive = true",
             "peer gw: passive false -> true",
         ),
-        ("\"90s\"", "\"30s\"", "peer gw: hold-time 90s -> 30s"),
+        (
+            "\"90s\"",
+            "\"30s\"",
+            "peer gw: hold-time 90s -> 30s (restarts the session)",
+        ),
         (
             "connect-retry = \"6s\"",
             "connect-retry = \"7s\"",
@@ -234,7 +246,7 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
         (
             "asn = 65020",
             "asn = 65021",
-            "peer wg-a: asn 65020 -> 65021",
+            "peer wg-a: asn 65020 -> 65021 (restarts the session)",
         ),
         (
             "bgp = { asn = 65020, import = \"f\", export = \"f\" }",
@@ -270,6 +282,205 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
     for (from, to, expected) in cases {
         assert_eq!(said(from, to).join("|"), expected, "{from} -> {to}");
     }
+}
+
+/// Each on a line of its own in place of `connect-retry`, what is said, and what it costs.
+const TERMS: [(&str, &str, PeerPart); 27] = [
+    (
+        "interface = \"eth0\"",
+        "interface none -> eth0",
+        PeerPart::Session,
+    ),
+    (
+        "description = \"d\"",
+        "description none -> d",
+        PeerPart::Live,
+    ),
+    (
+        "shutdown = \"so long\"",
+        "shutdown none -> \"so long\"",
+        PeerPart::Live,
+    ),
+    ("shutdown = true", "shutdown none -> true", PeerPart::Live),
+    (
+        "families = [\"ipv6\"]",
+        "families [ipv4, ipv6] -> [ipv6]",
+        PeerPart::Session,
+    ),
+    (
+        "send-hold-time = \"10m\"",
+        "send-hold-time none -> 10m",
+        PeerPart::Live,
+    ),
+    (
+        "multihop = 4",
+        "ttl connected -> multihop 4",
+        PeerPart::Session,
+    ),
+    (
+        "ttl-security = true",
+        "ttl connected -> security 1",
+        PeerPart::Session,
+    ),
+    (
+        "ttl-security = 3",
+        "ttl connected -> security 3",
+        PeerPart::Session,
+    ),
+    (
+        "md5 = { env = \"K\" }",
+        "md5 none -> env K",
+        PeerPart::Session,
+    ),
+    (
+        "extended-messages = false",
+        "extended-messages true -> false",
+        PeerPart::Session,
+    ),
+    (
+        "enhanced-refresh = false",
+        "enhanced-refresh true -> false",
+        PeerPart::Session,
+    ),
+    (
+        "extended-nexthop = true",
+        "extended-nexthop false -> true",
+        PeerPart::Session,
+    ),
+    (
+        "add-path = \"both\"",
+        "add-path off -> both",
+        PeerPart::Session,
+    ),
+    (
+        "add-path-limit = 4",
+        "add-path-limit 0 -> 4",
+        PeerPart::Live,
+    ),
+    (
+        "graceful-restart = false",
+        "graceful-restart 2m -> false",
+        PeerPart::Session,
+    ),
+    (
+        "graceful-restart = { time = \"90s\", long-lived = \"1h\" }",
+        "graceful-restart 2m -> 90s long-lived 1h",
+        PeerPart::Session,
+    ),
+    (
+        "role = \"customer\"",
+        "role none -> customer",
+        PeerPart::Session,
+    ),
+    (
+        "local-as = { asn = 64600, replace-as = true }",
+        "local-as none -> 64600 replace-as",
+        PeerPart::Session,
+    ),
+    ("allowas-in = 2", "allowas-in 0 -> 2", PeerPart::Live),
+    (
+        "enforce-first-as = false",
+        "enforce-first-as true -> false",
+        PeerPart::Session,
+    ),
+    (
+        "as-override = true",
+        "as-override false -> true",
+        PeerPart::Live,
+    ),
+    (
+        "remove-private = \"replace\"",
+        "remove-private false -> replace",
+        PeerPart::Live,
+    ),
+    (
+        "nexthop = \"unchanged\"",
+        "nexthop self -> unchanged",
+        PeerPart::Live,
+    ),
+    (
+        "prefix-limit = { ipv4 = 100 }",
+        "prefix-limit none -> ipv4 100 warn 80% restart after 15m",
+        PeerPart::Live,
+    ),
+    (
+        "prefix-limit = { ipv6 = 9, warn = \"50%\", action = \"discard\" }",
+        "prefix-limit none -> ipv6 9 warn 50% discard",
+        PeerPart::Live,
+    ),
+    (
+        "prefix-limit-out = { ipv4 = 100, ipv6 = 5 }",
+        "prefix-limit-out none -> ipv4 100 ipv6 5",
+        PeerPart::Live,
+    ),
+];
+
+#[test]
+fn every_term_of_a_peer_is_compared_and_says_whether_it_costs_the_session() {
+    for (line, change, part) in TERMS {
+        let with = format!("connect-retry = \"6s\"\n{line}");
+        let cost = match part {
+            PeerPart::Live => "",
+            PeerPart::Session => " (restarts the session)",
+        };
+        let said = said("connect-retry = \"6s\"", &with);
+        assert_eq!(said, [format!("peer gw: {change}{cost}")], "{line}");
+    }
+}
+
+#[test]
+fn the_way_of_choosing_routes_cannot_change_under_them() {
+    for (line, change) in [
+        ("cluster-id = \"10.0.0.9\"", "cluster-id none -> 10.0.0.9"),
+        ("multipath = { ebgp = 2 }", "multipath.ebgp 1 -> 2"),
+        ("multipath = { ibgp = 2 }", "multipath.ibgp 1 -> 2"),
+        (
+            "multipath = { relax-as-path = true }",
+            "multipath.relax-as-path false -> true",
+        ),
+        (
+            "always-compare-med = true",
+            "always-compare-med false -> true",
+        ),
+    ] {
+        let with = format!("name = \"r\"\n{line}");
+        let said = said("name = \"r\"", &with);
+        assert_eq!(said, [format!("router: {change} (needs a restart)")]);
+    }
+}
+
+#[test]
+fn a_range_is_compared_like_a_peer() {
+    let range = "[listen.dc]\nrange = \"10.5.0.0/24\"\nasn = 64512\n";
+    let before = format!("{range}[group.h]");
+    for (after, change) in [
+        ("[group.h]".to_owned(), "listen dc: removed"),
+        (
+            before.replace("asn = 64512", "asn = 64513"),
+            "listen dc: asn 64512 -> 64513",
+        ),
+        (
+            before.replace("asn = 64512", "asn = 64512\nlimit = 3\nhold-time = \"9s\""),
+            "listen dc: limit 64 -> 3, hold-time 90s -> 9s",
+        ),
+        (
+            before.replace("10.5.0.0/24", "10.5.0.0/25"),
+            "listen dc: range 10.5.0.0/24 -> 10.5.0.0/25",
+        ),
+    ] {
+        let config = |text: &str| parse(&FILE.replacen("[group.h]", text, 1));
+        let changes = diff(&config(&before), &config(&after));
+        let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, [change]);
+    }
+    assert_eq!(said("[group.h]", &before), ["listen dc: added"]);
+    assert_eq!(
+        said(
+            "[group.h]",
+            "[[aggregate]]\nprefix = \"10.0.0.0/8\"\n[group.h]"
+        ),
+        ["aggregates: changed"]
+    );
 }
 
 #[test]

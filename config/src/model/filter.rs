@@ -112,7 +112,7 @@ impl Span {
 }
 
 /// An address family.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Family {
     /// `ipv4`.
     Ipv4,

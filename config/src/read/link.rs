@@ -35,17 +35,18 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     let inside = inside(&mut section, sink);
     let carried = carrier(name, &mut section, sink);
     let probe = probe(&mut section, sink);
-    let session = section
+    let terms = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
         .map(|mut table| {
-            let session = peer::session(&mut table, sink, draft);
+            let terms = peer::terms(&mut table, sink, draft);
             table.finish(sink);
-            session
+            terms
         });
     section.finish(sink);
-    let peer = session
+    let peer = terms
+        .flatten()
         .zip(inside)
-        .and_then(|(session, inside)| peer::of_link(session, name, inside));
+        .map(|(terms, inside)| peer::of_link(terms, name, inside));
     draft.peers.extend(peer.map(|peer| (name.to_owned(), peer)));
     let Carried {
         interface,
@@ -147,7 +148,7 @@ fn default_interface(link: &str) -> String {
 }
 
 /// The kernel's rules (`dev_valid_name`), and no characters that a terminal would not show.
-fn interface_name(value: &DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn interface_name(value: &DeValue<'_>) -> Result<String, Wrong> {
     let name = value::text(value)?;
     let fix = "write the name of an interface, such as \"eth1\"";
     let message = match () {

@@ -17,7 +17,8 @@ use toml::de::DeTable;
 
 use crate::Config;
 use crate::model::{
-    Api, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe, Router, Rule,
+    Aggregate, Api, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe, Router,
+    Rule,
 };
 use crate::report::{Sink, Wrong};
 
@@ -31,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) links: BTreeMap<String, Link>,
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) peers: BTreeMap<String, Peer>,
+    pub(crate) ranges: BTreeMap<String, crate::model::Range>,
+    pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) filters: BTreeMap<String, Vec<Rule>>,
     pub(crate) prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     pub(crate) fib: Fib,
@@ -67,6 +70,8 @@ impl Draft {
             links: self.links,
             groups: self.groups,
             peers: self.peers,
+            ranges: self.ranges,
+            aggregates: self.aggregates,
             filters: self.filters,
             prefix_lists: self.prefix_lists,
             fib: self.fib,
@@ -91,6 +96,8 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
         links: BTreeMap::new(),
         groups: BTreeMap::new(),
         peers: BTreeMap::new(),
+        ranges: BTreeMap::new(),
+        aggregates: rest::aggregates(&mut root, sink),
         filters: filter::filters(&mut root, sink),
         prefix_lists: filter::prefix_lists(&mut root, sink),
         fib: rest::fib(&mut root, sink),
@@ -111,6 +118,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
             .or_insert_with(link::default_group);
     }
     peer::peers(&mut root, sink, &mut draft);
+    peer::ranges(&mut root, sink, &mut draft);
     root.finish(sink);
     draft
 }

@@ -1,4 +1,4 @@
-//! `[router]`, `[originate]`, `[fib]`, `[api]`, `[metrics]`, `[log]`.
+//! `[router]`, `[originate]`, `[[aggregate]]`, `[fib]`, `[api]`, `[metrics]`, `[log]`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use crate::model::{Api, Fib, Log, LogFormat, Metrics, Router};
+use crate::model::{Aggregate, Api, Fib, Log, LogFormat, Metrics, Multipath, Router};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
@@ -28,13 +28,59 @@ pub(crate) fn router(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Rout
     } else {
         default_listen()
     };
+    let cluster_id = section.optional(sink, "cluster-id", value::router_id);
+    let multipath = multipath(&mut section, sink);
+    let always_compare_med = section.or(sink, "always-compare-med", false, value::boolean);
     section.finish(sink);
     Some(Router {
         name: name?,
         asn: asn?,
         id: id?,
         listen,
+        cluster_id,
+        multipath,
+        always_compare_med,
     })
+}
+
+fn multipath(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Multipath {
+    let usual = Multipath::default();
+    let example = "multipath = { ebgp = 4 }";
+    let Some(mut table) = section.table(sink, "multipath", example) else {
+        return usual;
+    };
+    let paths = |v: &DeValue<'_>| value::integer(v, 1..=8);
+    let multipath = Multipath {
+        ebgp: table.or(sink, "ebgp", usual.ebgp, paths),
+        ibgp: table.or(sink, "ibgp", usual.ibgp, paths),
+        relax_as_path: table.or(sink, "relax-as-path", usual.relax_as_path, value::boolean),
+    };
+    table.finish(sink);
+    multipath
+}
+
+/// Every `[[aggregate]]`, by prefix.
+pub(crate) fn aggregates(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Vec<Aggregate> {
+    let mut aggregates = Vec::new();
+    for mut section in root.lists(sink, "aggregate") {
+        let example = "prefix = \"10.0.0.0/8\"";
+        let prefix = section.required(sink, "prefix", example, value::prefix);
+        let summary_only = section.or(sink, "summary-only", false, value::boolean);
+        let span = section.span();
+        section.finish(sink);
+        let Some(prefix) = prefix else { continue };
+        if aggregates.iter().any(|a: &Aggregate| a.prefix == prefix) {
+            let message = format!("{prefix} is an aggregate already");
+            sink.error(span, Wrong::new("aggregate.duplicate", message, "keep one"));
+            continue;
+        }
+        aggregates.push(Aggregate {
+            prefix,
+            summary_only,
+        });
+    }
+    aggregates.sort_by_key(|aggregate| aggregate.prefix);
+    aggregates
 }
 
 fn default_listen() -> Vec<SocketAddr> {

@@ -215,6 +215,15 @@ impl<'a> Section<'a> {
         named
     }
 
+    /// The tables of `[[key]]`.
+    pub(crate) fn lists(&mut self, sink: &mut Sink<'_>, key: &'static str) -> Vec<Self> {
+        let Some(found) = self.ask(key) else {
+            return Vec::new();
+        };
+        let path = self.child_path(key);
+        self.elements(sink, &path, key, found)
+    }
+
     fn elements(
         &self,
         sink: &mut Sink<'_>,
@@ -222,9 +231,9 @@ impl<'a> Section<'a> {
         name: &str,
         found: &'a Spanned<DeValue<'a>>,
     ) -> Vec<Self> {
-        let example = format!("[[{}.{name}]] before each rule", self.path);
+        let example = format!("[[{path}]] before each of them");
         let DeValue::Array(items) = found.get_ref() else {
-            let wrong = value::not_a("a list of rules", found.get_ref(), &example);
+            let wrong = value::not_a("a list of tables", found.get_ref(), &example);
             sink.error(self.key_span(name), wrong);
             return Vec::new();
         };
@@ -233,7 +242,7 @@ impl<'a> Section<'a> {
             let DeValue::Table(table) = item.get_ref() else {
                 sink.error(
                     item.span(),
-                    value::not_a("a rule", item.get_ref(), &example),
+                    value::not_a("a table", item.get_ref(), &example),
                 );
                 continue;
             };

@@ -5,11 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use super::messages::ToPeer;
+use super::messages::{Call, Command, ToPeer};
+use crate::counters::{Counters, Refusal};
+use crate::secrets::Md5Key;
+use crate::sockets::{self, Endpoint};
 
 /// After a failed accept (out of descriptors): not at full speed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
@@ -18,33 +22,106 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 /// must find room, and a stranger at the peer's address can dial as fast as it likes.
 const RESERVED: usize = 32;
 
-/// Peers by address.
-pub(crate) type Doors = Arc<BTreeMap<IpAddr, mpsc::Sender<ToPeer>>>;
+/// Who may come in, and how.
+#[derive(Default)]
+pub(crate) struct Doors {
+    pub(crate) peers: BTreeMap<IpAddr, Door>,
+    /// Networks whose hosts are peers when they call, with the name of the range.
+    pub(crate) ranges: Vec<(IpNet, String)>,
+    /// What comes from there has to be signed.
+    pub(crate) keys: Vec<(IpNet, Arc<Md5Key>)>,
+    /// What no peer would take has come from too far away.
+    pub(crate) min_ttl: u8,
+}
+
+/// A peer that may come in.
+pub(crate) struct Door {
+    pub(crate) inbox: mpsc::Sender<ToPeer>,
+    pub(crate) endpoint: Endpoint,
+}
+
+/// What a listener is made from.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) doors: watch::Receiver<Arc<Doors>>,
+    /// Where callers from a range are announced.
+    pub(crate) callers: mpsc::Sender<Command>,
+    pub(crate) counters: Counters,
+}
 
 /// Runs until it is aborted.
-pub(crate) async fn run(listener: TcpListener, doors: watch::Receiver<Doors>) {
+pub(crate) async fn run(listener: TcpListener, mut gate: Gate) {
+    let mut guarded = Vec::new();
+    guard(&listener, &mut gate.doors, &mut guarded);
     loop {
-        match listener.accept().await {
-            Ok((stream, from)) => admit(stream, from, &doors.borrow()),
-            Err(error) => {
-                warn!(%error, "cannot accept a BGP connection");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => gate.admit(stream, from),
+                Err(error) => {
+                    warn!(%error, "cannot accept a BGP connection");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            },
+            changed = gate.doors.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                guard(&listener, &mut gate.doors, &mut guarded);
             }
         }
     }
 }
 
-/// A stranger, and a peer that is too busy to take it, is closed without a word.
-fn admit(stream: TcpStream, from: SocketAddr, doors: &Doors) {
-    let Some(door) = doors.get(&from.ip().to_canonical()) else {
-        debug!(%from, "connection from no configured peer");
-        return;
-    };
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%from, %error, "connection lost at once");
-        return;
+/// - `guarded`: the networks that have a key
+fn guard(
+    listener: &TcpListener,
+    doors: &mut watch::Receiver<Arc<Doors>>,
+    guarded: &mut Vec<IpNet>,
+) {
+    let doors = Arc::clone(&doors.borrow_and_update());
+    if let Err(error) = sockets::guard(listener, guarded, &doors.keys, doors.min_ttl) {
+        error!(%error, "the kernel does not take a key of TCP MD5: its peer cannot call us");
     }
-    if door.capacity() <= RESERVED || door.try_send(ToPeer::Inbound(stream)).is_err() {
-        debug!(%from, "peer is busy, connection closed");
+    *guarded = doors.keys.iter().map(|(network, _)| *network).collect();
+}
+
+impl Gate {
+    /// A stranger, and a peer that is too busy to take it, is closed without a word.
+    fn admit(&self, stream: TcpStream, from: SocketAddr) {
+        let doors = self.doors.borrow();
+        let address = from.ip().to_canonical();
+        if let Some(door) = doors.peers.get(&address) {
+            if let Err(error) = sockets::admit(&stream, &door.endpoint) {
+                debug!(%from, %error, "connection lost at once");
+            } else if door.inbox.capacity() <= RESERVED
+                || door.inbox.try_send(ToPeer::Inbound(stream)).is_err()
+            {
+                self.refuse(from, Refusal::Busy);
+            }
+            return;
+        }
+        let range = doors
+            .ranges
+            .iter()
+            .find(|(network, _)| network.contains(&address));
+        let Some((_, range)) = range else {
+            self.refuse(from, Refusal::Stranger);
+            return;
+        };
+        let call = Call {
+            range: range.clone(),
+            address,
+            stream,
+        };
+        if self.callers.capacity() <= RESERVED
+            || self.callers.try_send(Command::Call(call)).is_err()
+        {
+            self.refuse(from, Refusal::Busy);
+        }
+    }
+
+    fn refuse(&self, from: SocketAddr, why: Refusal) {
+        self.counters.refused(why);
+        debug!(%from, ?why, "connection refused");
     }
 }

@@ -1,11 +1,12 @@
 //! Everything that passes between the tasks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use bgp::rib::{Input, Rib, RouteChange};
+use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
-use bgp::{PeerId, Prefix, Updates};
+use bgp::{Family, PeerId, Prefix, Updates};
 use links::{GroupConfig, LinkId, State};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -16,12 +17,20 @@ use crate::fib::{LinkStanding, Way};
 /// What a peer task is told.
 #[derive(Debug)]
 pub(crate) enum ToPeer {
-    /// Run.
+    /// It can be reached: run.
     Start,
-    /// Close, and stay closed.
+    /// It can not: close, and stay closed.
     Stop(Cease),
     /// Close, say so when it is done, and end.
     End(Farewell),
+    /// What the file says of `shutdown`.
+    ShutDown(Option<String>),
+    /// Close in this way, and begin again. Also ends what a prefix limit holds.
+    Reset(Farewell),
+    /// Ask for all routes again, if the peer can be asked.
+    RequestRefresh,
+    /// It sends much, or too much, of this family.
+    Limit(Family, LimitEvent),
     /// A changed intent.
     Reconfigure(SessionConfig),
     /// The peer dialled.
@@ -114,8 +123,41 @@ pub(crate) struct TunnelsMessage {
 
 /// What the router is told from outside.
 pub(crate) enum Command {
+    /// Somebody in a listen range has called.
+    Call(Call),
     /// Read the file again.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+    /// Begin anew with a peer. The answer says what was done, or is `None` for an unknown peer.
+    Reset(Reset, oneshot::Sender<Option<String>>),
+}
+
+/// A connection from an address in a listen range, which is no peer yet.
+pub(crate) struct Call {
+    pub(crate) range: String,
+    pub(crate) address: IpAddr,
+    pub(crate) stream: TcpStream,
+}
+
+/// What somebody wants done with a peer.
+pub(crate) struct Reset {
+    /// Its name or its address.
+    pub(crate) peer: String,
+    pub(crate) manner: Manner,
+    /// For the operator at the other end (RFC 9003); may be empty.
+    pub(crate) message: String,
+}
+
+/// The ways of a [`Reset`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Manner {
+    /// A new session; both ends keep routes meanwhile if they agreed on graceful restart.
+    Session,
+    /// A new session; routes are dropped.
+    Hard,
+    /// Its routes pass the import filter again, sent anew if it can be asked for that.
+    SoftIn,
+    /// It is sent everything again.
+    SoftOut,
 }
 
 /// What a reload did.

@@ -29,6 +29,7 @@ pub(crate) mod listener;
 pub(crate) mod messages;
 mod nexthops;
 pub(crate) mod peer;
+pub(crate) mod permit;
 mod read_buffer;
 pub(crate) mod rib;
 mod settle;

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib;
+use bgp::rib::{self, LimitEvent};
 use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
-use bgp::{PeerId, Retention};
+use bgp::{Family, PeerId, Retention};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -19,11 +19,12 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, warn};
 
 use super::messages::{RibMessage, ToPeer};
+use super::permit::{self, Order, Permit};
 use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
-use crate::board::Board;
+use crate::board::{Board, PeerRow};
 use crate::journal::Severity;
-use crate::sockets;
+use crate::sockets::{self, Endpoint};
 
 /// A peer that does not answer a SYN for so long is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,14 +36,6 @@ const PENDING: usize = 32 * 1024;
 const PUBLISH: Duration = Duration::from_millis(250);
 /// Runs of messages written at once.
 const WRITES: usize = 16;
-
-/// How a peer is reached.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Endpoint {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: Option<IpAddr>,
-    pub(crate) interface: Option<String>,
-}
 
 /// What a peer task is made from.
 pub(crate) struct Peer {
@@ -60,7 +53,9 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
     let session = Session::new(peer.session.clone(), super::seed(), Instant::now());
     let driver = Driver {
         session,
+        permit: Permit::default(),
         peer,
+        ends: None,
         inbox,
         conns: Conns::default(),
         backlog: VecDeque::new(),
@@ -77,7 +72,10 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
 
 struct Driver {
     session: Session,
+    permit: Permit,
     peer: Peer,
+    /// Both ends of the latest connection, ours first.
+    ends: Option<(SocketAddr, SocketAddr)>,
     inbox: mpsc::Receiver<ToPeer>,
     conns: Conns,
     /// For the RIB, which may be busy. While it is not empty nothing is read from the peer.
@@ -105,6 +103,13 @@ enum Wake {
 impl Driver {
     async fn run(mut self) {
         loop {
+            while let Some(order) = self.permit.poll_output() {
+                let input = match order {
+                    Order::Start => Input::Start,
+                    Order::Stop(farewell) => Input::Stop(farewell),
+                };
+                self.session.handle(input, Instant::now());
+            }
             while let Some(output) = self.session.poll_output() {
                 self.perform(output);
             }
@@ -118,7 +123,11 @@ impl Driver {
                 Wake::Conn(event) => self.deliver(event),
                 Wake::Message(Some(message)) => self.obey(message),
                 Wake::Message(None) => return,
-                Wake::Timeout => self.session.handle(Input::Timeout, Instant::now()),
+                Wake::Timeout => {
+                    let now = Instant::now();
+                    self.permit.handle(permit::Input::Timeout, now);
+                    self.session.handle(Input::Timeout, now);
+                }
                 Wake::Sent => {}
             }
         }
@@ -126,6 +135,7 @@ impl Driver {
 
     async fn wait(&mut self) -> Wake {
         let deadline = earlier(self.session.poll_timeout(), self.publish_at);
+        let deadline = earlier(deadline, self.permit.poll_timeout());
         let may_read = self.backlog.is_empty();
         tokio::select! {
             permit = self.peer.rib.reserve(), if !may_read => {
@@ -145,8 +155,16 @@ impl Driver {
     fn obey(&mut self, message: ToPeer) {
         let now = Instant::now();
         match message {
-            ToPeer::Start => self.session.handle(Input::Start, now),
-            ToPeer::Stop(cease) => self.session.handle(Input::Stop(cease.into()), now),
+            ToPeer::Start => self.permit.handle(permit::Input::Reachable, now),
+            ToPeer::Stop(cease) => self.permit.handle(permit::Input::Unreachable(cease), now),
+            ToPeer::ShutDown(text) => self.permit.handle(permit::Input::ShutDown(text), now),
+            ToPeer::Reset(farewell) => self.permit.handle(permit::Input::Reset(farewell), now),
+            ToPeer::Limit(family, event) => self.on_limit(family, event, now),
+            ToPeer::RequestRefresh => {
+                for family in Family::ALL {
+                    self.session.handle(Input::RequestRefresh(family), now);
+                }
+            }
             ToPeer::End(farewell) => {
                 self.session.handle(Input::Stop(farewell), now);
                 self.is_ending = true;
@@ -198,6 +216,8 @@ impl Driver {
             // One connection each way is all that a session can hold (RFC 4271 §6.8).
             return;
         }
+        let remote = stream.peer_addr();
+        self.ends = stream.local_addr().ok().zip(remote.ok());
         *self.conns.slot(conn) = Some(Transport {
             stream,
             out: VecDeque::new(),
@@ -253,6 +273,23 @@ impl Driver {
         }
     }
 
+    fn on_limit(&mut self, family: Family, event: LimitEvent, now: Instant) {
+        let (severity, kind, text) = match event {
+            LimitEvent::Near(limit) => {
+                let text = format!("{} of {} {family} prefixes", limit.warn_at, limit.max);
+                (Severity::Warning, "prefix-limit-near", text)
+            }
+            LimitEvent::Exceeded(limit) => {
+                self.permit
+                    .handle(permit::Input::TooMany(family, limit), now);
+                let text = format!("more than {} {family} prefixes", limit.max);
+                (Severity::Critical, "prefix-limit", text)
+            }
+        };
+        warn!(text, kind, "prefix limit");
+        self.note(severity, kind, text);
+    }
+
     fn note(&self, severity: Severity, kind: &'static str, text: String) {
         self.peer
             .board
@@ -262,6 +299,9 @@ impl Driver {
 
     fn hang_up(&mut self, conn: Conn) {
         let Some(mut transport) = self.conns.take(conn) else {
+            if conn == Conn::Outbound {
+                self.conns.dial = None;
+            }
             return;
         };
         while let Some(bytes) = self.session.poll_transmit(conn) {
@@ -289,7 +329,12 @@ impl Driver {
         if due <= now || self.peer.board.peer_state(&self.peer.name) != Some(status.state) {
             self.published = Some(now);
             self.publish_at = None;
-            self.peer.board.set_session(&self.peer.name, status);
+            let row = PeerRow {
+                session: Some(status),
+                held: self.permit.held(),
+                ends: self.ends,
+            };
+            self.peer.board.set_peer(&self.peer.name, row);
         } else {
             self.publish_at = Some(due);
         }
@@ -297,12 +342,7 @@ impl Driver {
 }
 
 async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
-    let connect = sockets::dial(
-        endpoint.remote,
-        endpoint.local,
-        endpoint.interface.as_deref(),
-    );
-    timeout(DIAL_TIMEOUT, connect).await?
+    timeout(DIAL_TIMEOUT, sockets::dial(&endpoint)).await?
 }
 
 /// Writes what is left, says that no more comes, and reads until the other side has closed too:

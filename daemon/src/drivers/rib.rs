@@ -151,7 +151,10 @@ impl Driver {
                     family,
                     event,
                 } => {
-                    tracing::warn!(?peer, %family, ?event, "prefix limit");
+                    if let Some(outlet) = self.outlets.get(&peer) {
+                        // There is room: connections leave some to others.
+                        let _ = outlet.sender.try_send(ToPeer::Limit(family, event));
+                    }
                 }
             }
         }

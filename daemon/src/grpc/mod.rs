@@ -5,12 +5,14 @@
 
 mod events;
 mod render;
+mod routes;
 mod services;
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use api::v1::events_server::EventsServer;
@@ -19,7 +21,7 @@ use api::v1::peers_server::PeersServer;
 use api::v1::routes_server::RoutesServer;
 use api::v1::system_server::SystemServer;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -28,6 +30,8 @@ use crate::snapshot::Reader;
 
 /// Owner and group.
 const SOCKET_MODE: u32 = 0o660;
+/// Questions about routes that are answered at once.
+const WALKS: usize = 4;
 /// Calls that one client may have under way.
 const CONCURRENT: usize = 64;
 
@@ -83,7 +87,11 @@ pub(crate) async fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 /// Serves until the process ends.
 pub(crate) async fn serve(listener: UnixListener, reader: Reader, commands: mpsc::Sender<Command>) {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let services = services::Services { reader, commands };
+    let services = services::Services {
+        reader,
+        commands,
+        walks: Arc::new(Semaphore::new(WALKS)),
+    };
     health
         .set_serving::<SystemServer<services::Services>>()
         .await;

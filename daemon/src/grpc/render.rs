@@ -2,17 +2,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use api::v1::{self, alarm, peer};
+use api::v1::{self, alarm};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bgp::rib::{PathView, RouteView, Step};
-use bgp::session::State;
 use tunnels::spec::Kind;
 
-use crate::board::{Board, GroupRow, at};
+use crate::board::{Board, GroupRow};
 use crate::drivers::messages::Carried;
 use crate::fib::Way;
-use crate::snapshot::{LinkView, PeerView, Reader, Snapshot};
+use crate::snapshot::{LinkView, Reader, Snapshot};
+
+mod peer;
+
+pub(super) use peer::peers;
 
 pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
     at.into()
@@ -90,19 +93,10 @@ fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
             }
         }
     }
-    for peer in snapshot.peers.iter().filter(|peer| !peer.is_established()) {
-        let reason = last_down(peer);
-        let reason = if reason.is_empty() {
-            "no attempt has ended yet".to_owned()
-        } else {
-            reason
-        };
-        let text = format!("session is not established: {reason}");
-        raise(
-            alarm::Severity::Warning,
-            format!("peer {}", peer.name),
-            text,
-        );
+    for peer in &snapshot.peers {
+        for (severity, text) in peer::alarms(peer) {
+            raise(severity, format!("peer {}", peer.name), text);
+        }
     }
     for (spec, status) in &snapshot.tunnels {
         if let Some(problem) = &status.problem {
@@ -196,79 +190,6 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
     snapshot.groups.iter().map(group).collect()
 }
 
-pub(super) fn peers(snapshot: &Snapshot) -> Vec<v1::Peer> {
-    snapshot.peers.iter().map(peer).collect()
-}
-
-fn last_down(peer: &PeerView) -> String {
-    let reason = peer
-        .status
-        .as_ref()
-        .and_then(|status| status.last_attempt.as_ref().or(status.last_down.as_ref()));
-    reason.map(ToString::to_string).unwrap_or_default()
-}
-
-fn peer(peer: &PeerView) -> v1::Peer {
-    let status = peer.status.as_ref();
-    let negotiated = status.and_then(|status| status.negotiated.as_ref());
-    let sum = |counts: bgp::session::MessageCounts| {
-        let bgp::session::MessageCounts {
-            open,
-            update,
-            notification,
-            keepalive,
-            route_refresh,
-        } = counts;
-        open + update + notification + keepalive + route_refresh
-    };
-    let families = peer.counts.iter().map(|(family, counts)| v1::PeerFamily {
-        family: family.to_string(),
-        received: counts.received as u64,
-        accepted: counts.accepted as u64,
-        best: counts.best as u64,
-        advertised: counts.advertised as u64,
-    });
-    let spoken = |family: &v1::PeerFamily| {
-        negotiated.is_none_or(|n| {
-            n.families
-                .iter()
-                .any(|spoken| spoken.to_string() == family.family)
-        })
-    };
-    v1::Peer {
-        name: peer.name.clone(),
-        address: peer.config.address.to_string(),
-        asn: peer.config.asn,
-        state: status
-            .map_or(peer::State::Idle, |status| state(status.state))
-            .into(),
-        since: status.map(|status| timestamp(at(status.since))),
-        link: peer.config.link.clone().unwrap_or_default(),
-        last_down: last_down(peer),
-        router_id: negotiated
-            .map(|n| n.router_id.to_string())
-            .unwrap_or_default(),
-        hold_time: negotiated.and_then(|n| n.hold_time).map(duration),
-        families: families.filter(spoken).collect(),
-        established_count: status.map_or(0, |status| status.established_count),
-        messages_received: status.map_or(0, |status| sum(status.messages.received)),
-        messages_sent: status.map_or(0, |status| sum(status.messages.sent)),
-        import_filter: peer.config.import.clone().unwrap_or_default(),
-        export_filter: peer.config.export.clone().unwrap_or_default(),
-    }
-}
-
-fn state(state: State) -> peer::State {
-    match state {
-        State::Idle => peer::State::Idle,
-        State::Connect => peer::State::Connect,
-        State::Active => peer::State::Active,
-        State::OpenSent => peer::State::OpenSent,
-        State::OpenConfirm => peer::State::OpenConfirm,
-        State::Established => peer::State::Established,
-    }
-}
-
 pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
     let now = SystemTime::now();
     let tunnel = |(spec, status): &(tunnels::spec::TunnelSpec, tunnels::spec::TunnelStatus)| {
@@ -359,7 +280,7 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
     routes.iter().zip(kernel).map(route).collect()
 }
 
-fn is_eligible(step: Step) -> bool {
+pub(super) fn is_eligible(step: Step) -> bool {
     !matches!(
         step,
         Step::LinkUnusable
@@ -391,6 +312,8 @@ fn path(view: &PathView, name: &impl Fn(bgp::PeerId) -> String) -> v1::Path {
             .iter()
             .map(ToString::to_string)
             .collect(),
+        path_id: view.path_id.map(|id| id.0),
+        stale: view.stale,
     }
 }
 

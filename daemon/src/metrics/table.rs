@@ -3,11 +3,13 @@
 use std::fmt::Error;
 use std::time::SystemTime;
 
+use bgp::Family;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::convert;
 use crate::snapshot::{LinkView, Snapshot};
 
 /// Below this every whole `f64` is exactly an `i64`.
@@ -151,6 +153,7 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
                 ("accepted", counts.accepted),
                 ("best", counts.best),
                 ("advertised", counts.advertised),
+                ("stale", counts.stale),
             ];
             rows.map(|(rib, count)| {
                 let labels = [
@@ -163,6 +166,28 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         })
     });
     table.gauge("bgp_prefixes", "Prefixes of the peer, by table", prefixes)?;
+    let limits = peers.iter().flat_map(|peer| {
+        let options = convert::options(&peer.config);
+        Family::ALL.into_iter().flat_map(move |family| {
+            let inward = options.receive_limit[family as usize].map(|limit| limit.max);
+            let outward = options.send_limit[family as usize];
+            let rows = [("receive", inward), ("send", outward)];
+            let series = rows.into_iter().filter_map(move |(direction, max)| {
+                let labels = [
+                    ("peer", peer.name.clone()),
+                    ("family", family.to_string()),
+                    ("direction", direction.to_owned()),
+                ];
+                Some((labels, f64::from(max?)))
+            });
+            series.collect::<Vec<_>>()
+        })
+    });
+    table.gauge(
+        "bgp_prefix_limit",
+        "Prefixes that may pass, where that is limited; alarm when bgp_prefixes comes near",
+        limits,
+    )?;
     let messages = peers.iter().flat_map(|peer| {
         let messages = peer
             .status

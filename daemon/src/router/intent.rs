@@ -5,13 +5,14 @@ use std::path::Path;
 use config::Config;
 use tracing::warn;
 
-use crate::convert;
+use crate::convert::{self, Keys};
 use crate::drivers::messages::Wanted;
 
 /// An intent with everything that had to be read from elsewhere for it.
 pub(crate) struct Intent {
     pub(crate) config: Config,
     pub(super) tunnels: Vec<Wanted>,
+    pub(super) keys: Keys,
     warnings: config::Report,
 }
 
@@ -28,9 +29,11 @@ impl Intent {
             .map_err(|report| report.to_string())?;
         let base = file.parent().unwrap_or(Path::new("."));
         let tunnels = convert::tunnels(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
+        let keys = convert::keys(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
         Ok(Self {
             config: loaded.config,
             tunnels,
+            keys,
             warnings: loaded.warnings,
         })
     }

@@ -4,7 +4,9 @@
 mod intent;
 mod peers;
 mod places;
+mod ranges;
 mod reload;
+mod reset;
 mod restart;
 mod signals;
 
@@ -13,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bgp::rib::{self, Rib};
@@ -31,10 +33,10 @@ pub(crate) use intent::Intent;
 pub(crate) use signals::Signals;
 
 use crate::board::Board;
-use crate::convert;
+use crate::convert::{self, Keys};
 use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
-use crate::drivers::listener::Doors;
+use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
     Command, GroupsMessage, RibMessage, ToPeer, TunnelsMessage, Wanted,
 };
@@ -80,7 +82,12 @@ pub(crate) struct Router {
     groups: mpsc::Sender<GroupsMessage>,
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
-    doors: watch::Sender<Doors>,
+    doors: watch::Sender<Arc<Doors>>,
+    /// What a listener is made from.
+    gate: Gate,
+    keys: Keys,
+    /// When each peer of a listen range was last there.
+    callers: BTreeMap<String, Instant>,
     listeners: BTreeMap<SocketAddr, JoinHandle<()>>,
     metrics: Option<(SocketAddr, JoinHandle<()>)>,
     peers: BTreeMap<String, RunningPeer>,
@@ -142,7 +149,7 @@ impl Router {
         let (commands, commanded) = mpsc::channel(INBOX);
         let (interfaces, interfaces_seen) = watch::channel(Arc::default());
         let (others, others_seen) = watch::channel(Arc::default());
-        let (doors, doors_seen) = watch::channel(Doors::default());
+        let (doors, doors_seen) = watch::channel(Arc::<Doors>::default());
 
         let installing = if config.fib.install {
             Installing::Yes
@@ -213,18 +220,21 @@ impl Router {
             applied: Arc::new(Mutex::new(Arc::new(applied))),
             revision: Arc::new(AtomicU64::new(0)),
         };
+        let gate = Gate {
+            doors: doors_seen,
+            callers: commands.clone(),
+            counters: reader.board.counters.clone(),
+        };
         tokio::spawn(grpc::serve(places.api, reader.clone(), commands));
         let metrics = places.metrics.map(|(address, listener)| {
             let task = tokio::spawn(metrics::serve(listener, reader.clone()));
             (address, task)
         });
         let accept = |(address, listener)| {
-            (
-                address,
-                tokio::spawn(listener::run(listener, doors_seen.clone())),
-            )
+            let task = tokio::spawn(listener::run(listener, gate.clone()));
+            (address, task)
         };
-        let listeners = places.listeners.into_iter().map(accept).collect();
+        let listeners: BTreeMap<_, _> = places.listeners.into_iter().map(accept).collect();
 
         let mut router = Self {
             file,
@@ -235,6 +245,9 @@ impl Router {
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
             doors,
+            gate,
+            keys: intent.keys,
+            callers: BTreeMap::new(),
             listeners,
             metrics,
             peers: BTreeMap::new(),
@@ -264,8 +277,10 @@ impl Router {
     ///
     /// Something vital ended.
     pub(crate) async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let mut look = tokio::time::interval(ranges::LOOK);
         let farewell = loop {
             tokio::select! {
+                _ = look.tick() => self.look_after_callers().await,
                 signal = signals.next() => match signal {
                     Signal::Reload => {
                         // What went wrong is in the log and the journal.
@@ -275,6 +290,11 @@ impl Router {
                     Signal::Leave => break Farewell::from(Cease::AdministrativeShutdown).hard(),
                 },
                 Some(command) = self.commands.recv() => match command {
+                    Command::Call(call) => self.on_call(call).await,
+                    Command::Reset(reset, answer) => {
+                        let done = self.reset(&reset).await;
+                        let _ = answer.send(done);
+                    }
                     Command::Reload(answer) => {
                         let result = self.reload().await;
                         // The one who asked may be gone.
@@ -327,8 +347,8 @@ impl Router {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
-    /// Numbers the intent and makes it known.
-    fn commit(&self, what: &str) {
+    /// Makes the intent known, with the peers that have called.
+    fn publish(&self) {
         let peers = self
             .peers
             .iter()
@@ -343,6 +363,11 @@ impl Router {
             .applied
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(applied);
+    }
+
+    /// Numbers the intent and makes it known.
+    fn commit(&self, what: &str) {
+        self.publish();
         let revision = self.reader.revision.fetch_add(1, Ordering::Relaxed) + 1;
         let text = format!("revision {revision}: {what}");
         self.reader
@@ -366,5 +391,7 @@ impl Router {
             .rib
             .send(RibMessage::Input(rib::Input::Originate(prefixes)))
             .await;
+        let aggregates = RibMessage::Input(rib::Input::Aggregate(convert::aggregates(config)));
+        let _ = self.reader.rib.send(aggregates).await;
     }
 }

@@ -1,23 +1,26 @@
 //! The peers and links that run, and who is connected to whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bgp::rib;
-use bgp::session::{Cease, SessionConfig};
+use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{PeerId, Retention};
 use config::Config;
+use ipnet::IpNet;
 use links::LinkId;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError};
 use tracing::error;
 
 use super::{INBOX, RESTART, Router, RunningLink, RunningPeer};
-use crate::convert;
+use crate::convert::{self, Keys};
 use crate::drivers::link::{self, Link};
+use crate::drivers::listener::{Door, Doors};
 use crate::drivers::messages::{GroupsMessage, Place, RibMessage, ToPeer, Topology};
 use crate::drivers::peer::{self, Peer};
+use crate::secrets::Md5Key;
 
 impl Router {
     fn next_id(&mut self) -> u32 {
@@ -51,12 +54,15 @@ impl Router {
         let task = Peer {
             id,
             name: name.to_owned(),
-            endpoint: convert::endpoint(&config, peer),
+            endpoint: convert::endpoint(&config, peer, self.key_of(name, peer)),
             session,
             rib: self.reader.rib.clone(),
             board: Arc::clone(&self.reader.board),
         };
         let task = self.peer_tasks.spawn(peer::run(task, inbox_seen)).id();
+        if peer.shutdown.is_some() {
+            let _ = inbox.send(ToPeer::ShutDown(peer.shutdown.clone())).await;
+        }
         if peer.link.is_none() {
             // A peer on a link waits for the link.
             let _ = inbox.send(ToPeer::Start).await;
@@ -71,12 +77,12 @@ impl Router {
         Some(self.restart.said_by(session))
     }
 
-    pub(super) async fn end_peer(&mut self, name: &str, cease: Cease) {
+    pub(super) async fn end_peer(&mut self, name: &str, farewell: impl Into<Farewell>) {
         let Some(running) = self.peers.remove(name) else {
             return;
         };
         self.ids.remove(name);
-        let _ = running.inbox.send(ToPeer::End(cease.into())).await;
+        let _ = running.inbox.send(ToPeer::End(farewell.into())).await;
         let _ = self
             .reader
             .rib
@@ -85,12 +91,32 @@ impl Router {
         self.reader.board.counters.forget_peer(name);
     }
 
-    pub(super) async fn change_peer(&mut self, name: &str, old: &Config) {
+    /// The key of TCP MD5 of a peer: its own, or that of its range.
+    pub(super) fn key_of(&self, name: &str, peer: &config::model::Peer) -> Option<Arc<Md5Key>> {
+        let keeper = peer.range.as_deref().unwrap_or(name);
+        self.keys.get(keeper).cloned()
+    }
+
+    /// Peers whose key of TCP MD5 is not what it was, although the file may name the same place for it.
+    pub(super) fn with_another_key(&self, old: &Keys) -> BTreeSet<String> {
+        let changed = |(name, peer): (&String, &config::model::Peer)| {
+            let keeper = peer.range.as_deref().unwrap_or(name);
+            (self.keys.get(keeper) != old.get(keeper)).then(|| name.clone())
+        };
+        self.config.peers.iter().filter_map(changed).collect()
+    }
+
+    /// - `old`: the intent and the keys that were in force
+    pub(super) async fn change_peer(&mut self, name: &str, old: (&Config, &Keys)) {
+        let (old, old_keys) = old;
         let (Some(new_peer), Some(old_peer)) = (self.config.peers.get(name), old.peers.get(name))
         else {
             return;
         };
-        let moved = convert::endpoint(&self.config, new_peer) != convert::endpoint(old, old_peer);
+        let keeper = new_peer.range.as_deref().unwrap_or(name);
+        let new_endpoint = convert::endpoint(&self.config, new_peer, self.key_of(name, new_peer));
+        let old_endpoint = convert::endpoint(old, old_peer, old_keys.get(keeper).cloned());
+        let moved = new_endpoint != old_endpoint;
         if moved || new_peer.asn != old_peer.asn {
             self.end_peer(name, Cease::OtherConfigurationChange).await;
             self.start_peer(name).await;
@@ -98,6 +124,8 @@ impl Router {
             && let Some(running) = self.peers.get(name)
         {
             let _ = running.inbox.send(ToPeer::Reconfigure(session)).await;
+            let shut_down = new_peer.shutdown.clone();
+            let _ = running.inbox.send(ToPeer::ShutDown(shut_down)).await;
         }
     }
 
@@ -183,10 +211,41 @@ impl Router {
             let config = wanted;
             self.links.insert(name, RunningLink { id, config, task });
         }
-        let doors = self.peers.iter().filter_map(|(name, running)| {
-            Some((config.peers.get(name)?.address, running.inbox.clone()))
+        self.doors.send_replace(Arc::new(self.who_may_come_in()));
+    }
+
+    fn who_may_come_in(&self) -> Doors {
+        let config = &self.config;
+        let door = |(name, running): (&String, &RunningPeer)| {
+            let peer = config.peers.get(name)?;
+            let endpoint = convert::endpoint(config, peer, self.key_of(name, peer));
+            let inbox = running.inbox.clone();
+            Some((peer.address, Door { inbox, endpoint }))
+        };
+        let peers: BTreeMap<IpAddr, Door> = self.peers.iter().filter_map(door).collect();
+        let ranges = config.ranges.iter();
+        let of_ranges = ranges.clone().filter_map(|(name, range)| {
+            let key = self.keys.get(name)?;
+            Some((range.network, Arc::clone(key)))
         });
-        let doors: BTreeMap<IpAddr, _> = doors.collect();
-        self.doors.send_replace(Arc::new(doors));
+        // The kernel takes the key of the longest prefix, so that a peer's own goes before that of
+        // a range around it.
+        let of_peers = peers.iter().filter_map(|(address, door)| {
+            let key = door.endpoint.key.as_ref()?;
+            Some((IpNet::from(*address), Arc::clone(key)))
+        });
+        let in_ranges = ranges.clone().map(|(_, range)| range.peer.distance);
+        let in_peers = config.peers.values().map(|peer| peer.distance);
+        let least = in_ranges
+            .chain(in_peers)
+            .map(|distance| distance.min_ttl().unwrap_or(0));
+        Doors {
+            keys: of_ranges.chain(of_peers).collect(),
+            ranges: ranges
+                .map(|(name, range)| (range.network, name.clone()))
+                .collect(),
+            min_ttl: least.min().unwrap_or(0),
+            peers,
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! A changed intent: what is refused, what is taken first, and who is told in which order.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +11,9 @@ use policy::Filters;
 use tracing::{error, info};
 
 use super::places::{listen, listen_for_scrapes};
+use super::ranges::with_callers;
 use super::{Intent, Router};
-use crate::convert;
+use crate::convert::{self, Keys};
 use crate::drivers::listener;
 use crate::drivers::messages::{Reloaded, RibMessage, Wanted};
 use crate::journal::Severity;
@@ -47,7 +47,7 @@ impl Router {
 
     async fn apply(&mut self, intent: Intent) -> Result<Reloaded, String> {
         intent.warn();
-        let new = Arc::new(intent.config);
+        let new = Arc::new(with_callers(intent.config, &self.config));
         let changes = config::diff(&self.config, &new);
         let refused: Vec<_> = changes
             .iter()
@@ -62,7 +62,8 @@ impl Router {
         let revision = self.reader.revision.load(Ordering::Relaxed);
         if lines.is_empty() {
             // The keys that the file names may have changed all the same.
-            self.set_tunnels(intent.tunnels).await;
+            let old_keys = std::mem::replace(&mut self.keys, intent.keys);
+            self.carry_out(&[], (&new, &old_keys), intent.tunnels).await;
             return Ok(Reloaded {
                 revision,
                 changes: lines,
@@ -72,7 +73,9 @@ impl Router {
         let old = std::mem::replace(&mut self.config, Arc::clone(&new));
         self.filters = Filters::of(&new);
         self.reader.board.retain(&new);
-        self.carry_out(&changes, &old, intent.tunnels).await;
+        let old_keys = std::mem::replace(&mut self.keys, intent.keys);
+        self.carry_out(&changes, (&old, &old_keys), intent.tunnels)
+            .await;
         for line in &lines {
             info!("{line}");
         }
@@ -102,7 +105,12 @@ impl Router {
         self.set_metrics(config.metrics.listen).await
     }
 
-    async fn carry_out(&mut self, changes: &[Change], old: &Config, tunnels: Vec<Wanted>) {
+    async fn carry_out(
+        &mut self,
+        changes: &[Change],
+        (old, old_keys): (&Config, &Keys),
+        tunnels: Vec<Wanted>,
+    ) {
         // Whoever leaves says so while there is still a tunnel to say it through.
         for change in changes {
             if let Change::PeerRemoved(name) = change {
@@ -113,15 +121,15 @@ impl Router {
             }
         }
         self.set_tunnels(tunnels).await;
-        let mut changed = BTreeSet::new();
+        let mut changed = self.with_another_key(old_keys);
         for change in changes {
             match change {
                 Change::PeerAdded(name) => self.start_peer(name).await,
                 // A peer may be reached differently when its link has changed.
                 Change::PeerChanged { name, .. } | Change::LinkChanged { name, .. } => {
-                    changed.insert(name.as_str());
+                    changed.insert(name.clone());
                 }
-                Change::OriginateChanged { .. } => {
+                Change::AggregatesChanged | Change::OriginateChanged { .. } => {
                     let config = Arc::clone(&self.config);
                     self.originate(&config).await;
                 }
@@ -136,6 +144,9 @@ impl Router {
                 | Change::LinkAdded(_)
                 | Change::LinkRemoved(_)
                 | Change::PeerRemoved(_)
+                | Change::RangeAdded(_)
+                | Change::RangeChanged { .. }
+                | Change::RangeRemoved(_)
                 | Change::GroupAdded(_)
                 | Change::GroupChanged { .. }
                 | Change::GroupRemoved(_)
@@ -148,7 +159,7 @@ impl Router {
             }
         }
         for name in changed {
-            self.change_peer(name, old).await;
+            self.change_peer(&name, (old, old_keys)).await;
         }
         // Cheap for the RIB where nothing changed.
         for (name, running) in &self.peers {
@@ -177,7 +188,7 @@ impl Router {
         for address in wanted {
             if !self.listeners.contains_key(address) {
                 let listener = listen(*address).map_err(|error| error.to_string())?;
-                let task = tokio::spawn(listener::run(listener, self.doors.subscribe()));
+                let task = tokio::spawn(listener::run(listener, self.gate.clone()));
                 self.listeners.insert(*address, task);
             }
         }
@@ -223,6 +234,10 @@ fn needs_restart(change: &Change) -> bool {
         | Change::PeerAdded(_)
         | Change::PeerChanged { .. }
         | Change::PeerRemoved(_)
+        | Change::RangeAdded(_)
+        | Change::RangeChanged { .. }
+        | Change::RangeRemoved(_)
+        | Change::AggregatesChanged
         | Change::PrefixListAdded(_)
         | Change::PrefixListChanged(_)
         | Change::PrefixListRemoved(_) => false,

@@ -545,6 +545,16 @@ impl Group {
         self.members.insert(id, member);
     }
 
+    /// What a member was last sent, as far as it was handed over.
+    pub(super) fn known_to(&self, id: PeerId, slot: Slot) -> Option<AttrsId> {
+        if let Progress::CatchingUp(families) = &self.members.get(&id)?.progress
+            && !families[index_of(slot.family)].told.contains(slot.index)
+        {
+            return None;
+        }
+        self.sent_to(Whose::of(Some(id)), slot)
+    }
+
     /// As [`OutTable::sent`] for one member.
     pub(super) fn sent_to(&self, member: Whose, slot: Slot) -> Option<AttrsId> {
         let sent = self.table(slot.family).sent(slot.index)?;

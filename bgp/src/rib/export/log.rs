@@ -115,7 +115,7 @@ impl Log {
 
     /// A reader at this place reads no more.
     pub(super) fn leave(&mut self, cursor: u64) {
-        for chunk in self.from_mut(cursor) {
+        for chunk in self.chunks_from(cursor) {
             chunk.readers -= 1;
         }
         self.drop_read();
@@ -133,7 +133,7 @@ impl Log {
         self.chunks.get_mut(index)
     }
 
-    fn from_mut(&mut self, cursor: u64) -> impl Iterator<Item = &mut Chunk> {
+    fn chunks_from(&mut self, cursor: u64) -> impl Iterator<Item = &mut Chunk> {
         let skip = self.skip(cursor);
         self.chunks.iter_mut().skip(skip)
     }

@@ -217,6 +217,9 @@ impl Rib {
         let source = self.sources.source(path.source);
         let whose = Whose::of(source.peer);
         let prefix = self.tables.prefix(slot);
+        if self.aggregates.suppresses(&prefix) {
+            return None;
+        }
         let policy = &mut group.policy;
         let attrs = policy.export(best, source.sender(), &prefix, &mut self.attrs)?;
         Some(Sent { attrs, whose })
@@ -483,6 +486,12 @@ impl Rib {
     pub(super) fn sent_count(&self, id: PeerId, family: Family) -> usize {
         let group = self.group_of(id).and_then(|group| self.groups.get(group));
         group.map_or(0, |group| group.count_for(id, family))
+    }
+
+    /// What a peer was last sent of a prefix.
+    pub(super) fn sent(&self, id: PeerId, slot: Slot) -> Option<AttrsId> {
+        let group = self.groups.get(self.group_of(id)?)?;
+        group.known_to(id, slot)
     }
 
     /// How often something was kept from the group of a peer because it cannot be encoded.

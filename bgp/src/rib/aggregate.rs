@@ -1,0 +1,144 @@
+//! One prefix in place of many (RFC 4271 §9.2.2.2).
+//!
+//! An aggregate is a path of our own that is there while at least one more specific prefix has a
+//! route. Which of the configured aggregates cover a prefix is asked once for each length that is
+//! configured, and each counts its contributors, so a change costs the same however many there are.
+//!
+//! Its AS_PATH is empty, and there is no AS_SET (RFC 9774 does away with it): ATOMIC_AGGREGATE and
+//! AGGREGATOR say what was left out. Its ORIGIN is INCOMPLETE: it must be as soon as that of one
+//! contributor is, and they are not asked. The FIB gets no route for it, as for any prefix of our
+//! own.
+//!
+//! A more specific prefix that is suppressed is told to nobody while the aggregate is there. That
+//! needs no second look at prefixes as an aggregate comes or goes: with its first contributor it
+//! comes, before that is told to anybody, and with its last it goes.
+
+use std::collections::BTreeMap;
+
+use super::Rib;
+use super::interface::{Aggregate, MoreSpecifics, RibConfig};
+use super::source::index_of;
+use crate::attrs::{Aggregator, Attrs, Origin};
+use crate::types::{Family, Prefix};
+
+/// The configured aggregates.
+#[derive(Debug, Default)]
+pub(super) struct Aggregates {
+    by_prefix: BTreeMap<Prefix, State>,
+    /// By family, the lengths that occur.
+    lengths: [Vec<u8>; Family::ALL.len()],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct State {
+    more_specifics: MoreSpecifics,
+    /// How many more specific prefixes have a route.
+    contributors: usize,
+}
+
+impl Aggregates {
+    fn new(aggregates: &[Aggregate]) -> Self {
+        let mut all = Self::default();
+        for aggregate in aggregates {
+            let state = State {
+                more_specifics: aggregate.more_specifics,
+                contributors: 0,
+            };
+            let prefix = aggregate.prefix.trunc();
+            all.by_prefix.insert(prefix, state);
+            all.lengths[index_of(Family::of(&prefix))].push(prefix.prefix_len());
+        }
+        for lengths in &mut all.lengths {
+            lengths.sort_unstable();
+            lengths.dedup();
+        }
+        all
+    }
+
+    /// Whether this aggregate has contributors.
+    pub(super) fn is_active(&self, prefix: &Prefix) -> bool {
+        let state = self.by_prefix.get(prefix);
+        state.is_some_and(|state| state.contributors > 0)
+    }
+
+    /// Whether this prefix is told to nobody.
+    pub(super) fn suppresses(&self, prefix: &Prefix) -> bool {
+        let mut covering = self.covering(prefix);
+        covering.any(|aggregate| {
+            let state = self.by_prefix.get(&aggregate);
+            state.is_some_and(|state| {
+                state.more_specifics == MoreSpecifics::Suppressed && state.contributors > 0
+            })
+        })
+    }
+
+    /// Where an aggregate for this prefix would be, if there is one.
+    fn covering(&self, prefix: &Prefix) -> impl Iterator<Item = Prefix> + use<'_> {
+        let (address, length) = (prefix.addr(), prefix.prefix_len());
+        let lengths = self.lengths[index_of(Family::of(prefix))].iter();
+        lengths
+            .take_while(move |shorter| **shorter < length)
+            .filter_map(move |shorter| Prefix::new(address, *shorter).ok())
+            .map(|prefix| prefix.trunc())
+    }
+}
+
+impl Rib {
+    /// Replaces the aggregates. Looks at the whole table at once, to count: a configuration changes
+    /// seldom.
+    pub(super) fn on_aggregate(&mut self, aggregates: &[Aggregate]) {
+        let old = std::mem::replace(&mut self.aggregates, Aggregates::new(aggregates));
+        for family in Family::ALL {
+            for slot in self.tables.slots(family) {
+                if self.tables.entry(slot).chosen().is_some() {
+                    let prefix = self.tables.prefix(slot);
+                    self.count_contributor(&prefix, Presence::Comes);
+                }
+            }
+        }
+        let both = old.by_prefix.keys().chain(self.aggregates.by_prefix.keys());
+        self.originate_pending.extend(both.copied());
+        self.owe_everything();
+    }
+
+    /// A prefix got a route, or has none any more.
+    pub(super) fn count_contributor(&mut self, prefix: &Prefix, presence: Presence) {
+        if self.aggregates.by_prefix.is_empty() {
+            return;
+        }
+        let covering: Vec<Prefix> = self.aggregates.covering(prefix).collect();
+        for aggregate in covering {
+            let Some(state) = self.aggregates.by_prefix.get_mut(&aggregate) else {
+                continue;
+            };
+            let before = state.contributors;
+            match presence {
+                Presence::Comes => state.contributors += 1,
+                Presence::Goes => state.contributors -= 1,
+            }
+            if (before == 0) != (state.contributors == 0) {
+                self.originate_pending.insert(aggregate);
+            }
+        }
+    }
+}
+
+/// What happened to the route of a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Presence {
+    Comes,
+    Goes,
+}
+
+/// What an aggregate is announced with.
+pub(super) fn attrs(config: &RibConfig) -> Attrs {
+    Attrs {
+        origin: Origin::Incomplete,
+        atomic_aggregate: true,
+        aggregator: Some(Aggregator {
+            asn: config.local_asn,
+            router_id: config.router_id.address(),
+        }),
+        ..Attrs::originated()
+    }
+}

@@ -1,0 +1,285 @@
+//! Wrong terms of peers and ranges, each with what is said about it.
+
+use config::{Severity, load, model};
+
+fn file(body: &str) -> String {
+    format!(
+        "[router]\nname = \"r\"\nasn = 65010\nid = \"10.0.0.1\"\n\
+         [[filter.f]]\nprefix = [\"10.0.0.0/8 le 24\"]\naction = \"accept\"\n{body}"
+    )
+}
+
+/// Rules with whether they are errors, and all that was said.
+fn said(body: &str) -> (Vec<(&'static str, bool)>, String) {
+    let findings = match load(&file(body), "t") {
+        Ok(loaded) => loaded.warnings.findings().to_vec(),
+        Err(report) => report.findings().to_vec(),
+    };
+    let rules = findings
+        .iter()
+        .map(|finding| (finding.rule, finding.severity == Severity::Error));
+    let text = findings
+        .iter()
+        .map(|f| format!("{} {}\n", f.message, f.fix));
+    (rules.collect(), text.collect())
+}
+
+const DOCUMENT: &str = include_str!("../../docs/peers.md");
+
+const PEER: &str = "[peer.p]\naddress = \"10.9.0.2\"\nimport = \"f\"\nexport = \"f\"\n";
+
+/// The keys that a file is told of after one that is not known.
+fn known(section: &str) -> Vec<String> {
+    let (_, text) = said(&format!("{section}nonsense-of-mine = 1\n"));
+    let list = text.split("known here: ").nth(1).expect("a list of keys");
+    let list = list.lines().next().unwrap_or_default();
+    list.split(", ")
+        .map(|key| key.trim_matches(['`', ' ']).to_owned())
+        .collect()
+}
+
+/// The keys in the first column of the tables of docs/peers.md.
+fn documented() -> Vec<String> {
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
+    let first = rows.filter_map(|row| row.split(" | ").next());
+    let keys = first.flat_map(|cell| cell.split(", "));
+    keys.map(|key| key.trim_matches('`').to_owned())
+        .filter(|key| !key.starts_with("skybridge "))
+        .collect()
+}
+
+#[test]
+fn every_key_of_a_peer_is_documented_and_no_other() {
+    let mut documented = documented();
+    documented.sort();
+    let mut known = known(&format!("{PEER}asn = 64512\n"));
+    known.retain(|key| key != "tcp-ao");
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_range_in_the_document_is_legal() {
+    let (_, rest) = DOCUMENT.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    assert!(load(&file(example), "t").is_ok());
+}
+
+#[test]
+fn terms_that_contradict_each_other_are_named() {
+    for (terms, rule, part) in [
+        (
+            "asn = 64512\nmultihop = 3\nttl-security = 2",
+            "peer.ttl",
+            "at most N hops",
+        ),
+        ("asn = 64512\nmultihop = 1", "value.range", "2 to 255"),
+        (
+            "asn = 64512\nttl-security = 255",
+            "value.range",
+            "how many hops away",
+        ),
+        (
+            "asn = 64512\nttl-security = \"yes\"",
+            "value.type",
+            "write `true`",
+        ),
+        (
+            "asn = 64512\nfamilies = []",
+            "value.empty",
+            "carries no routes",
+        ),
+        (
+            "asn = 64512\nfamilies = [\"ip4\"]",
+            "value.unknown",
+            "did you mean \"ipv4\"",
+        ),
+        (
+            "asn = 64512\nmd5 = \"hunter2\"",
+            "secret.inline",
+            "say where it is kept",
+        ),
+        (
+            "asn = 64512\ntcp-ao = { file = \"k\" }",
+            "peer.tcp-ao",
+            "use `md5`",
+        ),
+        (
+            "asn = 64512\nsend-hold-time = \"90s\"",
+            "timer.hold",
+            "longer than the hold time",
+        ),
+        (
+            "asn = 64512\nrole-strict = true",
+            "peer.role",
+            "ours is not said",
+        ),
+        (
+            "asn = 64512\nroute-reflector-client = true",
+            "peer.side",
+            "our own AS",
+        ),
+        ("asn = 65010\nas-override = true", "peer.side", "another AS"),
+        ("asn = 65010\nrole = \"peer\"", "peer.side", "another AS"),
+        (
+            "asn = 65010\nremove-private = true",
+            "peer.side",
+            "another AS",
+        ),
+        (
+            "asn = 64512\nlocal-as = 65010",
+            "peer.local-as",
+            "our AS anyway",
+        ),
+        (
+            "asn = 64512\nlocal-as = 64512",
+            "peer.local-as",
+            "refuse us",
+        ),
+        (
+            "asn = 64512\nlocal-as = { no-prepend = true }",
+            "key.missing",
+            "asn = 64600",
+        ),
+        (
+            "asn = 64512\nremove-private = \"all\"",
+            "value.unknown",
+            "\"replace\"",
+        ),
+        (
+            "asn = 64512\nnexthop = \"same\"",
+            "value.unknown",
+            "third-party",
+        ),
+        ("asn = 64512\nadd-path = true", "value.type", "\"receive\""),
+        (
+            "asn = 64512\ngraceful-restart = { time = \"2h\" }",
+            "value.range",
+            "4095s",
+        ),
+        (
+            "asn = 64512\nprefix-limit = {}",
+            "limit.prefixes",
+            "limits no family",
+        ),
+        (
+            "asn = 64512\nprefix-limit = { ipv4 = 0 }",
+            "value.range",
+            "1 to",
+        ),
+        (
+            "asn = 64512\nprefix-limit = { ipv4 = 1, action = \"warn\", restart-after = \"1m\" }",
+            "limit.prefixes",
+            "leave it out",
+        ),
+    ] {
+        let (rules, text) = said(&format!("{PEER}{terms}\n"));
+        assert_eq!(rules, [(rule, true)], "{terms}\n{text}");
+        assert!(text.contains(part), "{terms}\n{text:?} lacks {part:?}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_range_is_checked_like_a_peer_and_against_the_others() {
+    let range = |name: &str, network: &str, terms: &str| {
+        format!("[listen.{name}]\nrange = \"{network}\"\nimport = \"f\"\nexport = \"f\"\n{terms}\n")
+    };
+    let dc = range("dc", "10.5.0.0/24", "asn = 64512");
+    assert_eq!(said(&dc), (vec![], String::new()));
+    for (other, rule, is_error) in [
+        (
+            range("other", "10.5.0.128/25", "asn = 64512"),
+            "listen.overlap",
+            true,
+        ),
+        (
+            range("other", "10.6.0.0/24", "asn = 64512\nlimit = 0"),
+            "value.range",
+            true,
+        ),
+        (range("other", "10.6.0.0/24", ""), "key.missing", true),
+        (
+            range("other", "0::/0", "asn = 64512"),
+            "listen.everybody",
+            false,
+        ),
+        (
+            range("other", "10.6.0.0/24", "asn = 64512\nhold-time = \"0s\""),
+            "timer.hold",
+            false,
+        ),
+        (
+            range("a-very-long-name-of-a-range", "10.6.0.0/24", "asn = 64512"),
+            "name.invalid",
+            true,
+        ),
+        (
+            range(
+                "other",
+                "10.6.0.0/24",
+                "asn = 64512\nlocal-address = \"2001:db8::1\"",
+            ),
+            "peer.address",
+            true,
+        ),
+        (
+            format!(
+                "{}{PEER}asn = 64512\n",
+                range("p", "10.6.0.0/24", "asn = 64512")
+            ),
+            "peer.name",
+            true,
+        ),
+    ] {
+        let (rules, text) = said(&format!("{dc}{other}"));
+        assert_eq!(rules, [(rule, is_error)], "{other}\n{text}");
+    }
+}
+
+#[test]
+fn the_far_end_of_a_link_is_not_many_hops_away() {
+    let link = "[link.a]\ninterface = \"eth1\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
+    let bgp = "bgp = { asn = 64512, import = \"f\", export = \"f\", multihop = 3 }\n";
+    let (rules, text) = said(&format!("{link}{bgp}"));
+    assert!(rules.contains(&("peer.ttl", true)), "{text}");
+    let (rules, _) = said(&format!(
+        "{link}{}",
+        bgp.replace("multihop = 3", "ttl-security = true")
+    ));
+    assert!(!rules.contains(&("peer.ttl", true)));
+}
+
+#[test]
+fn packets_to_another_as_do_not_travel_and_those_to_our_own_do() {
+    let distance = |terms: &str| {
+        let text = file(&format!("{PEER}{terms}\n"));
+        let config = load(&text, "t")
+            .unwrap_or_else(|report| panic!("{report}"))
+            .config;
+        let distance = config.peers["p"].distance;
+        (distance.ttl(), distance.min_ttl())
+    };
+    assert_eq!(distance("asn = 64512"), (1, None));
+    assert_eq!(distance("asn = 65010"), (255, None));
+    assert_eq!(distance("asn = 64512\nmultihop = 5"), (5, None));
+    assert_eq!(
+        distance("asn = 64512\nttl-security = true"),
+        (255, Some(255))
+    );
+    assert_eq!(distance("asn = 65010\nttl-security = 254"), (255, Some(2)));
+}
+
+#[test]
+fn a_peer_of_a_range_has_its_terms_and_its_own_address() {
+    let body = "[listen.dc]\nrange = \"10.5.0.0/24\"\nasn = 64512\nhold-time = \"9s\"\n";
+    let config = load(&file(body), "t").expect("it is legal").config;
+    let address = "10.5.0.7".parse().expect("an address");
+    let peer = config.ranges["dc"].peer("dc", address);
+    let expected = model::Peer {
+        address,
+        range: Some("dc".to_owned()),
+        ..config.ranges["dc"].peer.clone()
+    };
+    assert_eq!(peer, expected);
+    assert!(peer.passive);
+}

@@ -1,0 +1,131 @@
+//! Options of TCP sockets that no crate of ours knows: how far packets travel and have travelled,
+//! and the keys that sign them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ipnet::IpNet;
+use socket2::{SockAddr, SockAddrStorage};
+use zeroize::Zeroize;
+
+use crate::secrets::Md5Key;
+
+/// `TCP_MD5SIG_EXT`, linux/tcp.h: the key of a whole network.
+const MD5_EXT: libc::c_int = 32;
+/// `TCP_MD5SIG_FLAG_PREFIX`.
+const FLAG_PREFIX: u8 = 1;
+/// `IPV6_MINHOPCOUNT`, linux/in6.h.
+const MIN_HOPS: libc::c_int = 73;
+
+/// How far packets travel.
+pub(super) fn set_ttl(socket: BorrowedFd<'_>, toward: IpAddr, ttl: u8) -> io::Result<()> {
+    let (level, name) = match toward {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TTL),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
+    };
+    set(socket, level, name, &libc::c_int::from(ttl))
+}
+
+/// What arrives with less is dropped (RFC 5082 §3); 0: nothing is.
+pub(super) fn set_min_ttl(socket: BorrowedFd<'_>, from: IpAddr, ttl: u8) -> io::Result<()> {
+    let (level, name) = match from {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MINTTL),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, MIN_HOPS),
+    };
+    set(socket, level, name, &libc::c_int::from(ttl))
+}
+
+/// `struct tcp_md5sig`, linux/tcp.h.
+#[repr(C)]
+struct Md5Signature {
+    address: SockAddrStorage,
+    flags: u8,
+    prefix_length: u8,
+    key_length: u16,
+    interface: libc::c_int,
+    key: [u8; Md5Key::LONGEST],
+}
+
+/// What comes from this network has to be signed with the key, and what goes there is
+/// (RFC 2385 §2). An empty key takes that back; one that was never set is none to take back.
+pub(super) fn set_key(socket: BorrowedFd<'_>, network: IpNet, key: &[u8]) -> io::Result<()> {
+    let is_host = network.prefix_len() == network.max_prefix_len();
+    let address = SockAddr::from(SocketAddr::new(network.network(), 0));
+    let mut signature = Md5Signature {
+        address: address.as_storage(),
+        flags: if is_host { 0 } else { FLAG_PREFIX },
+        prefix_length: if is_host { 0 } else { network.prefix_len() },
+        key_length: u16::try_from(key.len()).unwrap_or(u16::MAX),
+        interface: 0,
+        key: [0; Md5Key::LONGEST],
+    };
+    for (to, from) in signature.key.iter_mut().zip(key) {
+        *to = *from;
+    }
+    let name = if is_host { libc::TCP_MD5SIG } else { MD5_EXT };
+    let result = set(socket, libc::IPPROTO_TCP, name, &signature);
+    signature.key.zeroize();
+    match result {
+        Err(error) if key.is_empty() && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[expect(unsafe_code, reason = "setsockopt with options that no crate knows")]
+fn set<T>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` lives through the call, with its size beside it, and the kernel only reads it.
+    let result = unsafe {
+        let value = std::ptr::from_ref(value).cast();
+        libc::setsockopt(socket.as_raw_fd(), level, name, value, length)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    fn socket(domain: Domain) -> Socket {
+        Socket::new(domain, Type::STREAM, None).unwrap()
+    }
+
+    #[test]
+    fn the_kernel_takes_hop_limits_of_both_families() {
+        for (domain, address) in [(Domain::IPV4, "192.0.2.1"), (Domain::IPV6, "2001:db8::1")] {
+            let (socket, address) = (socket(domain), address.parse().unwrap());
+            set_ttl(socket.as_fd(), address, 1).unwrap();
+            set_min_ttl(socket.as_fd(), address, 255).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_is_set_changed_and_taken_back_for_a_host_and_for_a_network() {
+        for (domain, network) in [
+            (Domain::IPV4, "192.0.2.1/32"),
+            (Domain::IPV4, "192.0.2.0/24"),
+            (Domain::IPV6, "2001:db8::1/128"),
+            (Domain::IPV6, "2001:db8::/64"),
+        ] {
+            let (socket, network) = (socket(domain), network.parse().unwrap());
+            for key in [&b"one"[..], &[7; Md5Key::LONGEST], b"", b""] {
+                let result = set_key(socket.as_fd(), network, key);
+                assert!(result.is_ok(), "{network}: {result:?}");
+            }
+        }
+    }
+}
