@@ -159,20 +159,28 @@ impl Bird {
     ///
     /// When BIRD is not installed or does not come up.
     pub fn start(namespace: &Namespace, directory: &Path, role: Role<'_>) -> Result<Self> {
-        Self::launch(namespace, directory, &bird_conf(role))
+        Self::launch(namespace, directory, &bird_conf(role), &[])
     }
 
     /// As [`Bird::start`], with a configuration, whose session is called `nva`.
     ///
+    /// - `args`: such as `-R`, after a restart
+    ///
     /// # Errors
     ///
     /// As [`Bird::start`].
-    pub fn launch(namespace: &Namespace, directory: &Path, config: &str) -> Result<Self> {
+    pub fn launch(
+        namespace: &Namespace,
+        directory: &Path,
+        config: &str,
+        args: &[&str],
+    ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let file = |name: &str| directory.join(name);
         fs::write(file("bird.conf"), config)?;
         let socket = file("bird.ctl");
         let mut command = namespace.command("bird");
+        command.args(args);
         command.arg("-f").arg("-c").arg(file("bird.conf"));
         command
             .arg("-s")
