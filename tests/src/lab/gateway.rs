@@ -159,22 +159,28 @@ impl Bird {
     ///
     /// When BIRD is not installed or does not come up.
     pub fn start(namespace: &Namespace, directory: &Path, role: Role<'_>) -> Result<Self> {
-        Self::launch(namespace, directory, &bird_conf(role), &[])
+        Self::launch(namespace, directory, &bird_conf(role))
     }
 
     /// As [`Bird::start`], with a configuration, whose session is called `nva`.
     ///
-    /// - `args`: such as `-R`, after a restart
+    /// # Errors
+    ///
+    /// As [`Bird::start`].
+    pub fn launch(namespace: &Namespace, directory: &Path, config: &str) -> Result<Self> {
+        Self::run(namespace, directory, config, &[])
+    }
+
+    /// As [`Bird::launch`], for one that restarts gracefully.
     ///
     /// # Errors
     ///
     /// As [`Bird::start`].
-    pub fn launch(
-        namespace: &Namespace,
-        directory: &Path,
-        config: &str,
-        args: &[&str],
-    ) -> Result<Self> {
+    pub fn recover(namespace: &Namespace, directory: &Path, config: &str) -> Result<Self> {
+        Self::run(namespace, directory, config, &["-R"])
+    }
+
+    fn run(namespace: &Namespace, directory: &Path, config: &str, args: &[&str]) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let file = |name: &str| directory.join(name);
         fs::write(file("bird.conf"), config)?;

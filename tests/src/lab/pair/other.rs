@@ -84,12 +84,11 @@ impl Other {
                 Speaker::Frr(Frr::launch(namespace, directory, peer, &config)?)
             }
             Program::Bird => {
-                let args: &[&str] = match start {
-                    Start::First => &[],
-                    Start::Again => &["-R"],
-                };
                 let config = bird::config(terms);
-                Speaker::Bird(Bird::launch(namespace, directory, &config, args)?)
+                Speaker::Bird(match start {
+                    Start::First => Bird::launch(namespace, directory, &config)?,
+                    Start::Again => Bird::recover(namespace, directory, &config)?,
+                })
             }
             Program::GoBgp => Speaker::GoBgp(GoBgp::start(namespace, directory, terms)?),
         };
