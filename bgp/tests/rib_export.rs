@@ -22,8 +22,8 @@ use bgp::rib::{
 };
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, Family, PeerId, Prefix, RawAttr, Retention, RouteEvent,
-    RouterId, SessionUp, Updates,
+    AsPath, Asn, Attrs, Community, Family, FamilySet, PathId, PeerId, Prefix, RawAttr, Retention,
+    RouteEvent, RouterId, SessionUp, Updates,
 };
 use listener::heard;
 
@@ -722,7 +722,10 @@ fn an_enhanced_refresh_is_marked_at_both_ends() {
     assert_eq!(events.last(), Some(&RouteEvent::RefreshEnds(family)));
     let announced = events.iter().map(|event| match event {
         RouteEvent::Announce { prefixes, .. } => prefixes.len(),
-        _ => 0,
+        RouteEvent::Withdraw { .. }
+        | RouteEvent::EndOfRib(_)
+        | RouteEvent::RefreshBegins(_)
+        | RouteEvent::RefreshEnds(_) => 0,
     });
     assert_eq!(announced.sum::<usize>(), many().len());
 }
@@ -799,4 +802,152 @@ fn apply(held: &mut BTreeMap<Prefix, Arc<Attrs>>, changes: Vec<Change>) {
             None => assert!(held.remove(&prefix).is_some(), "{prefix} was not told"),
         }
     }
+}
+
+/// What C is told of paths by prefix and identifier.
+fn several(router: &mut Router) -> BTreeMap<(Prefix, PathId), AsPath> {
+    let mut held = BTreeMap::new();
+    collect(router, &mut held);
+    held
+}
+
+fn collect(router: &mut Router, held: &mut BTreeMap<(Prefix, PathId), AsPath>) {
+    while let Some(updates) = router.rib.poll_export(C) {
+        for event in heard(&updates, &router.dialects[&C]) {
+            match event {
+                RouteEvent::Announce {
+                    attrs,
+                    prefixes,
+                    path_ids,
+                } => {
+                    assert_eq!(prefixes.len(), path_ids.len());
+                    for path in prefixes.into_iter().zip(path_ids) {
+                        held.insert(path, attrs.as_path.clone());
+                    }
+                }
+                RouteEvent::Withdraw { prefixes, path_ids } => {
+                    assert_eq!(prefixes.len(), path_ids.len());
+                    for path in prefixes.into_iter().zip(path_ids) {
+                        assert!(held.remove(&path).is_some(), "{path:?} was not told");
+                    }
+                }
+                RouteEvent::EndOfRib(_)
+                | RouteEvent::RefreshBegins(_)
+                | RouteEvent::RefreshEnds(_) => {}
+            }
+        }
+    }
+    router.drain();
+}
+
+/// C takes so many paths for a prefix.
+fn taking_several(limit: u8) -> Router {
+    let mut router = Router::new();
+    let dialect = Dialect {
+        add_path_send: FamilySet::ALL,
+        ..Dialect::new(US, Asn(3))
+    };
+    router.dialects.insert(C, dialect);
+    router.handle(Input::Configure(RibPeer {
+        id: C,
+        asn: Asn(3),
+        address: [10, 255, 0, 3].into(),
+        import: Arc::new(Filter::accept_all()),
+        export: Arc::new(Filter::accept_all()),
+        options: PeerOptions {
+            add_path_limit: limit,
+            ..PeerOptions::default()
+        },
+    }));
+    router.up(C);
+    router
+}
+
+#[test]
+fn a_peer_that_takes_several_paths_is_told_each_under_its_own_identifier() {
+    let mut router = taking_several(0);
+    let sent = |asns: &[u32]| {
+        let asns: Vec<Asn> = asns.iter().copied().map(Asn).collect();
+        AsPath::sequence(&asns)
+    };
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 7]));
+    router.announce(B, vec![nth(0)], attrs_of(B, &[2]));
+    router.announce(C, vec![nth(0)], attrs_of(C, &[3]));
+    let mut held = several(&mut router);
+    let paths: Vec<AsPath> = held.values().cloned().collect();
+    assert_eq!(paths, [sent(&[US.0, 1, 7]), sent(&[US.0, 2])]);
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 8, 9]));
+    collect(&mut router, &mut held);
+    let paths: Vec<AsPath> = held.values().cloned().collect();
+    assert_eq!(
+        paths,
+        [sent(&[US.0, 1, 8, 9]), sent(&[US.0, 2])],
+        "one that is not the best changed"
+    );
+    router.handle(Input::Refresh(C, Family::Ipv4Unicast));
+    let again = several(&mut router);
+    assert_eq!(again, held);
+    router.withdraw(B, vec![nth(0)]);
+    router.handle(Input::Down(A, Retention::new()));
+    router.settle();
+    collect(&mut router, &mut held);
+    assert!(held.is_empty());
+    let counts = router.rib.counts(C, Family::Ipv4Unicast);
+    assert_eq!(counts.advertised, 0);
+    router.handle(Input::Remove(C));
+    router.handle(Input::Remove(B));
+    router.settle();
+    assert_eq!(router.rib.attrs_count(), 1, "only that of our own prefixes");
+}
+
+#[test]
+fn a_limit_on_paths_leaves_the_best() {
+    let mut router = taking_several(1);
+    router.announce(A, vec![nth(0)], attrs_of(A, &[1, 7]));
+    router.announce(B, vec![nth(0)], attrs_of(B, &[2]));
+    let held = several(&mut router);
+    let paths: Vec<&AsPath> = held.values().collect();
+    assert_eq!(paths, [&AsPath::sequence(&[US, Asn(2)])]);
+}
+
+/// B takes so many IPv4 prefixes.
+fn limited(limit: u32) -> RibPeer {
+    RibPeer {
+        id: B,
+        asn: Asn(2),
+        address: [10, 255, 0, 2].into(),
+        import: Arc::new(Filter::accept_all()),
+        export: Arc::new(Filter::accept_all()),
+        options: PeerOptions {
+            send_limit: [Some(limit), None],
+            ..PeerOptions::default()
+        },
+    }
+}
+
+#[test]
+fn a_limit_on_prefixes_is_never_crossed_and_room_is_used() {
+    let mut router = Router::new();
+    router.handle(Input::Configure(limited(100)));
+    router.announce(A, (0..150).map(nth).collect(), attrs_of(A, &[1]));
+    let mut held = BTreeMap::new();
+    apply(&mut held, router.told(B));
+    let counts = |router: &Router| {
+        let counts = router.rib.counts(B, Family::Ipv4Unicast);
+        (counts.advertised, counts.held_back)
+    };
+    assert_eq!((held.len(), counts(&router)), (100, (100, 50)));
+    router.withdraw(A, (0..20).chain(145..150).map(nth).collect());
+    for change in router.told(B) {
+        apply(&mut held, vec![change]);
+        assert!(held.len() <= 100);
+    }
+    assert_eq!((held.len(), counts(&router)), (100, (100, 25)));
+    router.handle(Input::Configure(limited(60)));
+    apply(&mut held, router.told(B));
+    assert_eq!((held.len(), counts(&router)), (60, (60, 65)));
+    router.handle(Input::Configure(limited(1_000)));
+    apply(&mut held, router.told(B));
+    assert_eq!((held.len(), counts(&router)), (125, (125, 0)));
+    assert_eq!(router.told(C).len(), 125, "others are not concerned");
 }

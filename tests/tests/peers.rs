@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use api::v1::Peer;
 use api::v1::peer::State;
-use tests::lab::pair::{Announced, FILTERS, Over, Pair, Program, Terms};
+use tests::lab::pair::{Announced, FILTERS, Family, Over, Pair, Program, Terms};
 use tests::lab::process::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -495,5 +495,60 @@ set    = { prepend = 1 }
     pair.wait_for_peer("all of them told", |peer| {
         peer.families.iter().any(|family| family.advertised == 4)
     })?;
+    pair.packets().map(drop)
+}
+
+#[test]
+fn what_was_agreed_on_is_shown_and_a_second_as_of_ours_is_what_the_peer_sees() -> Result<()> {
+    let terms = Terms {
+        session_words:
+            "neighbor 192.0.2.1 remote-as 64600\n neighbor 192.0.2.1 local-role provider".to_owned(),
+        family_words: "neighbor 192.0.2.1 addpath-tx-all-paths".to_owned(),
+        announced: announced(1),
+        ..Terms::external()
+    };
+    let mut pair = Pair::build(Program::Frr, "agr", terms)?;
+    let keys = "local-as = 64600\nrole = \"customer\"\nadd-path = \"both\"\n";
+    let originate = format!("[originate]\nprefixes = [\"10.1.0.0/24\"]\n{FILTERS}");
+    pair.configure(keys, &originate)?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    let peer = pair.peer()?;
+    let capabilities = peer.capabilities.context("both have said what they can")?;
+    for agreed in [
+        "family ipv4",
+        "add-path ipv4 receive",
+        "add-path ipv4 send",
+        "route refresh",
+        "messages of 65535 octets",
+    ] {
+        let is_there = capabilities.agreed.iter().any(|said| said == agreed);
+        ensure!(is_there, "{agreed} is not in {:?}", capabilities.agreed);
+    }
+    ensure!(
+        (peer.role.as_str(), peer.peer_role.as_str()) == ("customer", "provider"),
+        "{} {}",
+        peer.role,
+        peer.peer_role
+    );
+    ensure!(peer.local_asn == 64600);
+    wait_for("our prefix behind both ASes", PATIENCE, || {
+        let table = pair.other.received(Family::V4)?;
+        let held = table.get("10.1.0.0/24").context("it is not there yet")?;
+        ensure!(held.as_path == "64600 65010", "{}", held.as_path);
+        Ok(())
+    })
+    .map_err(|error| pair.diagnose(error))?;
+    pair.reconfigure(
+        "local-as = { asn = 64600, replace-as = true, no-prepend = true }\n",
+        &originate,
+    )?;
+    wait_for("our prefix behind one AS", PATIENCE, || {
+        let table = pair.other.received(Family::V4)?;
+        let held = table.get("10.1.0.0/24").context("it is not there yet")?;
+        ensure!(held.as_path == "64600", "{}", held.as_path);
+        Ok(())
+    })
+    .map_err(|error| pair.diagnose(error))?;
     pair.packets().map(drop)
 }

@@ -49,6 +49,7 @@ impl Rib {
                     path_ids,
                 } => self.announce(&intake, &attrs, &prefixes, &path_ids),
                 RouteEvent::Withdraw { prefixes, path_ids } => {
+                    self.tables.touch(&prefixes);
                     for (prefix, path_id) in numbered(&prefixes, &path_ids) {
                         self.withdraw(&intake, prefix, path_id);
                     }
@@ -76,6 +77,7 @@ impl Rib {
         let import = Arc::clone(&intake.import);
         let prepared = import.prepare(attrs);
         let mut applied = None;
+        self.tables.touch(prefixes);
         for (prefix, path_id) in numbered(prefixes, path_ids) {
             let Some(arrival) = intake.arrival(prefix) else {
                 continue;

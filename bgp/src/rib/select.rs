@@ -63,6 +63,8 @@ impl Rib {
             self.count_best(before, after);
             self.note_presence(slot, before, after);
             self.owe(slot, after);
+        } else {
+            self.owe_paths(slot);
         }
         self.free_if_unused(slot);
     }

@@ -32,6 +32,11 @@ impl SourceId {
         self.0.get() as usize - 1
     }
 
+    /// What tells its path for a prefix from those of others (RFC 7911 §3).
+    pub(super) fn path_id(self) -> PathId {
+        PathId(self.0.get())
+    }
+
     fn at(index: usize) -> Self {
         let number = u32::try_from(index).expect("2^32 sources do not fit in memory");
         Self(NonZeroU32::MIN.saturating_add(number))

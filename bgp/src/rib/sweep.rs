@@ -139,6 +139,17 @@ impl Rib {
                     let Some(last) = last else { continue };
                     (Slot { family, index }, Some(last.attrs()))
                 }
+                Retired::Paths(family, places) => {
+                    let Some((index, paths)) = places.pop() else {
+                        self.retired.pop();
+                        continue;
+                    };
+                    for (_, attrs) in paths {
+                        self.attrs.release(attrs);
+                    }
+                    let family = *family;
+                    (Slot { family, index }, None)
+                }
                 Retired::Kept(family, places) => {
                     let Some(index) = places.next_from(0) else {
                         self.retired.pop();

@@ -222,6 +222,7 @@ pub(crate) struct Family {
     limit_action: Option<String>,
     send_limit: u32,
     held_back: u64,
+    unsendable: u64,
 }
 
 impl From<&v1::PeerFamily> for Family {
@@ -239,6 +240,7 @@ impl From<&v1::PeerFamily> for Family {
             limit_action: filled(&message.limit_action),
             send_limit: message.send_limit,
             held_back: message.held_back,
+            unsendable: message.unsendable,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::super::attrs::{AttrsId, AttrsTable};
 use super::super::table::Slot;
 use super::Whose;
 use super::policy::Policy;
-use crate::types::{Family, Prefix};
+use crate::types::{Family, PathId, Prefix};
 use crate::wire::{self, HEADER_LEN, UpdateWriter};
 
 /// A batch takes no more once its messages have about this many octets.
@@ -53,12 +53,20 @@ pub(super) struct Batch {
     last: Option<(Key, usize)>,
     /// By bucket; those beyond have been used before and may be again.
     writers: Vec<UpdateWriter>,
-    items: Vec<(u32, Prefix)>,
+    items: Vec<Item>,
     octets: usize,
     /// What a log needs to know of the changes.
     pub(super) changes: Vec<Change>,
     /// Places whose prefix is withdrawn, kept until nobody has still to be told.
     pub(super) withdrawn: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    bucket: u32,
+    prefix: Prefix,
+    /// Where the members are told of several paths.
+    path_id: PathId,
 }
 
 /// One change of what a group was sent.
@@ -71,6 +79,12 @@ pub(super) struct Change {
 }
 
 const _: () = assert!(size_of::<Change>() == 12);
+
+/// The items of a batch by bucket.
+struct Sorted {
+    prefixes: Vec<Prefix>,
+    path_ids: Vec<PathId>,
+}
 
 /// A run of messages for the same members, within the bytes of a [`Packed`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,8 +122,7 @@ impl Batch {
     pub(super) fn announce(
         &mut self,
         audience: Audience,
-        prefix: Prefix,
-        id: AttrsId,
+        (prefix, path_id, id): (Prefix, PathId, AttrsId),
         attrs: &AttrsTable,
         policy: &Policy,
     ) {
@@ -125,10 +138,10 @@ impl Batch {
             policy.load(attrs.value(id), family, writer);
             self.octets += writer.overhead();
         }
-        self.push(bucket, prefix);
+        self.push(bucket, prefix, path_id);
     }
 
-    pub(super) fn withdraw(&mut self, audience: Audience, prefix: Prefix) {
+    pub(super) fn withdraw(&mut self, audience: Audience, prefix: Prefix, path_id: PathId) {
         let key = Key {
             audience,
             family: Family::of(&prefix),
@@ -136,7 +149,7 @@ impl Batch {
         };
         let (bucket, is_new) = self.bucket(key);
         self.octets += if is_new { HEADER_LEN } else { 0 };
-        self.push(bucket, prefix);
+        self.push(bucket, prefix, path_id);
     }
 
     fn bucket(&mut self, key: Key) -> (usize, bool) {
@@ -157,10 +170,13 @@ impl Batch {
         (bucket, bucket == next)
     }
 
-    fn push(&mut self, bucket: usize, prefix: Prefix) {
+    fn push(&mut self, bucket: usize, prefix: Prefix, path_id: PathId) {
         self.octets += wire::prefix_octets(&prefix);
-        self.items
-            .push((u32::try_from(bucket).unwrap_or(u32::MAX), prefix));
+        self.items.push(Item {
+            bucket: u32::try_from(bucket).unwrap_or(u32::MAX),
+            prefix,
+            path_id,
+        });
     }
 
     /// Packs everything; the batch is as new afterwards, but for `changes` and `withdrawn`.
@@ -171,12 +187,14 @@ impl Batch {
         // Buckets of one audience lie together, each kind in order of first appearance.
         let mut order: Vec<usize> = (0..self.buckets.len()).collect();
         order.sort_by_key(|&bucket| self.buckets[bucket].audience);
-        let (prefixes, ends) = self.sorted_items();
+        let (items, ends) = self.sorted_items();
         let mut out = BytesMut::with_capacity(self.octets + self.octets / 8);
         let mut segments: Vec<Segment> = Vec::new();
         for bucket in order {
             let begin = bucket.checked_sub(1).map_or(0, |before| ends[before]);
-            let updates = self.write(bucket, &prefixes[begin..ends[bucket]], policy, &mut out);
+            let range = begin..ends[bucket];
+            let nlri = (&items.prefixes[range.clone()], &items.path_ids[range]);
+            let updates = self.write(bucket, nlri, policy, &mut out);
             let audience = self.buckets[bucket].audience;
             match segments.last_mut() {
                 Some(last) if last.audience == audience => {
@@ -201,43 +219,52 @@ impl Batch {
         }
     }
 
-    /// Prefixes by bucket, in the order in which they came, and where each bucket ends.
-    fn sorted_items(&self) -> (Vec<Prefix>, Vec<usize>) {
+    /// By bucket, in the order in which they came, and where each bucket ends.
+    fn sorted_items(&self) -> (Sorted, Vec<usize>) {
         let mut ends = vec![0; self.buckets.len()];
-        for (bucket, _) in &self.items {
-            ends[*bucket as usize] += 1;
+        for item in &self.items {
+            ends[item.bucket as usize] += 1;
         }
         let mut begin = 0;
         for end in &mut ends {
             begin += std::mem::replace(end, begin);
         }
-        let mut prefixes = vec![Prefix::default(); self.items.len()];
-        for (bucket, prefix) in &self.items {
-            let end = &mut ends[*bucket as usize];
-            prefixes[*end] = *prefix;
+        let mut sorted = Sorted {
+            prefixes: vec![Prefix::default(); self.items.len()],
+            path_ids: vec![PathId::default(); self.items.len()],
+        };
+        for item in &self.items {
+            let end = &mut ends[item.bucket as usize];
+            sorted.prefixes[*end] = item.prefix;
+            sorted.path_ids[*end] = item.path_id;
             *end += 1;
         }
-        (prefixes, ends)
+        (sorted, ends)
     }
 
     fn write(
         &self,
         bucket: usize,
-        mut prefixes: &[Prefix],
+        (mut prefixes, mut path_ids): (&[Prefix], &[PathId]),
         policy: &Policy,
         out: &mut BytesMut,
     ) -> u64 {
+        let Key { family, attrs, .. } = self.buckets[bucket];
+        if !policy.key().has_several_paths(family) {
+            path_ids = &[];
+        }
         let longest = policy.key().max_message_len();
         let mut updates = 0;
         while !prefixes.is_empty() {
-            let count = match self.buckets[bucket].attrs {
-                Some(_) => self.writers[bucket].write(prefixes, &[], out),
-                None => wire::encode_withdraw(prefixes, &[], longest, out),
+            let count = match attrs {
+                Some(_) => self.writers[bucket].write(prefixes, path_ids, out),
+                None => wire::encode_withdraw(prefixes, path_ids, longest, out),
             };
             if count == 0 {
                 break;
             }
             prefixes = &prefixes[count..];
+            path_ids = path_ids.get(count..).unwrap_or_default();
             updates += 1;
         }
         updates

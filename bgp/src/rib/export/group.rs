@@ -14,8 +14,9 @@ use super::batch::{Audience, Batch, Change};
 use super::log::Log;
 use super::member::{CatchUp, Member, Progress, Ready};
 use super::policy::{Key, Policy};
-use super::{Marks, Sent, Whose};
-use crate::types::{Family, PeerId, Prefix};
+use super::several::{PathTable, SentPaths};
+use super::{Marks, Retired, Sent, Whose};
+use crate::types::{Family, PathId, PeerId, Prefix};
 
 /// Names a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub(in crate::rib) struct GroupId(usize);
 pub(in crate::rib) struct Groups {
     groups: Vec<Option<Box<Group>>>,
     free: Vec<GroupId>,
+    /// How many are told of several paths for a prefix.
+    several: usize,
     hasher: FixedState,
 }
 
@@ -56,6 +59,10 @@ pub(super) struct OutTable {
     pub(super) dirty: BitSet,
     /// Where the next look begins.
     pub(super) position: usize,
+    /// In place of `sent` where members are told of several paths.
+    pub(super) paths: PathTable,
+    /// Places of prefixes beyond the limit of the only member.
+    held_back: BitSet,
 }
 
 /// Who gains from looking at what is dirty.
@@ -90,9 +97,11 @@ impl OutTable {
         Self {
             sent: Vec::new(),
             count: 0,
-            by_source: HashMap::with_hasher(hasher),
+            by_source: HashMap::with_hasher(hasher.clone()),
+            paths: PathTable::with_hasher(hasher),
             dirty: BitSet::default(),
             position: 0,
+            held_back: BitSet::default(),
         }
     }
 
@@ -118,13 +127,9 @@ impl OutTable {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sent.len()
-    }
-
     /// How many prefixes a member in step has been told of.
     fn count_for(&self, member: Whose) -> usize {
-        self.count - self.by_source.get(&member).copied().unwrap_or_default()
+        self.paths.len() + self.count - self.by_source.get(&member).copied().unwrap_or_default()
     }
 
     /// The next place to look at, in a circle.
@@ -135,8 +140,13 @@ impl OutTable {
         Some(place)
     }
 
-    pub(super) fn into_sent(self) -> Vec<Option<Sent>> {
-        self.sent
+    pub(super) fn into_retired(self, family: Family) -> [Retired; 2] {
+        let mut paths: Vec<_> = self.paths.into_iter().collect();
+        paths.sort_unstable_by_key(|(place, _)| *place);
+        [
+            Retired::Sent(family, self.sent),
+            Retired::Paths(family, paths),
+        ]
     }
 }
 
@@ -145,6 +155,7 @@ impl Groups {
         Self {
             groups: Vec::new(),
             free: Vec::new(),
+            several: 0,
             hasher,
         }
     }
@@ -182,13 +193,20 @@ impl Groups {
             self.groups.push(None);
             GroupId(self.groups.len() - 1)
         });
+        self.several += usize::from(group.policy.key().has_several_paths_at_all());
         self.put(id, group);
         id
     }
 
     /// A group that was taken out does not come back.
-    pub(super) fn vacate(&mut self, id: GroupId) {
+    pub(super) fn vacate(&mut self, id: GroupId, group: &Group) {
+        self.several -= usize::from(group.policy.key().has_several_paths_at_all());
         self.free.push(id);
+    }
+
+    /// Whether anybody is told of several paths for a prefix.
+    pub(super) fn has_several_paths(&self) -> bool {
+        self.several > 0
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
@@ -247,6 +265,10 @@ impl Group {
         self.policy.key().families().contains(family)
     }
 
+    pub(super) fn has_several_paths(&self, family: Family) -> bool {
+        self.policy.key().has_several_paths(family)
+    }
+
     /// Whether this member gains nothing from what is dirty.
     pub(super) fn is_complete_for(&self, member: Whose, family: Family) -> bool {
         self.table(family).dirty.is_empty() || !self.interest.includes(member)
@@ -291,10 +313,19 @@ impl Group {
         if !self.carries(slot.family) {
             return;
         }
+        if self.has_several_paths(slot.family) {
+            self.table_mut(slot.family).dirty.insert(slot.index);
+            self.interest = Interest::Everybody;
+            if self.interest != self.woken {
+                self.wake(outputs);
+            }
+            return;
+        }
         let table = self.table_mut(slot.family);
         let sent = table.sent(slot.index).map(|sent| sent.whose);
         if best.is_none() && sent.is_none() {
             table.dirty.remove(slot.index);
+            table.held_back.remove(slot.index);
             return;
         }
         table.dirty.insert(slot.index);
@@ -373,7 +404,10 @@ impl Group {
             return Logged::No;
         }
         let policy = &self.policy;
-        let mut announce = |audience, id| batch.announce(audience, prefix, id, attrs, policy);
+        let none = PathId::default();
+        let mut announce = |audience, id| {
+            batch.announce(audience, (prefix, none, id), attrs, policy);
+        };
         match (old, new) {
             (Some(old), Some(new)) if old.attrs == new.attrs => {
                 if self.is_member(old.whose) {
@@ -381,14 +415,14 @@ impl Group {
                 }
             }
             (_, Some(new)) => announce(Audience::Except(new.whose), new.attrs),
-            (Some(old), None) => batch.withdraw(Audience::Except(old.whose), prefix),
+            (Some(old), None) => batch.withdraw(Audience::Except(old.whose), prefix, none),
             (None, None) => {}
         }
         if let (Some(old), Some(new)) = (old, new)
             && old.whose != new.whose
             && self.is_member(new.whose)
         {
-            batch.withdraw(Audience::Only(new.whose), prefix);
+            batch.withdraw(Audience::Only(new.whose), prefix, none);
         }
         batch.changes.push(Change {
             family: slot.family,
@@ -555,9 +589,64 @@ impl Group {
         self.sent_to(Whose::of(Some(id)), slot)
     }
 
+    /// Whether the only member is told of something that is sent.
+    pub(super) fn is_told(&self, sent: Option<Sent>) -> bool {
+        let alone = Whose::of(self.policy.key().alone());
+        sent.is_some_and(|sent| sent.whose != alone)
+    }
+
+    /// Whether a prefix has to wait: the only member takes no more.
+    ///
+    /// - `before` and `after`: whether it is told of this prefix now, and is to be
+    pub(super) fn holds_back(&mut self, slot: Slot, (before, after): (bool, bool)) -> bool {
+        let key = self.policy.key();
+        let (Some(limit), Some(member)) = (key.send_limit(slot.family), key.alone()) else {
+            return false;
+        };
+        let table = self.table_mut(slot.family);
+        let others = table.count_for(Whose::of(Some(member))) - usize::from(before);
+        table.held_back.remove(slot.index);
+        if after && others >= limit {
+            table.held_back.insert(slot.index);
+        }
+        let waits = table.held_back.contains(slot.index);
+        if before && (waits || !after) {
+            self.release_held_back(slot.family);
+        }
+        waits
+    }
+
+    /// There is room for one more: the first that waits is looked at again.
+    fn release_held_back(&mut self, family: Family) {
+        let table = self.table_mut(family);
+        if let Some(first) = table.held_back.next_from(0) {
+            table.held_back.remove(first);
+            table.dirty.insert(first);
+            self.interest = Interest::Everybody;
+        }
+    }
+
+    /// How many prefixes wait because the member takes no more.
+    pub(super) fn held_back_count(&self, family: Family) -> usize {
+        self.table(family).held_back.len()
+    }
+
+    /// The paths that a member was sent for a prefix: one, except where it takes several.
+    pub(super) fn paths_to(&self, member: Whose, slot: Slot) -> SentPaths {
+        let several = self.table(slot.family).paths.get(&slot.index);
+        several.cloned().unwrap_or_else(|| {
+            let sent = self.sent_to(member, slot).into_iter();
+            sent.map(|attrs| (PathId::default(), attrs)).collect()
+        })
+    }
+
     /// As [`OutTable::sent`] for one member.
     pub(super) fn sent_to(&self, member: Whose, slot: Slot) -> Option<AttrsId> {
-        let sent = self.table(slot.family).sent(slot.index)?;
+        let table = self.table(slot.family);
+        if let Some(paths) = table.paths.get(&slot.index) {
+            return paths.first().map(|(_, attrs)| *attrs);
+        }
+        let sent = table.sent(slot.index)?;
         (sent.whose != member).then_some(sent.attrs)
     }
 }

@@ -34,6 +34,7 @@ mod group;
 mod log;
 mod member;
 mod policy;
+mod several;
 
 use std::num::NonZeroU32;
 
@@ -46,11 +47,12 @@ use super::bitset::BitSet;
 use super::source::index_of;
 use super::table::{Path, Slot};
 use crate::route::Updates;
-use crate::types::{Family, PeerId};
+use crate::types::{Family, PathId, PeerId};
 use crate::wire::{self, RouteRefresh};
 use batch::{Audience, Batch};
 use group::{Group, Logged};
 use member::{Mark, Progress};
+use several::SentPaths;
 
 pub(super) use group::{GroupId, Groups};
 pub(super) use policy::Key;
@@ -94,6 +96,8 @@ impl Sent {
 pub(super) enum Retired {
     /// What a group was sent.
     Sent(Family, Vec<Option<Sent>>),
+    /// The same, where it was told of several paths.
+    Paths(Family, Vec<(usize, SentPaths)>),
     /// Places that were kept for a member.
     Kept(Family, BitSet),
 }
@@ -180,11 +184,20 @@ impl Rib {
 
     /// Works out what members are to be told about a place, and puts it where they find it.
     fn look(&mut self, group: &mut Group, slot: Slot) {
+        if group.has_several_paths(slot.family) {
+            return self.look_at_paths(group, slot);
+        }
         self.review(slot);
         group.table_mut(slot.family).dirty.remove(slot.index);
-        let new = self.wanted(group, slot);
+        let mut new = self.wanted(group, slot);
+        let old = group.table(slot.family).sent(slot.index);
+        let told = [old, new].map(|sent| group.is_told(sent));
+        if group.holds_back(slot, told.into())
+            && let Some(held_back) = new.take()
+        {
+            self.attrs.release(held_back.attrs);
+        }
         let table = group.table_mut(slot.family);
-        let old = table.sent(slot.index);
         if old == new {
             if let Some(new) = new {
                 self.attrs.release(new.attrs);
@@ -290,9 +303,10 @@ impl Rib {
         let batch = &mut self.scratch.private;
         match wanted {
             Some(attrs) => {
-                batch.announce(Audience::ALL, prefix, attrs, &self.attrs, &group.policy);
+                let path = (prefix, PathId::default(), attrs);
+                batch.announce(Audience::ALL, path, &self.attrs, &group.policy);
             }
-            None if was_told => batch.withdraw(Audience::ALL, prefix),
+            None if was_told => batch.withdraw(Audience::ALL, prefix, PathId::default()),
             None => {}
         }
         if was_dirty && was_told {
@@ -313,10 +327,11 @@ impl Rib {
         {
             looks += 1;
             let slot = Slot { family, index };
-            if let Some(attrs) = group.sent_to(me, slot) {
-                let prefix = self.tables.prefix(slot);
-                let batch = &mut self.scratch.private;
-                batch.announce(Audience::ALL, prefix, attrs, &self.attrs, &group.policy);
+            let prefix = self.tables.prefix(slot);
+            let batch = &mut self.scratch.private;
+            for (id, attrs) in group.paths_to(me, slot) {
+                let path = (prefix, id, attrs);
+                batch.announce(Audience::ALL, path, &self.attrs, &group.policy);
             }
         }
         (looks > 0).then(|| self.scratch.private.pack(&group.policy).share(me))
@@ -385,10 +400,10 @@ impl Rib {
             return self.groups.put(id, group);
         }
         group.policy.forget(&mut self.attrs);
+        self.groups.vacate(id, &group);
         for (family, table) in Family::ALL.into_iter().zip(group.tables) {
-            self.retired.push(Retired::Sent(family, table.into_sent()));
+            self.retired.extend(table.into_retired(family));
         }
-        self.groups.vacate(id);
     }
 
     /// The peer asked for everything again (RFC 2918).
@@ -403,7 +418,7 @@ impl Rib {
             return;
         }
         let mut places = BitSet::default();
-        places.fill(group.table(family).len());
+        places.fill(self.tables.end(family));
         if let Some(member) = group.members.get_mut(&id) {
             member.ask_again(family, places);
         }
@@ -498,6 +513,12 @@ impl Rib {
     pub(super) fn unsendable_count(&self, id: PeerId, family: Family) -> u64 {
         let group = self.group_of(id).and_then(|group| self.groups.get(group));
         group.map_or(0, |group| group.policy.unsendable[index_of(family)])
+    }
+
+    /// How many prefixes a peer is not told of because it takes no more.
+    pub(super) fn held_back_count(&self, id: PeerId, family: Family) -> usize {
+        let group = self.group_of(id).and_then(|group| self.groups.get(group));
+        group.map_or(0, |group| group.held_back_count(family))
     }
 
     /// Nothing is exported until [`Rib::on_release`].

@@ -13,7 +13,7 @@ use super::super::source::index_of;
 use crate::attrs::Attrs;
 use crate::filter::{Filter, Nexthop, RuleIndex};
 use crate::route::SessionUp;
-use crate::types::{Asn, Family, FamilySet, FirstAs, Prefix};
+use crate::types::{Asn, Family, FamilySet, FirstAs, PeerId, Prefix};
 use crate::wire::{Dialect, UpdateWriter};
 
 /// How many results are remembered before they are forgotten all at once.
@@ -28,6 +28,11 @@ pub(in crate::rib) struct Key {
     /// What matters only for what the peer sends is left out.
     dialect: Dialect,
     nexthops: [Option<IpAddr>; Family::ALL.len()],
+    /// A peer that shares its group with nobody: it takes several paths for a prefix, or only so many
+    /// prefixes.
+    alone: Option<PeerId>,
+    path_limit: u8,
+    send_limit: [Option<u32>; Family::ALL.len()],
 }
 
 impl Key {
@@ -43,12 +48,42 @@ impl Key {
             add_path_receive: FamilySet::EMPTY,
             ..up.dialect.clone()
         };
+        let is_limited = peer.options.send_limit.iter().any(Option::is_some);
+        let is_alone = is_limited || !up.dialect.add_path_send.is_empty();
         Self {
             filter: Arc::clone(&peer.export),
             egress: EgressKey::new(config, peer, up),
             dialect,
             nexthops: up.nexthops,
+            alone: is_alone.then_some(peer.id),
+            path_limit: peer.options.add_path_limit,
+            send_limit: peer.options.send_limit,
         }
+    }
+
+    /// Whether several paths of a family are sent (RFC 7911).
+    pub(super) fn has_several_paths(&self, family: Family) -> bool {
+        self.dialect.add_path_send.contains(family)
+    }
+
+    /// The only member there can be.
+    pub(super) fn alone(&self) -> Option<PeerId> {
+        self.alone
+    }
+
+    /// How many paths for a prefix are sent, at most. 0: all.
+    pub(super) fn path_limit(&self) -> usize {
+        self.path_limit.into()
+    }
+
+    /// How many prefixes of a family the only member takes.
+    pub(super) fn send_limit(&self, family: Family) -> Option<usize> {
+        self.send_limit[index_of(family)].and_then(|limit| usize::try_from(limit).ok())
+    }
+
+    /// Whether several paths of some family are sent.
+    pub(super) fn has_several_paths_at_all(&self) -> bool {
+        !self.dialect.add_path_send.is_empty()
     }
 
     pub(super) fn families(&self) -> FamilySet {

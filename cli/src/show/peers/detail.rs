@@ -239,6 +239,7 @@ fn prefixes(family: &v1::PeerFamily, screen: &Screen, lines: &mut Lines) {
         limit_action,
         send_limit,
         held_back,
+        unsendable,
     } = family;
     let name = clean(family);
     let mut parts = vec![
@@ -251,6 +252,7 @@ fn prefixes(family: &v1::PeerFamily, screen: &Screen, lines: &mut Lines) {
         (*stale, "stale"),
         (*discarded, "discarded"),
         (*held_back, "held back"),
+        (*unsendable, "that cannot be sent"),
     ];
     let more = more.iter().filter(|(number, _)| *number > 0);
     parts.extend(more.map(|(number, what)| format!("{number} {what}")));

@@ -144,6 +144,7 @@ fn family_of(peer: &PeerView, family: Family, counts: &PeerCounts) -> v1::PeerFa
         limit_action: limit.map_or("", |limit| action(limit.action)).to_owned(),
         send_limit: of_family(options.send_limit),
         held_back: 0,
+        unsendable: counts.unsendable,
     }
 }
 
