@@ -96,7 +96,7 @@ error[key.unknown]: `instal` is not known in `fib`
 6 | instal = true
   | ^^^^^^
   |
-  = help: did you mean `install`? known here: `install`, `metric`, `table`";
+  = help: did you mean `install`? known here: `install`, `metric`, `resolve-via-default`, `table`";
     assert_eq!(report.to_string(), expected);
     assert!(report.render(Style::Coloured).contains("\u{1b}["));
     assert!(!report.render(Style::Plain).contains('\u{1b}'));
