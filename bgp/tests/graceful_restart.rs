@@ -252,6 +252,22 @@ fn what_we_offer_says_whether_we_have_restarted_and_what_forwards() {
 }
 
 #[test]
+fn after_a_session_that_was_lost_everything_still_forwards() {
+    let mut single = Single::established(with(GRACEFUL), &[theirs(true)]);
+    let forwards = |single: &Single, forwarding| {
+        let offered = single.session.status().offered;
+        offered.iter().any(|capability| {
+            matches!(capability, Capability::GracefulRestart(restart)
+                if !restart.restarting && restart.families == [family(1, forwarding), family(2, forwarding)])
+        })
+    };
+    assert!(forwards(&single, false), "the first of this run");
+    single.input(Input::Closed(Conn::Inbound));
+    single.connect(Conn::Inbound);
+    assert!(forwards(&single, true));
+}
+
+#[test]
 fn the_end_of_our_restart_is_no_reason_to_end_a_session() {
     let restarted = GracefulRestart {
         restarting: true,

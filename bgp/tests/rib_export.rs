@@ -909,3 +909,45 @@ fn a_limit_on_paths_leaves_the_best() {
     let paths: Vec<&AsPath> = held.values().collect();
     assert_eq!(paths, [&AsPath::sequence(&[US, Asn(2)])]);
 }
+
+/// B takes so many IPv4 prefixes.
+fn limited(limit: u32) -> RibPeer {
+    RibPeer {
+        id: B,
+        asn: Asn(2),
+        address: [10, 255, 0, 2].into(),
+        import: Arc::new(Filter::accept_all()),
+        export: Arc::new(Filter::accept_all()),
+        options: PeerOptions {
+            send_limit: [Some(limit), None],
+            ..PeerOptions::default()
+        },
+    }
+}
+
+#[test]
+fn a_limit_on_prefixes_is_never_crossed_and_room_is_used() {
+    let mut router = Router::new();
+    router.handle(Input::Configure(limited(100)));
+    router.announce(A, (0..150).map(nth).collect(), attrs_of(A, &[1]));
+    let mut held = BTreeMap::new();
+    apply(&mut held, router.told(B));
+    let counts = |router: &Router| {
+        let counts = router.rib.counts(B, Family::Ipv4Unicast);
+        (counts.advertised, counts.held_back)
+    };
+    assert_eq!((held.len(), counts(&router)), (100, (100, 50)));
+    router.withdraw(A, (0..20).chain(145..150).map(nth).collect());
+    for change in router.told(B) {
+        apply(&mut held, vec![change]);
+        assert!(held.len() <= 100);
+    }
+    assert_eq!((held.len(), counts(&router)), (100, (100, 25)));
+    router.handle(Input::Configure(limited(60)));
+    apply(&mut held, router.told(B));
+    assert_eq!((held.len(), counts(&router)), (60, (60, 65)));
+    router.handle(Input::Configure(limited(1_000)));
+    apply(&mut held, router.told(B));
+    assert_eq!((held.len(), counts(&router)), (125, (125, 0)));
+    assert_eq!(router.told(C).len(), 125, "others are not concerned");
+}

@@ -490,4 +490,6 @@ pub struct PeerCounts {
     /// How often a path was kept from it, and from the peers that are told the same, because it
     /// cannot be encoded: the attributes are too long, or there is no nexthop of the family.
     pub unsendable: u64,
+    /// Not sent to it because it takes no more ([`PeerOptions::send_limit`]).
+    pub held_back: usize,
 }

@@ -817,6 +817,7 @@ impl Pair {
                 discarded: peer.discarded[index_of(family)],
                 advertised: told.keys().filter(|net| Family::of(net) == family).count(),
                 unsendable: self.rib.counts(id, family).unsendable,
+                held_back: 0,
             };
             assert_eq!(self.rib.counts(id, family), counts, "{id:?} {family}");
         }

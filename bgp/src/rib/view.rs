@@ -150,6 +150,7 @@ impl Rib {
             discarded: current.discarded,
             advertised: self.sent_count(id, family),
             unsendable: self.unsendable_count(id, family),
+            held_back: self.held_back_count(id, family),
         }
     }
 

@@ -102,7 +102,8 @@ pub struct GracefulRestart {
     pub long_lived_secs: u32,
     /// This is the first session since we started, and what an earlier run installed forwards.
     pub restarting: bool,
-    /// Families whose forwarding went on while we restarted.
+    /// Families whose forwarding went on while we restarted. Said of all families from the second
+    /// session of a run on: between the two nothing but a session has ended.
     pub preserved: FamilySet,
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::conn::{Connection, Due};
-use super::{Cease, Conn, DownReason, Output, Phase, Session, offer};
+use super::{Cease, Conn, DownReason, Output, Phase, Session, SessionConfig, offer};
 use crate::wire::Notification;
 
 /// Two dials of one attempt may cross: a connection that comes so soon after another was
@@ -26,10 +26,22 @@ impl Session {
         self.phase = Phase::Trying;
         self.retry_at = None;
         self.connections[conn as usize] = Some(Connection::new(local, now));
-        let open = offer::offer(&self.config);
+        let open = offer::offer(&self.offering());
         open.encode(&mut self.outgoing[conn as usize].bytes);
         self.counters.offered = open.capabilities.into();
         self.counters.messages.sent.open += 1;
+    }
+
+    /// What is offered now. Once a session has been established in this run, what forwards has
+    /// gone on doing so, however many sessions have ended since (RFC 4724 §3, F).
+    fn offering(&self) -> SessionConfig {
+        let mut config = self.config.clone();
+        if let Some(restart) = &mut config.graceful_restart
+            && self.counters.established > 0
+        {
+            restart.preserved = config.families;
+        }
+        config
     }
 
     /// Whether a connection of this name that opens now takes the place of the established one,

@@ -17,7 +17,7 @@ use crate::fib::{Interfaces, Others};
 /// Batches of UPDATEs a peer may hold before it gives credit back.
 const CREDITS: usize = 2;
 /// Messages taken from the inbox before outputs are looked at.
-const BURST: usize = 16;
+const BURST: usize = 8;
 
 /// Looks at the tables, in the task that owns them. `read` must be short: page what is long.
 ///

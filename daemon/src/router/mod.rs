@@ -53,6 +53,9 @@ use signals::Signal;
 
 /// Messages a task may have waiting.
 const INBOX: usize = 64;
+/// Of the RIB: a message may hold thousands of routes, and while there is no room for it the peer's
+/// socket is not read.
+const RIB_INBOX: usize = 8;
 /// How long the first look at the tunnels may take before routing starts without them.
 const TUNNELS: Duration = Duration::from_secs(5);
 /// How long peers may take to hear that we go.
@@ -143,7 +146,7 @@ impl Router {
         let (settled, is_settled) = oneshot::channel();
 
         let board = Arc::new(Board::new());
-        let (rib_inbox, fib_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
+        let (rib_inbox, fib_inbox) = (mpsc::channel(RIB_INBOX), mpsc::channel(INBOX));
         let steering = mpsc::channel(INBOX);
         let (groups_inbox, tunnels_inbox) = (mpsc::channel(INBOX), mpsc::channel(INBOX));
         let (commands, commanded) = mpsc::channel(INBOX);

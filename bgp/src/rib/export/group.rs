@@ -61,6 +61,8 @@ pub(super) struct OutTable {
     pub(super) position: usize,
     /// In place of `sent` where members are told of several paths.
     pub(super) paths: PathTable,
+    /// Places of prefixes beyond the limit of the only member.
+    held_back: BitSet,
 }
 
 /// Who gains from looking at what is dirty.
@@ -99,6 +101,7 @@ impl OutTable {
             paths: PathTable::with_hasher(hasher),
             dirty: BitSet::default(),
             position: 0,
+            held_back: BitSet::default(),
         }
     }
 
@@ -190,14 +193,14 @@ impl Groups {
             self.groups.push(None);
             GroupId(self.groups.len() - 1)
         });
-        self.several += usize::from(group.policy.key().alone().is_some());
+        self.several += usize::from(group.policy.key().has_several_paths_at_all());
         self.put(id, group);
         id
     }
 
     /// A group that was taken out does not come back.
     pub(super) fn vacate(&mut self, id: GroupId, group: &Group) {
-        self.several -= usize::from(group.policy.key().alone().is_some());
+        self.several -= usize::from(group.policy.key().has_several_paths_at_all());
         self.free.push(id);
     }
 
@@ -322,6 +325,7 @@ impl Group {
         let sent = table.sent(slot.index).map(|sent| sent.whose);
         if best.is_none() && sent.is_none() {
             table.dirty.remove(slot.index);
+            table.held_back.remove(slot.index);
             return;
         }
         table.dirty.insert(slot.index);
@@ -583,6 +587,48 @@ impl Group {
             return None;
         }
         self.sent_to(Whose::of(Some(id)), slot)
+    }
+
+    /// Whether the only member is told of something that is sent.
+    pub(super) fn is_told(&self, sent: Option<Sent>) -> bool {
+        let alone = Whose::of(self.policy.key().alone());
+        sent.is_some_and(|sent| sent.whose != alone)
+    }
+
+    /// Whether a prefix has to wait: the only member takes no more.
+    ///
+    /// - `before` and `after`: whether it is told of this prefix now, and is to be
+    pub(super) fn holds_back(&mut self, slot: Slot, (before, after): (bool, bool)) -> bool {
+        let key = self.policy.key();
+        let (Some(limit), Some(member)) = (key.send_limit(slot.family), key.alone()) else {
+            return false;
+        };
+        let table = self.table_mut(slot.family);
+        let others = table.count_for(Whose::of(Some(member))) - usize::from(before);
+        table.held_back.remove(slot.index);
+        if after && others >= limit {
+            table.held_back.insert(slot.index);
+        }
+        let waits = table.held_back.contains(slot.index);
+        if before && (waits || !after) {
+            self.release_held_back(slot.family);
+        }
+        waits
+    }
+
+    /// There is room for one more: the first that waits is looked at again.
+    fn release_held_back(&mut self, family: Family) {
+        let table = self.table_mut(family);
+        if let Some(first) = table.held_back.next_from(0) {
+            table.held_back.remove(first);
+            table.dirty.insert(first);
+            self.interest = Interest::Everybody;
+        }
+    }
+
+    /// How many prefixes wait because the member takes no more.
+    pub(super) fn held_back_count(&self, family: Family) -> usize {
+        self.table(family).held_back.len()
     }
 
     /// The paths that a member was sent for a prefix: one, except where it takes several.

@@ -189,9 +189,15 @@ impl Rib {
         }
         self.review(slot);
         group.table_mut(slot.family).dirty.remove(slot.index);
-        let new = self.wanted(group, slot);
+        let mut new = self.wanted(group, slot);
+        let old = group.table(slot.family).sent(slot.index);
+        let told = [old, new].map(|sent| group.is_told(sent));
+        if group.holds_back(slot, told.into())
+            && let Some(held_back) = new.take()
+        {
+            self.attrs.release(held_back.attrs);
+        }
         let table = group.table_mut(slot.family);
-        let old = table.sent(slot.index);
         if old == new {
             if let Some(new) = new {
                 self.attrs.release(new.attrs);
@@ -507,6 +513,12 @@ impl Rib {
     pub(super) fn unsendable_count(&self, id: PeerId, family: Family) -> u64 {
         let group = self.group_of(id).and_then(|group| self.groups.get(group));
         group.map_or(0, |group| group.policy.unsendable[index_of(family)])
+    }
+
+    /// How many prefixes a peer is not told of because it takes no more.
+    pub(super) fn held_back_count(&self, id: PeerId, family: Family) -> usize {
+        let group = self.group_of(id).and_then(|group| self.groups.get(group));
+        group.map_or(0, |group| group.held_back_count(family))
     }
 
     /// Nothing is exported until [`Rib::on_release`].

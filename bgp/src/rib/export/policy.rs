@@ -28,8 +28,11 @@ pub(in crate::rib) struct Key {
     /// What matters only for what the peer sends is left out.
     dialect: Dialect,
     nexthops: [Option<IpAddr>; Family::ALL.len()],
-    /// A peer that takes several paths for a prefix, and at most how many (0: all).
-    alone: Option<(PeerId, u8)>,
+    /// A peer that shares its group with nobody: it takes several paths for a prefix, or only so many
+    /// prefixes.
+    alone: Option<PeerId>,
+    path_limit: u8,
+    send_limit: [Option<u32>; Family::ALL.len()],
 }
 
 impl Key {
@@ -45,13 +48,16 @@ impl Key {
             add_path_receive: FamilySet::EMPTY,
             ..up.dialect.clone()
         };
+        let is_limited = peer.options.send_limit.iter().any(Option::is_some);
+        let is_alone = is_limited || !up.dialect.add_path_send.is_empty();
         Self {
             filter: Arc::clone(&peer.export),
             egress: EgressKey::new(config, peer, up),
             dialect,
             nexthops: up.nexthops,
-            alone: (!up.dialect.add_path_send.is_empty())
-                .then_some((peer.id, peer.options.add_path_limit)),
+            alone: is_alone.then_some(peer.id),
+            path_limit: peer.options.add_path_limit,
+            send_limit: peer.options.send_limit,
         }
     }
 
@@ -62,12 +68,22 @@ impl Key {
 
     /// The only member there can be.
     pub(super) fn alone(&self) -> Option<PeerId> {
-        self.alone.map(|(id, _)| id)
+        self.alone
     }
 
     /// How many paths for a prefix are sent, at most. 0: all.
     pub(super) fn path_limit(&self) -> usize {
-        self.alone.map_or(0, |(_, limit)| limit.into())
+        self.path_limit.into()
+    }
+
+    /// How many prefixes of a family the only member takes.
+    pub(super) fn send_limit(&self, family: Family) -> Option<usize> {
+        self.send_limit[index_of(family)].and_then(|limit| usize::try_from(limit).ok())
+    }
+
+    /// Whether several paths of some family are sent.
+    pub(super) fn has_several_paths_at_all(&self) -> bool {
+        !self.dialect.add_path_send.is_empty()
     }
 
     pub(super) fn families(&self) -> FamilySet {

@@ -27,9 +27,15 @@ impl Rib {
     pub(super) fn look_at_paths(&mut self, group: &mut Group, slot: Slot) {
         self.review(slot);
         group.table_mut(slot.family).dirty.remove(slot.index);
-        let new = self.wanted_paths(group, slot);
-        let old = group.table_mut(slot.family).paths.remove(&slot.index);
+        let mut new = self.wanted_paths(group, slot);
+        let old = group.table(slot.family).paths.get(&slot.index).cloned();
         let old = old.unwrap_or_default();
+        if group.holds_back(slot, (!old.is_empty(), !new.is_empty())) {
+            for (_, attrs) in std::mem::take(&mut new) {
+                self.attrs.release(attrs);
+            }
+        }
+        group.table_mut(slot.family).paths.remove(&slot.index);
         if old != new {
             self.tell_paths(group, slot, &old, &new);
         }
