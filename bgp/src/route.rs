@@ -90,6 +90,9 @@ pub struct SessionUp {
     /// Families whose forwarding the peer kept while it restarted (RFC 4724 §4.2): paths retained
     /// from the session before stay until it has sent all it has. Those of other families go now.
     pub preserved: FamilySet,
+    /// Families for which the peer says when it has told all it has, to one that restarts: it agreed
+    /// on graceful restart and does not restart itself (RFC 4724 §4.1).
+    pub tells_end: FamilySet,
     /// Families in which the peer knows what a path means that is long-lived stale (RFC 9494 §4.3).
     pub long_lived: FamilySet,
     /// The network that both ends are on, where they share one: a third party on it can be the
@@ -108,6 +111,7 @@ impl SessionUp {
             nexthops: [None; Family::ALL.len()],
             enhanced_refresh: false,
             preserved: FamilySet::EMPTY,
+            tells_end: FamilySet::EMPTY,
             long_lived: FamilySet::EMPTY,
             connected: None,
         }

@@ -33,7 +33,7 @@ pub struct Config {
     pub aggregates: Vec<Aggregate>,
     /// `[[filter.NAME]]`: rules in order; what no rule matches is rejected. No filter calls itself, not
     /// by way of others either, and none is larger than [`MOST_RULES`], [`MOST_SETTING`] and
-    /// [`MOST_CALLS`] allow.
+    /// [`MOST_CALLS`] allow, nor all together than [`MOST_RULES_IN_ALL`].
     pub filters: BTreeMap<String, Vec<Rule>>,
     /// `[prefix-list.NAME] prefixes = ["10.1.0.0/16 le 24"]`. None is empty.
     pub prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,

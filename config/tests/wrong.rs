@@ -788,6 +788,27 @@ fn filters_have_bounds_and_the_first_that_breaks_one_is_named() {
     }
     wide.push_str("[[filter.c15]]\naction = \"reject\"\n");
     assert_filters(&wide, &[("filter.size", 14, "24574 rules")]);
+    let mut many = format!("{G}[[filter.f]]\ncall = \"a\"\n");
+    many.push_str(&"[[filter.a]]\nmed = 1\naction = \"reject\"\n".repeat(4_000));
+    for i in 0..70 {
+        many.push_str(&format!("[[filter.f]]\ncall = \"b{i:02}\"\nmed = {i}\n"));
+        many.push_str(&format!("[[filter.b{i:02}]]\ncall = \"a\"\n"));
+    }
+    let found = findings(&format!("{HEAD}{PEER}{many}"));
+    let rules: Vec<_> = found.iter().map(|f| (f.rule, f.message.as_str())).collect();
+    assert_eq!(rules.len(), 2, "{rules:#?}");
+    assert!(
+        rules
+            .iter()
+            .any(|(_, said)| said.contains("filter `b64` is one too many")),
+        "{rules:#?}"
+    );
+    assert!(
+        rules
+            .iter()
+            .any(|(_, said)| said.contains("filter `f` has 284141 rules")),
+        "{rules:#?}"
+    );
     let tagging = |count| {
         let rule = "[[filter.f]]\naction = \"next\"\nset = { med = 1 }\n";
         format!("{G}{}", rule.repeat(count))

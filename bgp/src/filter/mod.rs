@@ -23,7 +23,7 @@
 //! **Cost.** Conditions are sorted for binary search, prefix patterns are looked up by the lengths that
 //! occur (see `prefixes`), AS-path expressions are tables (see [`aspath`]), and a path that nothing is
 //! set on keeps the same `Arc`. Each rule is a part for the attributes and a part for the prefix:
-//! [`Filter::prepare`] asks the first once for all prefixes of an UPDATE.
+//! `Filter::prepare` asks the first once for all prefixes of an UPDATE.
 
 mod community;
 mod condition;

@@ -211,12 +211,18 @@ impl Negotiated {
             .graceful_restart
             .iter()
             .flat_map(|peer| &peer.retention);
+        let tells_end = self.graceful_restart.iter().any(|peer| !peer.restarting);
         SessionUp {
             router_id: self.router_id,
             dialect: self.dialect.clone(),
             nexthops: self.nexthops,
             enhanced_refresh: self.enhanced_refresh,
             preserved: preserved.unwrap_or_default(),
+            tells_end: if tells_end {
+                self.dialect.families
+            } else {
+                FamilySet::EMPTY
+            },
             long_lived: kept
                 .filter(|kept| !kept.long_lived.is_zero())
                 .map(|kept| kept.family)

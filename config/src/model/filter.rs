@@ -7,7 +7,9 @@ use ipnet::IpNet;
 
 /// How many rules a filter may have, those of called filters counted at each call.
 pub const MOST_RULES: usize = 16_384;
-/// How many of them may set something and go on.
+/// How many all filters of an intent may have together, counted so.
+pub const MOST_RULES_IN_ALL: usize = 262_144;
+/// How many rules of a filter may set something and go on, counted so too.
 pub const MOST_SETTING: usize = 128;
 /// How many calls may lie in each other.
 pub const MOST_CALLS: usize = 16;

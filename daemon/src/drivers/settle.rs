@@ -13,10 +13,9 @@ const QUIET: Duration = Duration::from_secs(10);
 /// After the start, leftovers of an earlier run are kept for so long at most.
 const LONGEST_START: Duration = Duration::from_secs(90);
 
-/// Where routes of an earlier run forward, nobody is told anything for so long at most
-/// (Selection_Deferral_Timer, RFC 4724 §4.1). A peer that stays away must not keep the others
-/// waiting for long, and theirs is the shorter wait.
-const LONGEST_DEFERRAL: Duration = Duration::from_secs(30);
+/// Where routes of an earlier run forward, nobody is told anything before a peer that is not up
+/// has had so long to come up. Not longer: those that keep no routes of ours wait for them.
+const ABSENCE: Duration = Duration::from_secs(10);
 
 /// Listens to what the RIB is told, until all peers have told everything.
 pub(super) struct Settling {
@@ -25,13 +24,24 @@ pub(super) struct Settling {
     /// `None` once it is over.
     ends_at: Option<Instant>,
     /// `None` where nothing is deferred.
-    release_at: Option<Instant>,
+    deferral: Option<Deferral>,
+}
+
+/// What is waited for before anybody is told anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Deferral {
+    /// Peers that are not up, until then, and the ends of those that are.
+    Absent(Instant),
+    /// Ends.
+    Ends,
 }
 
 /// A peer that is up.
 struct Telling {
     /// Those whose end has not come yet.
     families: FamilySet,
+    /// Of those, the ones whose end will come.
+    ends: FamilySet,
     quiet_at: Instant,
 }
 
@@ -47,14 +57,14 @@ impl Settling {
         Self {
             awaited: awaited.into_iter().map(|peer| (peer, None)).collect(),
             ends_at: Some(now + LONGEST_START),
-            release_at: None,
+            deferral: None,
         }
     }
 
     /// The same, while nobody is told anything yet.
     pub(super) fn deferring(awaited: impl IntoIterator<Item = PeerId>, now: Instant) -> Self {
         Self {
-            release_at: Some(now + LONGEST_DEFERRAL),
+            deferral: Some(Deferral::Absent(now + ABSENCE)),
             ..Self::new(awaited, now)
         }
     }
@@ -64,6 +74,7 @@ impl Settling {
         if let Input::Up(peer, session) = input {
             let telling = Telling {
                 families: session.dialect.families,
+                ends: session.tells_end,
                 quiet_at: now + QUIET,
             };
             if let Some(awaited) = self.awaited.get_mut(peer) {
@@ -88,6 +99,7 @@ impl Settling {
         for event in events {
             if let RouteEvent::EndOfRib(family) = event {
                 telling.families.remove(*family);
+                telling.ends.remove(*family);
             }
         }
         if telling.families.is_empty() {
@@ -99,20 +111,34 @@ impl Settling {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let ends_at = self.ends_at?;
         let quiet = self.awaited.values().flatten().map(|it| it.quiet_at);
-        quiet.chain(self.release_at).chain([ends_at]).min()
+        let absent = match self.deferral {
+            Some(Deferral::Absent(until)) => Some(until),
+            Some(Deferral::Ends) | None => None,
+        };
+        quiet.chain(absent).chain([ends_at]).min()
     }
 
-    /// Whether peers can be told what there is; says so once, before [`Settling::is_over`] does.
+    /// Whether peers can be told what there is; says so once, and no later than
+    /// [`Settling::is_over`]. Waits for the ends of those that agreed on graceful restart
+    /// (RFC 4724 §4.1).
     pub(super) fn may_tell(&mut self, decided: Decided, now: Instant) -> bool {
-        let Some(release_at) = self.release_at else {
-            return false;
-        };
-        self.forget_quiet(now);
-        let is_told = self.awaited.is_empty() && decided == Decided::All;
-        if is_told || release_at <= now {
-            self.release_at = None;
+        match self.deferral {
+            Some(Deferral::Absent(until)) if until <= now => self.deferral = Some(Deferral::Ends),
+            Some(_) => {}
+            None => return false,
         }
-        self.release_at.is_none()
+        self.forget_quiet(now);
+        let waits_for_absent = self.deferral != Some(Deferral::Ends);
+        let mut awaited = self.awaited.values();
+        let is_waiting = awaited.any(|telling| match telling {
+            Some(telling) => !telling.ends.is_empty(),
+            None => waits_for_absent,
+        });
+        let is_late = self.ends_at.is_none_or(|at| at <= now);
+        if (!is_waiting && decided == Decided::All) || is_late {
+            self.deferral = None;
+        }
+        self.deferral.is_none()
     }
 
     fn forget_quiet(&mut self, now: Instant) {
@@ -232,26 +258,67 @@ mod tests {
         assert!(settling.is_over(Decided::All, now + LONGEST_START));
     }
 
+    fn up_with_graceful_restart(peer: PeerId) -> Input {
+        match up(peer) {
+            Input::Up(peer, session) => {
+                let tells_end = session.dialect.families;
+                Input::Up(
+                    peer,
+                    SessionUp {
+                        tells_end,
+                        ..session
+                    },
+                )
+            }
+            other => other,
+        }
+    }
+
     #[test]
-    fn nobody_is_told_anything_until_all_have_told_or_it_takes_too_long() {
+    fn nobody_is_told_anything_until_those_that_say_so_have_told_all() {
+        let now = Instant::now();
+        let mut settling = Settling::deferring([PEER, MATE], now);
+        settling.hear(&up_with_graceful_restart(PEER), now);
+        settling.hear(&up(MATE), now);
+        settling.hear(&end(PEER, Family::Ipv4Unicast), now);
+        assert!(!settling.may_tell(Decided::All, now));
+        settling.hear(&end(PEER, Family::Ipv6Unicast), now);
+        assert!(!settling.may_tell(Decided::NotYet, now));
+        assert!(
+            settling.may_tell(Decided::All, now),
+            "the other says nothing"
+        );
+        assert!(!settling.may_tell(Decided::All, now), "once");
+        assert!(!settling.is_over(Decided::All, now), "leftovers stay");
+    }
+
+    #[test]
+    fn a_peer_that_stays_away_keeps_the_others_waiting_for_a_short_time() {
         let now = Instant::now();
         let mut settling = Settling::deferring([PEER, MATE], now);
         settling.hear(&up(PEER), now);
-        settling.hear(&end(PEER, Family::Ipv4Unicast), now);
-        settling.hear(&end(PEER, Family::Ipv6Unicast), now);
-        assert!(!settling.may_tell(Decided::All, now), "the other is away");
-        assert_eq!(settling.poll_timeout(), Some(now + LONGEST_DEFERRAL));
-        assert!(settling.may_tell(Decided::NotYet, now + LONGEST_DEFERRAL));
-        assert!(
-            !settling.may_tell(Decided::All, now + LONGEST_DEFERRAL),
-            "once"
-        );
-        assert!(!settling.is_over(Decided::All, now + LONGEST_DEFERRAL));
+        assert!(!settling.may_tell(Decided::All, now));
+        assert_eq!(settling.poll_timeout(), Some(now + ABSENCE));
+        assert!(settling.may_tell(Decided::All, now + ABSENCE));
+        assert!(!settling.is_over(Decided::All, now + ABSENCE));
 
+        let mut settling = Settling::deferring([PEER, MATE], now);
+        settling.hear(&up_with_graceful_restart(PEER), now);
+        let later = now + ABSENCE - seconds(1);
+        settling.hear(&Input::Routes(PEER, Vec::new()), later);
+        assert!(!settling.may_tell(Decided::All, now + ABSENCE));
+        assert_eq!(
+            settling.poll_timeout(),
+            Some(later + QUIET),
+            "absence is over"
+        );
+    }
+
+    #[test]
+    fn waiting_ends_in_the_end() {
+        let now = Instant::now();
         let mut settling = Settling::deferring([PEER], now);
-        settling.hear(&Input::Remove(PEER), now);
-        assert!(!settling.may_tell(Decided::NotYet, now));
-        assert!(settling.may_tell(Decided::All, now));
+        assert!(settling.may_tell(Decided::NotYet, now + LONGEST_START));
     }
 
     #[test]

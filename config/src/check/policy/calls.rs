@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Action, MOST_CALLS, MOST_RULES, MOST_SETTING, Rule};
+use crate::model::{Action, MOST_CALLS, MOST_RULES, MOST_RULES_IN_ALL, MOST_SETTING, Rule};
 use crate::read::Draft;
 use crate::report::{Sink, Wrong};
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     let order = order(draft, sink);
     let mut sizes: BTreeMap<&str, Size> = BTreeMap::new();
+    let mut in_all = 0usize;
     for name in order {
         let rules = draft.filters.get(name).map_or(&[][..], Vec::as_slice);
         let size = Size::of(rules, &sizes);
@@ -17,7 +18,17 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
             .iter()
             .filter_map(|rule| sizes.get(rule.called()?))
             .all(|size| size.excess().is_none());
-        if let Some(excess) = size.excess().filter(|_| called_fit) {
+        let before = in_all;
+        let is_counted = size.excess().is_none();
+        in_all = in_all.saturating_add(if is_counted { size.rules } else { 0 });
+        let excess = if called_fit { size.excess() } else { None };
+        // Each filter is kept with its calls written out.
+        let one_too_many = || {
+            (before <= MOST_RULES_IN_ALL && in_all > MOST_RULES_IN_ALL).then(|| {
+                format!("is one too many: with their calls, all filters have more than {MOST_RULES_IN_ALL} rules")
+            })
+        };
+        if let Some(excess) = excess.or_else(one_too_many) {
             let wrong = Wrong::new(
                 "filter.size",
                 format!("filter `{name}` {excess}"),
