@@ -209,6 +209,11 @@ fn a_range_is_checked_like_a_peer_and_against_the_others() {
             false,
         ),
         (
+            range("other", "10.6.0.0/24", "asn = 64512").replace("import = \"f\"\n", ""),
+            "filter.missing",
+            false,
+        ),
+        (
             range("a-very-long-name-of-a-range", "10.6.0.0/24", "asn = 64512"),
             "name.invalid",
             true,

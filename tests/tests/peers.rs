@@ -552,3 +552,38 @@ fn what_was_agreed_on_is_shown_and_a_second_as_of_ours_is_what_the_peer_sees() -
     .map_err(|error| pair.diagnose(error))?;
     pair.packets().map(drop)
 }
+
+#[test]
+fn a_peer_is_never_sent_more_than_it_takes() -> Result<()> {
+    let mut pair = Pair::build(Program::Bird, "out", Terms::external())?;
+    let sections = |count: u8| {
+        let prefixes: Vec<String> = (0..count).map(|n| format!("\"10.1.{n}.0/24\"")).collect();
+        format!(
+            "[originate]\nprefixes = [{}]\n{FILTERS}",
+            prefixes.join(", ")
+        )
+    };
+    let keys = "prefix-limit-out = { ipv4 = 2 }";
+    pair.configure(keys, &sections(5))?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    let counted = |advertised, held_back| {
+        move |peer: &Peer| {
+            let is =
+                |f: &api::v1::PeerFamily| (f.advertised, f.held_back) == (advertised, held_back);
+            peer.families.iter().any(is)
+        }
+    };
+    pair.wait_for_peer("two sent, three held back", counted(2, 3))?;
+    let status = pair.router.cli(&["status"])?;
+    ensure!(status.contains("3 ipv4 prefixes are held back"), "{status}");
+    let told = pair.other.received(Family::V4)?;
+    ensure!(told.len() == 2, "{told:?}");
+    pair.reconfigure("prefix-limit-out = { ipv4 = 4 }", &sections(5))?;
+    pair.wait_for_peer("two more", counted(4, 1))?;
+    pair.reconfigure("", &sections(5))?;
+    pair.wait_for_peer("all of them", counted(5, 0))?;
+    let peer = pair.peer()?;
+    ensure!(peer.established_count == 1, "{peer:?}");
+    pair.packets().map(drop)
+}

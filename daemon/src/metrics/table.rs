@@ -154,6 +154,7 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
                 ("best", counts.best),
                 ("advertised", counts.advertised),
                 ("stale", counts.stale),
+                ("held_back", counts.held_back),
             ];
             rows.map(|(rib, count)| {
                 let labels = [

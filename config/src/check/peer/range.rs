@@ -15,6 +15,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
         names(name, &path, sink);
         local_address(range, &path, sink);
         everybody(range, &path, sink);
+        without_filter(range, &path, sink);
         if draft.peers.contains_key(name) {
             let message = format!("a peer is named `{name}` as well");
             let wrong = Wrong::new("peer.name", message, "rename one of them");
@@ -49,6 +50,19 @@ fn local_address(range: &Range, path: &str, sink: &mut Sink<'_>) {
         let fix = "write our own address toward these peers";
         let place = sink.place(&format!("{path}.local-address"));
         sink.error(place, Wrong::new("peer.address", message, fix));
+    }
+}
+
+/// RFC 8212, as for any peer.
+fn without_filter(range: &Range, path: &str, sink: &mut Sink<'_>) {
+    let filters = [
+        ("import", &range.peer.import),
+        ("export", &range.peer.export),
+    ];
+    for (key, _) in filters.into_iter().filter(|(_, filter)| filter.is_none()) {
+        let message = format!("without `{key}` nothing passes in that direction (RFC 8212)");
+        let fix = format!("name a filter: `{key} = \"…\"`");
+        sink.warning(sink.place(path), Wrong::new("filter.missing", message, fix));
     }
 }
 

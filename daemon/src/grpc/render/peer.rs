@@ -143,7 +143,7 @@ fn family_of(peer: &PeerView, family: Family, counts: &PeerCounts) -> v1::PeerFa
         warn_at: limit.map_or(0, |limit| limit.warn_at),
         limit_action: limit.map_or("", |limit| action(limit.action)).to_owned(),
         send_limit: of_family(options.send_limit),
-        held_back: 0,
+        held_back: counts.held_back as u64,
         unsendable: counts.unsendable,
     }
 }
