@@ -277,3 +277,19 @@ fn withdrawals_are_read_back_the_same() {
         }
     }
 }
+
+/// RFC 7606 §5.1.
+#[test]
+fn mp_reach_nlri_is_the_first_attribute() {
+    let nexthop: IpAddr = "2001:db8::1".parse().expect("valid");
+    let mut attrs = Attrs::originated();
+    attrs.as_path = AsPath::sequence(&[Asn(65001)]);
+    let mut writer = UpdateWriter::default();
+    let dialect = Dialect::new(Asn(65001), Asn(65002));
+    let loaded = writer.load(&attrs, nexthop, Family::Ipv6Unicast, &dialect);
+    loaded.expect("it fits");
+    let mut out = BytesMut::new();
+    writer.write(&["2001:db8::/32".parse().expect("valid")], &[], &mut out);
+    // Behind the header, no withdrawn prefixes, and the length of the attributes: flags and code.
+    assert_eq!(out[19 + 4..][..2], [0x90, 14]);
+}

@@ -156,8 +156,8 @@ impl Pair {
         })
     }
 
-    /// Restarts the router while packets flow.
-    fn restart(&mut self, signal: Signal) -> Result<()> {
+    /// Restarts the router while packets flow, and says what became of them.
+    fn restart(&mut self, signal: Signal) -> Result<String> {
         let flows = [
             Flow::start(&self.near, &self.far, FAR, PER_SECOND)?,
             Flow::start(&self.far, &self.near, NEAR, PER_SECOND)?,
@@ -180,33 +180,42 @@ impl Pair {
             let swept = log.contains("removing leftovers");
             swept.then_some(()).context("leftovers are still there")
         })?;
-        println!("{signal:?}: all is told after {:?}", since.elapsed());
+        let mut said = format!("all is told after {:?}", since.elapsed());
         for (flow, way) in flows.into_iter().zip(["out", "in"]) {
             let report = flow.finish()?;
             let (lost, sent, gap) = (report.lost(), report.sent(), report.longest_gap());
-            println!("{signal:?}: {way}: lost {lost} of {sent}, still for {gap:?}");
+            said += &format!("; {way}: lost {lost} of {sent}, still for {gap:?}");
             ensure!(gap < STILL, "{way}: traffic stood still for {gap:?}");
         }
-        self.wait_for_routes()
+        self.wait_for_routes()?;
+        Ok(said)
     }
 }
 
 #[test]
 fn packets_go_on_while_the_peer_of_a_bird_is_killed_and_started() -> Result<()> {
-    Pair::start("rbk", Program::Bird)?.restart(Signal::KILL)
+    let said = Pair::start("rbk", Program::Bird)?.restart(Signal::KILL)?;
+    println!("{said}");
+    Ok(())
 }
 
 #[test]
 fn packets_go_on_while_the_peer_of_a_bird_is_told_to_end_and_started() -> Result<()> {
-    Pair::start("rbt", Program::Bird)?.restart(Signal::TERM)
+    let said = Pair::start("rbt", Program::Bird)?.restart(Signal::TERM)?;
+    println!("{said}");
+    Ok(())
 }
 
 #[test]
 fn packets_go_on_while_the_peer_of_an_frr_is_killed_and_started() -> Result<()> {
-    Pair::start("rfk", Program::Frr)?.restart(Signal::KILL)
+    let said = Pair::start("rfk", Program::Frr)?.restart(Signal::KILL)?;
+    println!("{said}");
+    Ok(())
 }
 
 #[test]
 fn packets_go_on_while_the_peer_of_an_frr_is_told_to_end_and_started() -> Result<()> {
-    Pair::start("rft", Program::Frr)?.restart(Signal::TERM)
+    let said = Pair::start("rft", Program::Frr)?.restart(Signal::TERM)?;
+    println!("{said}");
+    Ok(())
 }

@@ -48,8 +48,8 @@ pub struct UpdateWriter {
 enum Form {
     /// Behind the attributes.
     Plain,
-    /// In MP_REACH_NLRI, which belongs at this place of the block (RFC 4760 §3, RFC 8950 §3).
-    Multiprotocol(usize, Ipv6Addr),
+    /// In MP_REACH_NLRI, with this nexthop (RFC 4760 §3, RFC 8950 §3).
+    Multiprotocol(Ipv6Addr),
 }
 
 impl Default for UpdateWriter {
@@ -94,10 +94,10 @@ impl UpdateWriter {
             dialect,
             out: &mut self.block,
         };
-        let split = encoder.run(nexthop);
+        encoder.run(nexthop);
         self.form = match nexthop {
             IpAddr::V4(_) => Form::Plain,
-            IpAddr::V6(nexthop) => Form::Multiprotocol(split, nexthop),
+            IpAddr::V6(nexthop) => Form::Multiprotocol(nexthop),
         };
         let longest = match family {
             Family::Ipv4Unicast => 4 + 5,
@@ -137,17 +137,17 @@ impl UpdateWriter {
                     out.put_slice(&self.block);
                     nlri.put(out);
                 }
-                Form::Multiprotocol(split, nexthop) => {
+                // First of all attributes, so that the prefixes are found whatever is wrong with
+                // another one (RFC 7606 §5.1).
+                Form::Multiprotocol(nexthop) => {
                     put_length(self.block.len() + MP_REACH_OVERHEAD + nlri.octets, out);
-                    let (before, after) = self.block.split_at(split);
-                    out.put_slice(before);
                     let length = MP_REACH_OVERHEAD - 4 + nlri.octets;
                     put_mp_header(attribute::MP_REACH_NLRI, length, self.family, out);
                     out.put_u8(16);
                     out.put_slice(&nexthop.octets());
                     out.put_u8(0);
                     nlri.put(out);
-                    out.put_slice(after);
+                    out.put_slice(&self.block);
                 }
             }
         });
@@ -271,8 +271,8 @@ struct AttrsEncoder<'a> {
 }
 
 impl AttrsEncoder<'_> {
-    /// Returns where MP_REACH_NLRI belongs.
-    fn run(mut self, nexthop: IpAddr) -> usize {
+    /// All but MP_REACH_NLRI, in the order of their codes.
+    fn run(mut self, nexthop: IpAddr) {
         let well_known = attribute::TRANSITIVE;
         self.unknown(0, attribute::ORIGIN);
         self.put(well_known, attribute::ORIGIN, &[self.attrs.origin as u8]);
@@ -295,7 +295,6 @@ impl AttrsEncoder<'_> {
         self.communities();
         self.reflection();
         self.unknown(attribute::COMMUNITIES + 1, attribute::MP_REACH_NLRI);
-        let split = self.out.len();
         self.extended_communities();
         self.four_octets();
         self.unknown(attribute::MP_REACH_NLRI, attribute::LARGE_COMMUNITY);
@@ -307,7 +306,6 @@ impl AttrsEncoder<'_> {
             self.put(flags, code, &asn.0.to_be_bytes());
         }
         self.unknown(attribute::ONLY_TO_CUSTOMER, u8::MAX);
-        split
     }
 
     /// ORIGINATOR_ID and CLUSTER_LIST, which mean nothing outside the AS (RFC 4456 §8).

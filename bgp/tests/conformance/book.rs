@@ -23,6 +23,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "The kernel refuses such a route.",
     ),
     (
+        "4271 §6.3, prefixes that are multicast",
+        "They are taken as any other; a filter keeps them out.",
+    ),
+    (
         "4271 §8.1.1, DelayOpen, DampPeerOscillations",
         "Optional; backoff with jitter does what damping was for.",
     ),

@@ -171,10 +171,13 @@ mod tests {
     const PEER: PeerId = PeerId(1);
     const MATE: PeerId = PeerId(2);
 
-    fn up(peer: PeerId) -> Input {
+    fn session() -> SessionUp {
         let router_id = RouterId::new([192, 0, 2, 1].into()).expect("not 0.0.0.0");
-        let dialect = Dialect::new(Asn(65010), Asn(64512));
-        Input::Up(peer, SessionUp::new(router_id, dialect))
+        SessionUp::new(router_id, Dialect::new(Asn(65010), Asn(64512)))
+    }
+
+    fn up(peer: PeerId) -> Input {
+        Input::Up(peer, session())
     }
 
     fn end(peer: PeerId, family: Family) -> Input {
@@ -259,19 +262,14 @@ mod tests {
     }
 
     fn up_with_graceful_restart(peer: PeerId) -> Input {
-        match up(peer) {
-            Input::Up(peer, session) => {
-                let tells_end = session.dialect.families;
-                Input::Up(
-                    peer,
-                    SessionUp {
-                        tells_end,
-                        ..session
-                    },
-                )
-            }
-            other => other,
-        }
+        let tells_end = Family::ALL.into_iter().collect();
+        Input::Up(
+            peer,
+            SessionUp {
+                tells_end,
+                ..session()
+            },
+        )
     }
 
     #[test]

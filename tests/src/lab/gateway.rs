@@ -168,11 +168,25 @@ impl Bird {
     ///
     /// As [`Bird::start`].
     pub fn launch(namespace: &Namespace, directory: &Path, config: &str) -> Result<Self> {
+        Self::run(namespace, directory, config, &[])
+    }
+
+    /// As [`Bird::launch`], for one that restarts gracefully.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bird::start`].
+    pub fn recover(namespace: &Namespace, directory: &Path, config: &str) -> Result<Self> {
+        Self::run(namespace, directory, config, &["-R"])
+    }
+
+    fn run(namespace: &Namespace, directory: &Path, config: &str, args: &[&str]) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let file = |name: &str| directory.join(name);
         fs::write(file("bird.conf"), config)?;
         let socket = file("bird.ctl");
         let mut command = namespace.command("bird");
+        command.args(args);
         command.arg("-f").arg("-c").arg(file("bird.conf"));
         command
             .arg("-s")

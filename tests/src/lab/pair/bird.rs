@@ -8,8 +8,9 @@ use super::{Announced, Family, Held, Table, Terms};
 use crate::lab::gateway::Bird;
 
 pub(super) fn config(terms: &Terms) -> String {
-    let mut config = String::from(
-        "log stderr all;\nrouter id 192.0.2.2;\nprotocol device { scan time 10; }\nprotocol direct { ipv4; ipv6; }\n",
+    let mut config = format!(
+        "log stderr all;\nrouter id {};\nprotocol device {{ scan time 10; }}\nprotocol direct {{ ipv4; ipv6; }}\n",
+        terms.router_id()
     );
     for family in Family::ALL {
         let routes = terms
@@ -52,9 +53,9 @@ pub(super) fn config(terms: &Terms) -> String {
   {}
   {}
 }}",
-        terms.over.theirs(),
+        terms.theirs(),
         terms.their_asn,
-        terms.over.ours(),
+        terms.ours(),
         terms.our_asn,
         terms.hold_secs,
         terms.hold_secs / 3,

@@ -10,14 +10,14 @@ use super::{Announced, Family, Held, Table, Terms};
 use crate::lab::gateway::Frr;
 
 pub(super) fn config(terms: &Terms) -> String {
-    let (peer, asn) = (terms.over.ours(), terms.their_asn);
+    let (peer, asn) = (terms.ours(), terms.their_asn);
     let mut config = String::from("hostname other\n");
     for route in &terms.announced {
         config.push_str(&route_map(route).join("\n"));
         config.push('\n');
     }
     let session = [
-        "bgp router-id 192.0.2.2",
+        &format!("bgp router-id {}", terms.router_id()),
         "no bgp ebgp-requires-policy",
         "no bgp network import-check",
         "no bgp default ipv4-unicast",
@@ -109,7 +109,7 @@ pub(super) fn received(frr: &Frr, family: Family, terms: &Terms) -> Result<Table
     let said = frr.vtysh(&[&format!("show bgp {family} unicast json detail")])?;
     let told: Value = serde_json::from_str(&said).context("FRR's JSON")?;
     let routes = told["routes"].as_object().context("FRR's routes")?;
-    let router = terms.over.ours().to_string();
+    let router = terms.ours().to_string();
     let mut table = Table::new();
     for (prefix, route) in routes {
         // A list of paths, or an object with one, depending on the release.

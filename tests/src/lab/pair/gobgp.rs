@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::held::{number, text};
+use super::terms::Place;
 use super::{Announced, Family, Held, Over, Table, Terms};
 use crate::lab::netns::Namespace;
 use crate::lab::process::{Process, wait_for};
@@ -21,7 +22,7 @@ const ESTABLISHED: &str = "Established";
 pub(super) struct GoBgp {
     namespace: Namespace,
     router: String,
-    over: Over,
+    place: Place,
     process: Process,
 }
 
@@ -36,8 +37,8 @@ impl GoBgp {
         let process = Process::spawn("gobgpd", &mut command, &directory.join("gobgpd.log"))?;
         let mut gobgp = Self {
             namespace: namespace.clone(),
-            router: terms.over.ours().to_string(),
-            over: terms.over,
+            router: terms.ours().to_string(),
+            place: terms.place,
             process,
         };
         wait_for("gobgpd's API", START, || {
@@ -91,9 +92,9 @@ impl GoBgp {
 
     fn words(&self, route: &Announced) -> Vec<String> {
         let family = Family::of(&route.prefix);
-        let nexthop = match (family, self.over) {
-            (Family::V4, _) => Over::V4.theirs(),
-            (Family::V6, _) => Over::V6.theirs(),
+        let nexthop = match family {
+            Family::V4 => Over::V4.end(self.place, 2),
+            Family::V6 => Over::V6.end(self.place, 2),
         };
         let mut words = vec!["global".to_owned(), "rib".into(), "add".into()];
         words.extend(["-a".to_owned(), family.to_string(), route.prefix.clone()]);
@@ -204,7 +205,7 @@ fn config(terms: &Terms) -> String {
     format!(
         "[global.config]
 as = {}
-router-id = \"192.0.2.2\"
+router-id = \"{}\"
 [[neighbors]]
 [neighbors.config]
 neighbor-address = \"{}\"
@@ -217,7 +218,8 @@ idle-hold-time-after-reset = 1
 {}
 {families}",
         terms.their_asn,
-        terms.over.ours(),
+        terms.router_id(),
+        terms.ours(),
         terms.our_asn,
         terms.hold_secs,
         terms.hold_secs / 3,

@@ -5,7 +5,7 @@
 //!    2001:db8:1::1             2001:db8:1::2
 //! ```
 //!
-//! The same [`Terms`] are written in the words of each program, and what each holds is read back as
+//! A third speaker may stand behind another cable, 198.51.100.2. The same [`Terms`] are written in the words of each program, and what each holds is read back as
 //! the same [`Held`], so that one test is a test with all of them.
 
 mod bird;
@@ -29,7 +29,7 @@ use super::process::wait_for;
 use super::scratch::Scratch;
 pub use held::{Held, Table};
 pub use other::{Other, Program};
-pub use terms::{Announced, Family, Over, Terms};
+pub use terms::{Announced, Family, Over, Place, Terms};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Filters that let everything but a default route pass, where a test needs no others.
@@ -50,7 +50,7 @@ pub struct Pair {
     terms: Terms,
     capture: Option<Capture>,
     namespaces: [Namespace; 2],
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Pair {
@@ -73,7 +73,7 @@ impl Pair {
             terms,
             capture: Some(capture),
             namespaces,
-            _scratch: scratch,
+            scratch,
         };
         pair.configure("", FILTERS)?;
         Ok(pair)
@@ -91,6 +91,30 @@ impl Pair {
         Ok(pair)
     }
 
+    /// Plugs in a third speaker, which the router's file has to name as a peer: 198.51.100.2.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pair::build`].
+    pub fn third(&mut self, program: Program, terms: Terms) -> Result<Other> {
+        let third = self.scratch.namespace("third")?;
+        let end = |namespace, interface, address| End {
+            namespace,
+            interface,
+            address,
+        };
+        cable(
+            end(&self.namespaces[0], "third", "198.51.100.1/24"),
+            end(&third, "wire", "198.51.100.2/24"),
+        )?;
+        let terms = Terms {
+            place: Place::Third,
+            ..terms
+        };
+        let directory = self.scratch.directory().join("third");
+        Other::start(program, &third, &directory, &terms)
+    }
+
     /// Writes the router's file: `keys` go into the section of the peer, `sections` follow it.
     ///
     /// The filters `import` and `export` are used; `sections` has to define them, as [`FILTERS`].
@@ -102,7 +126,6 @@ impl Pair {
         let Terms {
             our_asn,
             their_asn,
-            over,
             hold_secs,
             ..
         } = &self.terms;
@@ -115,7 +138,7 @@ impl Pair {
             text,
             "[peer.other]\naddress = \"{}\"\nasn = {their_asn}\nhold-time = \"{hold_secs}s\"
 connect-retry = \"1s\"\nimport = \"import\"\nexport = \"export\"\n{keys}\n{sections}",
-            over.theirs()
+            self.terms.theirs()
         )?;
         self.router.configure(&text)
     }

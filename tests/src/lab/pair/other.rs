@@ -33,6 +33,13 @@ impl Program {
     }
 }
 
+/// BIRD has to be told that it restarts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    First,
+    Again,
+}
+
 /// One that runs.
 #[derive(Debug)]
 pub struct Other {
@@ -61,13 +68,27 @@ impl Other {
         directory: &Path,
         terms: &Terms,
     ) -> Result<Self> {
+        Self::start_as(program, namespace, directory, terms, Start::First)
+    }
+
+    fn start_as(
+        program: Program,
+        namespace: &Namespace,
+        directory: &Path,
+        terms: &Terms,
+        start: Start,
+    ) -> Result<Self> {
         let speaker = match program {
             Program::Frr => {
-                let (peer, config) = (terms.over.ours(), frr::config(terms));
+                let (peer, config) = (terms.ours(), frr::config(terms));
                 Speaker::Frr(Frr::launch(namespace, directory, peer, &config)?)
             }
             Program::Bird => {
-                Speaker::Bird(Bird::launch(namespace, directory, &bird::config(terms))?)
+                let config = bird::config(terms);
+                Speaker::Bird(match start {
+                    Start::First => Bird::launch(namespace, directory, &config)?,
+                    Start::Again => Bird::recover(namespace, directory, &config)?,
+                })
             }
             Program::GoBgp => Speaker::GoBgp(GoBgp::start(namespace, directory, terms)?),
         };
@@ -130,7 +151,7 @@ impl Other {
     ///
     /// When it refuses; always for GoBGP, which has no command for that.
     pub fn ask_for_refresh(&self) -> Result<()> {
-        let router = self.terms.over.ours();
+        let router = self.terms.ours();
         match &self.speaker {
             Speaker::Frr(frr) => frr.vtysh(&[&format!("clear bgp {router} soft in")]),
             Speaker::Bird(bird) => bird.birdc("reload in nva"),
@@ -145,7 +166,7 @@ impl Other {
     ///
     /// When it refuses.
     pub fn shut_down(&self, text: &str) -> Result<()> {
-        let router = self.terms.over.ours().to_string();
+        let router = self.terms.ours().to_string();
         match &self.speaker {
             Speaker::Frr(frr) => frr.vtysh(&[
                 "configure terminal",
@@ -158,6 +179,30 @@ impl Other {
             }
         }
         .map(drop)
+    }
+
+    /// GoBGP's own command line, where a test asks what only GoBGP has.
+    ///
+    /// # Errors
+    ///
+    /// When it is another program, or refuses.
+    pub fn gobgp(&self, words: &[&str]) -> Result<String> {
+        match &self.speaker {
+            Speaker::GoBgp(gobgp) => gobgp.ask(words),
+            Speaker::Frr(_) | Speaker::Bird(_) => bail!("this is not GoBGP"),
+        }
+    }
+
+    /// BIRD's own command line, where a test asks what only BIRD has.
+    ///
+    /// # Errors
+    ///
+    /// When it is another program, or does not answer.
+    pub fn birdc(&self, words: &str) -> Result<String> {
+        match &self.speaker {
+            Speaker::Bird(bird) => bird.birdc(words),
+            Speaker::Frr(_) | Speaker::GoBgp(_) => bail!("this is not BIRD"),
+        }
     }
 
     /// FRR, where a test asks what only FRR has.
@@ -192,12 +237,25 @@ impl Other {
     ///
     /// As [`Other::kill`], or when it does not come up.
     pub fn restart(&mut self) -> Result<()> {
-        let (program, terms) = (self.program(), self.terms.clone());
         self.kill()?;
+        self.start_again(&self.terms.announced.clone())
+    }
+
+    /// Starts it again after [`Other::kill`], with other routes.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_again(&mut self, announced: &[Announced]) -> Result<()> {
         if let Speaker::Frr(frr) = &mut self.speaker {
             frr.processes().iter_mut().try_for_each(Process::kill)?;
         }
-        *self = Self::start(program, &self.namespace, &self.directory, &terms)?;
+        let terms = Terms {
+            announced: announced.to_vec(),
+            ..self.terms.clone()
+        };
+        let (namespace, directory) = (self.namespace.clone(), self.directory.clone());
+        *self = Self::start_as(self.program(), &namespace, &directory, &terms, Start::Again)?;
         Ok(())
     }
 

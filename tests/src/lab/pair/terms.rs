@@ -47,20 +47,32 @@ pub enum Over {
 impl Over {
     /// The router's address.
     pub fn ours(self) -> IpAddr {
-        self.end(1)
+        self.end(Place::Other, 1)
     }
 
     /// The other's address.
     pub fn theirs(self) -> IpAddr {
-        self.end(2)
+        self.end(Place::Other, 2)
     }
 
-    fn end(self, host: u8) -> IpAddr {
-        match self {
-            Self::V4 => IpAddr::from([192, 0, 2, host]),
-            Self::V6 => IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()]),
+    pub(super) fn end(self, place: Place, host: u8) -> IpAddr {
+        match (self, place) {
+            (Self::V4, Place::Other) => IpAddr::from([192, 0, 2, host]),
+            (Self::V4, Place::Third) => IpAddr::from([198, 51, 100, host]),
+            (Self::V6, Place::Other) => IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()]),
+            (Self::V6, Place::Third) => IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, host.into()]),
         }
     }
+}
+
+/// Which cable of the router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Place {
+    /// The one that every pair has.
+    #[default]
+    Other,
+    /// Another one, to a third speaker.
+    Third,
 }
 
 /// Both ends of a session.
@@ -72,6 +84,8 @@ pub struct Terms {
     pub their_asn: u32,
     /// What the session runs over.
     pub over: Over,
+    /// On which cable.
+    pub place: Place,
     /// Both offer this, whole seconds.
     pub hold_secs: u16,
     /// What the other announces from its start.
@@ -89,6 +103,7 @@ impl Terms {
             our_asn: 65010,
             their_asn: 65020,
             over: Over::V4,
+            place: Place::Other,
             hold_secs: 9,
             announced: Vec::new(),
             session_words: String::new(),
@@ -102,6 +117,21 @@ impl Terms {
             their_asn: 65010,
             ..Self::external()
         }
+    }
+
+    /// The router's address.
+    pub fn ours(&self) -> IpAddr {
+        self.over.end(self.place, 1)
+    }
+
+    /// The other's address.
+    pub fn theirs(&self) -> IpAddr {
+        self.over.end(self.place, 2)
+    }
+
+    /// The other's identifier: its IPv4 address.
+    pub fn router_id(&self) -> IpAddr {
+        Over::V4.end(self.place, 2)
     }
 
     /// True inside one AS.
