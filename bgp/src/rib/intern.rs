@@ -74,9 +74,14 @@ pub(super) struct Interner<T> {
 #[derive(Debug)]
 struct Value<T> {
     shared: Arc<T>,
-    hash: u64,
-    holders: usize,
+    /// Half of the hash: enough to find it again, see [`spread`].
+    hash: u32,
+    /// A holder costs more than an octet, so that 2^32 of them do not fit in memory.
+    holders: u32,
 }
+
+// There are two for each attribute set: as it came, and as it is told.
+const _: () = assert!(size_of::<Option<Value<u64>>>() == 16);
 
 impl<T: Eq + Hash> Interner<T> {
     pub(super) fn new(hasher: FixedState) -> Self {
@@ -91,8 +96,8 @@ impl<T: Eq + Hash> Interner<T> {
 
     /// One more holder of this value; the flag of the answer says whether it is the first.
     pub(super) fn acquire(&mut self, value: &Arc<T>) -> (Id<T>, Holder) {
-        let hash = self.hasher.hash_one(&**value);
-        let found = self.index.find(hash, |&position| {
+        let hash = self.hash(value);
+        let found = self.index.find(spread(hash), |&position| {
             live(&self.values, position as usize)
                 .is_some_and(|known| Arc::ptr_eq(&known.shared, value) || *known.shared == **value)
         });
@@ -111,8 +116,8 @@ impl<T: Eq + Hash> Interner<T> {
         if is_it(self.last) {
             return self.hold(self.last);
         }
-        let hash = self.hasher.hash_one(&value);
-        match self.index.find(hash, |&position| is_it(position)) {
+        let hash = self.hash(&value);
+        match self.index.find(spread(hash), |&position| is_it(position)) {
             Some(&position) => self.hold(position),
             None => self.insert(hash, Arc::new(value)),
         }
@@ -125,7 +130,12 @@ impl<T: Eq + Hash> Interner<T> {
         id
     }
 
-    fn insert(&mut self, hash: u64, shared: Arc<T>) -> Id<T> {
+    fn hash(&self, value: &T) -> u32 {
+        let hash = self.hasher.hash_one(value);
+        (hash ^ hash >> 32) as u32
+    }
+
+    fn insert(&mut self, hash: u32, shared: Arc<T>) -> Id<T> {
         let entry = Value {
             shared,
             hash,
@@ -142,8 +152,8 @@ impl<T: Eq + Hash> Interner<T> {
             }
         };
         let values = &self.values;
-        self.index.insert_unique(hash, position, |&other| {
-            live(values, other as usize).map_or(0, |known| known.hash)
+        self.index.insert_unique(spread(hash), position, |&other| {
+            live(values, other as usize).map_or(0, |known| spread(known.hash))
         });
         self.last = position;
         Id::new(position)
@@ -166,7 +176,7 @@ impl<T: Eq + Hash> Interner<T> {
         let position = u32::try_from(id.index()).ok()?;
         if let Ok(entry) = self
             .index
-            .find_entry(value.hash, |&other| other == position)
+            .find_entry(spread(value.hash), |&other| other == position)
         {
             entry.remove();
         }
@@ -194,6 +204,11 @@ pub(super) enum Holder {
     First,
     /// It was.
     Further,
+}
+
+/// A hash as the table wants it, which looks at the highest and the lowest bits.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn live<T>(values: &[Option<Value<T>>], index: usize) -> Option<&Value<T>> {
