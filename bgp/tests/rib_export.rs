@@ -951,3 +951,48 @@ fn a_limit_on_prefixes_is_never_crossed_and_room_is_used() {
     assert_eq!((held.len(), counts(&router)), (125, (125, 0)));
     assert_eq!(router.told(C).len(), 125, "others are not concerned");
 }
+
+#[test]
+fn room_is_made_before_it_is_used_whoever_the_paths_are_from() {
+    let mut router = Router::new();
+    router.handle(Input::Configure(limited(100)));
+    router.announce(C, (0..50).map(nth).collect(), attrs_of(C, &[3]));
+    router.announce(A, (50..150).map(nth).collect(), attrs_of(A, &[1]));
+    let mut held = BTreeMap::new();
+    apply(&mut held, router.told(B));
+    assert_eq!(held.len(), 100);
+    router.withdraw(C, (0..20).map(nth).collect());
+    router.announce(A, (60..70).map(nth).collect(), attrs_of(A, &[1, 7]));
+    for change in router.told(B) {
+        apply(&mut held, vec![change]);
+        assert!(held.len() <= 100);
+    }
+    assert_eq!(held.len(), 100);
+}
+
+#[test]
+fn a_prefix_that_waits_and_gets_room_at_once_is_told_in_the_end() {
+    let mut router = Router::new();
+    router.handle(Input::Configure(limited(10)));
+    router.announce(C, (0..10).map(nth).collect(), attrs_of(C, &[3]));
+    router.announce(A, (0..5).map(nth).collect(), attrs_of(A, &[1, 7]));
+    let mut held = BTreeMap::new();
+    apply(&mut held, router.told(B));
+    router.withdraw(C, (0..10).map(nth).collect());
+    router.handle(Input::Configure(limited(5)));
+    apply(&mut held, router.told(B));
+    let counts = router.rib.counts(B, Family::Ipv4Unicast);
+    assert_eq!((held.len(), counts.advertised), (5, 5));
+}
+
+#[test]
+fn nothing_is_said_to_be_held_back_once_there_is_no_limit() {
+    let mut router = Router::new();
+    router.handle(Input::Configure(limited(100)));
+    router.announce(A, (0..150).map(nth).collect(), attrs_of(A, &[1]));
+    router.told(B);
+    router.configure(B, Asn(2), Filter::accept_all(), Filter::reject_all());
+    router.told(B);
+    let counts = router.rib.counts(B, Family::Ipv4Unicast);
+    assert_eq!((counts.advertised, counts.held_back), (0, 0));
+}

@@ -448,8 +448,7 @@ impl Rib {
                 new_id
             }
             None if old.members.len() == 1 => {
-                old.policy.change_key(key, &mut self.attrs);
-                old.owe_all(&self.tables);
+                old.change_key(key, &mut self.attrs, &self.tables);
                 old_id
             }
             None => self.branch_off(id, &mut old, key),
