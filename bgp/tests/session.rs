@@ -89,6 +89,23 @@ fn both_dial_at_once_and_one_connection_survives() {
 }
 
 #[test]
+fn dials_that_cross_cost_no_session() {
+    let mut lost = Vec::new();
+    for seed in 0..1000 {
+        let mut pair = Pair::new([config(65001, 65002), config(65002, 65001)], seed);
+        pair.start();
+        pair.settle();
+        pair.establish();
+        pair.settle();
+        if pair.seen.iter().any(|seen| !downs(seen).is_empty()) {
+            lost.push(seed);
+        }
+    }
+    // Where both are in the middle of a handshake one end may still be faster.
+    assert!(lost.len() < 20, "{} of 1000 times: {lost:?}", lost.len());
+}
+
+#[test]
 fn a_crashed_peer_is_back_before_the_hold_timer_knows_where_graceful_restart_was_agreed_on() {
     for seed in 0..100 {
         let mut passive = graceful(65002, 65001);
