@@ -339,3 +339,26 @@ fn a_late_connection_is_refused_while_one_is_established() {
     assert_eq!(session.refusal(Conn::Outbound), Some((6, 7)));
     assert_eq!(session.session.status().state, State::Established);
 }
+
+#[test]
+fn a_peer_without_hold_time_that_never_confirms_holds_no_connection_for_ever() {
+    let mut single = single::Single::new(single::config());
+    single.connect(Conn::Inbound);
+    let mut open = single::open(&[]);
+    open[22..24].copy_from_slice(&[0, 0]);
+    single.hear(Conn::Inbound, &open);
+    assert_eq!(single.state(), State::OpenConfirm);
+    single.wait(Duration::from_secs(239));
+    assert_eq!(single.state(), State::OpenConfirm);
+    single.wait(Duration::from_secs(1));
+    assert_ne!(single.state(), State::OpenConfirm);
+    assert_eq!(single.refusal(Conn::Inbound), Some((4, 0)));
+
+    single.wait(Duration::from_secs(600));
+    single.connect(Conn::Inbound);
+    single.hear(Conn::Inbound, &open);
+    single.hear(Conn::Inbound, &single::keepalive());
+    single.sent(Conn::Inbound);
+    assert_eq!(single.state(), State::Established);
+    assert_eq!(single.session.poll_timeout(), None);
+}

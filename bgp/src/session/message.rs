@@ -78,7 +78,10 @@ impl Session {
         };
         connection.lengths = negotiate::lengths(&self.config, &negotiated);
         connection.stage = Stage::OpenConfirm(Box::new(negotiated));
-        connection.restart_hold(now);
+        if connection.hold_time().is_some() {
+            // Without one the wait for the KEEPALIVE still has the end that the wait for the OPEN had.
+            connection.restart_hold(now);
+        }
         connection.restart_keepalive(now, &mut self.jitter);
         self.outgoing[conn as usize].keepalive = Due::Yes;
     }
