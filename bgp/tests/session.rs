@@ -342,7 +342,7 @@ fn a_late_connection_is_refused_while_one_is_established() {
 
 #[test]
 fn a_peer_without_hold_time_that_never_confirms_holds_no_connection_for_ever() {
-    let mut single = single::Single::new(single::config());
+    let mut single = Single::new(single::config());
     single.connect(Conn::Inbound);
     let mut open = single::open(&[]);
     open[22..24].copy_from_slice(&[0, 0]);
