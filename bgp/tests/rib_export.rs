@@ -533,6 +533,13 @@ fn a_bite_is_bounded_and_the_rest_follows() {
     assert_eq!(router.rib.nexthops().collect::<Vec<_>>(), [nexthop]);
     router.handle(Input::Nexthop(nexthop, NexthopState::Unreachable));
     let gone = |router: &Router| router.fib.values().filter(|hops| hops.is_empty()).count();
+    assert_eq!(
+        gone(&router),
+        0,
+        "others may be heard of in the same breath"
+    );
+    assert_eq!(router.rib.poll_timeout(), Some(router.now));
+    router.handle(Input::Timeout);
     assert_eq!(gone(&router), 2_000);
     let view = router.rib.route(&nth(MANY - 1)).unwrap();
     assert_eq!(

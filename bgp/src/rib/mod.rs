@@ -197,7 +197,7 @@ impl Rib {
     /// Input about a peer that is not configured is ignored, as are routes of one whose session is
     /// not established and prefixes of a family that the session does not carry.
     pub fn handle(&mut self, input: Input, now: Instant) {
-        let budget = self.bite + PACE * arriving(&input);
+        let budget = self.budget(&input);
         match input {
             Input::Configure(peer) => self.on_configure(peer, now),
             Input::Remove(peer) => {
@@ -224,6 +224,29 @@ impl Rib {
         let left = self.work(budget);
         self.deadline = left.map_or(self.expiry, |_| Some(now));
         self.flush_changes();
+    }
+
+    /// How many prefixes are looked at with an input. What is heard of nexthops comes for many at a
+    /// time, and is looked at once all of it has been heard.
+    fn budget(&self, input: &Input) -> usize {
+        match input {
+            Input::Routes(_, events) => {
+                let arriving: usize = events.iter().map(RouteEvent::prefix_count).sum();
+                self.bite + PACE * arriving
+            }
+            Input::Nexthop(..) => 0,
+            Input::Configure(_)
+            | Input::Remove(_)
+            | Input::Up(..)
+            | Input::Down(..)
+            | Input::Refresh(..)
+            | Input::Standing(..)
+            | Input::Originate(_)
+            | Input::Defer
+            | Input::Release
+            | Input::Aggregate(_)
+            | Input::Timeout => self.bite,
+        }
     }
 
     /// What is to be done, in order; drain to `None`.
@@ -386,14 +409,5 @@ impl Rib {
         self.originate_pending
             .extend(wanted.symmetric_difference(&self.originated));
         self.originated = wanted;
-    }
-}
-
-/// How many prefixes come with an input.
-fn arriving(input: &Input) -> usize {
-    if let Input::Routes(_, events) = input {
-        events.iter().map(RouteEvent::prefix_count).sum()
-    } else {
-        0
     }
 }
