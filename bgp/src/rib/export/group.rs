@@ -621,8 +621,6 @@ impl Group {
     pub(super) fn holds_back(&mut self, slot: Slot, (before, after): (bool, bool)) -> bool {
         let key = self.policy.key();
         let (Some(limit), Some(member)) = (key.send_limit(slot.family), key.alone()) else {
-            // It may have waited for a limit that is gone.
-            self.table_mut(slot.family).held_back.remove(slot.index);
             return false;
         };
         let table = self.table_mut(slot.family);
