@@ -1,4 +1,5 @@
-//! The scenarios, each with one daemon in a namespace of its own.
+//! The scenarios, each with one daemon in a namespace of its own. Nothing is tuned: beside its peers and
+//! that they may say and hear everything, a daemon is told nothing that is not its default.
 
 use std::fmt;
 use std::fs;
@@ -245,12 +246,11 @@ impl<'a> Bench<'a> {
         // The receiver hears nothing of the worse paths: when the daemon rests, it has them.
         let second = self.send(&[1])?;
         while !self.senders[1].has_sent() {
-            interrupt::check()?;
+            self.pause()?;
             if second.at.elapsed() > self.terms.limit {
                 let why = "the daemon does not read the second table";
                 return Ok(Outcome::Timeout(why.to_owned()));
             }
-            thread::sleep(POLL);
         }
         self.until_idle()?;
         let begun = self.begin()?;
@@ -263,14 +263,25 @@ impl<'a> Bench<'a> {
         let deadline = Instant::now() + self.terms.limit;
         let mut last = (Instant::now(), cpu_time(self.daemon.pid())?);
         while last.0.elapsed() < IDLE && Instant::now() < deadline {
-            interrupt::check()?;
-            thread::sleep(POLL);
+            self.pause()?;
             let cpu = cpu_time(self.daemon.pid())?;
             // A tick now and then is no work.
             if cpu > last.1 + Duration::from_millis(10) {
                 last = (Instant::now(), cpu);
             }
         }
+        Ok(())
+    }
+
+    /// Lets some time pass, unless a signal arrived. Who waits longer does it with this.
+    fn pause(&mut self) -> Result<()> {
+        interrupt::check()?;
+        thread::sleep(POLL);
+        let receivers = self.receivers.iter_mut().map(|receiver| &mut receiver.peer);
+        self.senders
+            .iter_mut()
+            .chain(receivers)
+            .for_each(Peer::keep_alive);
         Ok(())
     }
 
@@ -306,8 +317,7 @@ impl Begun {
             receiver.replay.expect(right);
         }
         loop {
-            thread::sleep(POLL);
-            interrupt::check()?;
+            bench.pause()?;
             if let Err(ended) = bench.daemon.check_alive() {
                 return Ok(Outcome::Wrong(format!("{ended:#}")));
             }

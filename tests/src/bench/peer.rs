@@ -17,8 +17,9 @@ use rustix::net::{AddressFamily, SocketType};
 use super::interrupt;
 use crate::lab::netns::Namespace;
 
-/// No timers, so that no KEEPALIVE has to be sent amid a table (RFC 4271 §4.2).
-const HOLD_TIME_SECS: u16 = 0;
+const HOLD_TIME_SECS: u16 = 180;
+/// Well within the hold time.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Within so long after its start a daemon takes every session.
 const PATIENCE: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(100);
@@ -53,6 +54,7 @@ pub struct Peer {
     heard: Arc<Mutex<Heard>>,
     reader: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<Result<()>>>,
+    last_keepalive: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,7 @@ impl Peer {
             heard,
             reader: Some(reader),
             writer: None,
+            last_keepalive: Instant::now(),
         })
     }
 
@@ -107,6 +110,17 @@ impl Peer {
     /// Whether all that was to be sent has been.
     pub fn has_sent(&self) -> bool {
         self.writer.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Sends a KEEPALIVE if one is due. UPDATEs do as well, so not while there are some to send.
+    pub fn keep_alive(&mut self) {
+        if self.last_keepalive.elapsed() > KEEPALIVE && self.has_sent() {
+            let mut message = BytesMut::new();
+            encode_keepalive(&mut message);
+            // A connection that has ended is found by its reader.
+            let _ = (&*self.stream).write_all(&message);
+            self.last_keepalive = Instant::now();
+        }
     }
 
     /// What was heard since the last call, in order.

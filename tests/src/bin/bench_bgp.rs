@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -122,7 +123,7 @@ fn side_by_side(
             if finished.contains(kind) {
                 continue;
             }
-            eprint!("\r\x1b[K{scenario}, run {round}: {kind} ");
+            progress(&format!("{scenario}, run {round}: {kind} "));
             let terms = Terms {
                 kind: *kind,
                 table,
@@ -142,10 +143,17 @@ fn side_by_side(
             }
         }
     }
-    eprint!("\r\x1b[K");
+    progress("");
     // Full table and withdrawal come from the same runs; they are told one after the other.
     cells.sort_by_key(|cell| cell.scenario == Scenario::Withdraw);
     Ok(cells)
+}
+
+/// Replaces the last line of a terminal.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
 }
 
 fn is_worth_repeating(outcome: &Outcome) -> bool {
