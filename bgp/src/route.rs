@@ -50,6 +50,14 @@ impl RouteEvent {
         }
     }
 
+    /// How many prefixes it names.
+    pub(crate) fn prefix_count(&self) -> usize {
+        match self {
+            Self::Announce { prefixes, .. } | Self::Withdraw { prefixes, .. } => prefixes.len(),
+            Self::EndOfRib(_) | Self::RefreshBegins(_) | Self::RefreshEnds(_) => 0,
+        }
+    }
+
     /// Prefixes that had one path each.
     #[must_use]
     pub fn withdraw(prefixes: Vec<Prefix>) -> Self {

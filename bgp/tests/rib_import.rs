@@ -465,6 +465,27 @@ fn a_limit_that_only_warns_warns_once_each_way() {
 }
 
 #[test]
+fn a_peer_that_goes_up_and_down_around_its_limit_is_warned_of_once_at_a_time() {
+    let (mut router, limit) = limited(LimitAction::Warn);
+    router.limits.clear();
+    let prefixes = || {
+        (1..4)
+            .map(|third| net(&format!("10.0.{third}.0/24")))
+            .collect()
+    };
+    let both = || {
+        let announced = RouteEvent::announce(Arc::new(attrs(A, &[1])), prefixes());
+        [RouteEvent::withdraw(prefixes()), announced]
+    };
+    router.events(A, (0..100).flat_map(|_| both()).collect());
+    let said = [
+        (A, LimitEvent::Near(limit)),
+        (A, LimitEvent::Exceeded(limit)),
+    ];
+    assert_eq!(router.limits, said);
+}
+
+#[test]
 fn what_is_over_the_limit_is_discarded_and_what_is_known_still_changes() {
     let (mut router, _) = limited(LimitAction::Discard);
     router.announce(A, &["10.0.4.0/24", "10.0.0.0/24"], attrs(A, &[1, 7]));

@@ -1,5 +1,6 @@
 //! What no single crate can test: harness, simulation, namespaces, fuzzing, the demo.
 
+pub mod bench;
 pub mod lab;
 pub mod sim;
 pub mod wan;

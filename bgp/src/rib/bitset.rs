@@ -66,6 +66,16 @@ impl BitSet {
             .map(|(offset, word)| (first + offset) * 64 + word.trailing_zeros() as usize)
     }
 
+    /// Numbers in both, in ascending order. Costs as many steps as the smaller set has words.
+    pub(super) fn common<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
+        let words = self.words.iter().zip(&other.words).enumerate();
+        words.flat_map(|(word, (mine, theirs))| {
+            let some = |bits: u64| (bits != 0).then_some(bits);
+            std::iter::successors(some(mine & theirs), move |bits| some(bits & (bits - 1)))
+                .map(move |bits| word * 64 + bits.trailing_zeros() as usize)
+        })
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.count
@@ -73,11 +83,6 @@ impl BitSet {
 
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
-    }
-
-    /// In ascending order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        std::iter::successors(self.next_from(0), |last| self.next_from(last + 1))
     }
 }
 
@@ -113,8 +118,17 @@ mod tests {
             seen.push(index);
             at = index + 1;
         }
-        assert_eq!(seen, [0, 64, 200]);
-        assert_eq!((set.iter().collect::<Vec<_>>(), set.len()), (seen, 3));
+        assert_eq!((seen, set.len()), (vec![0, 64, 200], 3));
+    }
+
+    #[test]
+    fn what_is_common_is_in_both_in_order() {
+        let set = |numbers: &[usize]| numbers.iter().copied().collect::<BitSet>();
+        let (one, other) = (set(&[0, 3, 63, 64, 127, 300]), set(&[3, 63, 65, 127, 128]));
+        let both = [3, 63, 127];
+        assert_eq!(one.common(&other).collect::<Vec<_>>(), both);
+        assert_eq!(other.common(&one).collect::<Vec<_>>(), both);
+        assert_eq!(one.common(&BitSet::default()).count(), 0);
     }
 
     #[test]

@@ -222,7 +222,8 @@ pub enum Input {
     Refresh(PeerId, Family),
     /// Where the link of this peer stands. [`Standing::Unranked`] until said otherwise.
     Standing(PeerId, Standing),
-    /// Whether a nexthop can be used. Usable until said otherwise.
+    /// Whether a nexthop can be used. Usable until said otherwise. What depends on it follows with
+    /// the next [`Input::Timeout`], so that many can be told one after the other.
     Nexthop(IpAddr, NexthopState),
     /// All prefixes that this router originates; replaces what was said before.
     Originate(Vec<Prefix>),

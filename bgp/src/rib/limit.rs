@@ -80,13 +80,19 @@ impl Rib {
             && paths.iter().filter(of_session).count() >= PATHS_PER_PREFIX
     }
 
+    /// What is still to be heard is not said twice: a peer may go up and down around its limit a
+    /// thousand times in what it sends at once.
     fn say_limit(&mut self, id: SourceId, family: Family, event: Option<LimitEvent>) {
-        if let (Some(event), Some(peer)) = (event, self.sources.source(id).peer) {
-            self.outputs.push_back(Output::Limit {
-                peer,
-                family,
-                event,
-            });
+        let (Some(event), Some(peer)) = (event, self.sources.source(id).peer) else {
+            return;
+        };
+        let said = Output::Limit {
+            peer,
+            family,
+            event,
+        };
+        if !self.outputs.contains(&said) {
+            self.outputs.push_back(said);
         }
     }
 }

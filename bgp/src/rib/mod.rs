@@ -24,7 +24,8 @@
 //! to its members (a failover between two links of the same AS, say) from being sent. A prefix without
 //! paths keeps its node until every peer that was told of it has been told otherwise.
 //!
-//! **Long work is done in bites** of 2,000 prefixes, one for each `handle`. Paths of a peer that
+//! **Long work is done in bites** of 2,000 prefixes, one for each `handle`, and larger ones while many
+//! prefixes arrive. Paths of a peer that
 //! went down are not eligible from that moment, unless they are kept: each life of a session is a
 //! source of its own, and the sweep only collects what is left (`source`, `stale`).
 //!
@@ -64,7 +65,7 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use crate::attrs::Attrs;
-use crate::route::{Retention, SessionUp};
+use crate::route::{Retention, RouteEvent, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
@@ -90,6 +91,10 @@ type Hops = SmallVec<[RouteHop; 2]>;
 
 /// How many prefixes one `handle` looks at for work that touches many.
 const BITE: usize = 2_000;
+
+/// How many prefixes more one `handle` looks at for each that arrives. A peer that begins anew over
+/// and over would otherwise bring more than is swept away behind it, whatever its limit.
+const PACE: usize = 4;
 
 /// How many changes one [`Output::Routes`] holds.
 const CHANGES: usize = 512;
@@ -192,6 +197,7 @@ impl Rib {
     /// Input about a peer that is not configured is ignored, as are routes of one whose session is
     /// not established and prefixes of a family that the session does not carry.
     pub fn handle(&mut self, input: Input, now: Instant) {
+        let budget = self.budget(&input);
         match input {
             Input::Configure(peer) => self.on_configure(peer, now),
             Input::Remove(peer) => {
@@ -215,9 +221,32 @@ impl Rib {
             Input::Timeout => {}
         }
         self.expire(now);
-        let left = self.work(self.bite);
+        let left = self.work(budget);
         self.deadline = left.map_or(self.expiry, |_| Some(now));
         self.flush_changes();
+    }
+
+    /// How many prefixes are looked at with an input. What is heard of nexthops comes for many at a
+    /// time, and is looked at once all of it has been heard.
+    fn budget(&self, input: &Input) -> usize {
+        match input {
+            Input::Routes(_, events) => {
+                let arriving: usize = events.iter().map(RouteEvent::prefix_count).sum();
+                self.bite + PACE * arriving
+            }
+            Input::Nexthop(..) => 0,
+            Input::Configure(_)
+            | Input::Remove(_)
+            | Input::Up(..)
+            | Input::Down(..)
+            | Input::Refresh(..)
+            | Input::Standing(..)
+            | Input::Originate(_)
+            | Input::Defer
+            | Input::Release
+            | Input::Aggregate(_)
+            | Input::Timeout => self.bite,
+        }
     }
 
     /// What is to be done, in order; drain to `None`.

@@ -252,3 +252,66 @@ impl Rib {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::super::{Input, PeerOptions, RibConfig, RibPeer};
+    use super::*;
+    use crate::attrs::Attrs;
+    use crate::filter::Filter;
+    use crate::route::{RouteEvent, SessionUp};
+    use crate::types::{Asn, PeerId, RouterId};
+    use crate::wire::Dialect;
+
+    const PEER: PeerId = PeerId(1);
+    const FAMILY: Family = Family::Ipv6Unicast;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from nowhere else"
+    )]
+    fn a_peer_that_refreshes_with_other_prefixes_each_time_piles_up_nothing() {
+        let id = |last| RouterId::new([10, 0, 0, last].into()).unwrap();
+        let now = Instant::now();
+        let mut rib = Rib::new(RibConfig::new(Asn(1), id(1), 7));
+        let peer = RibPeer {
+            id: PEER,
+            asn: Asn(2),
+            address: id(2).address().into(),
+            import: Arc::new(Filter::accept_all()),
+            export: Arc::new(Filter::accept_all()),
+            options: PeerOptions::default(),
+        };
+        rib.handle(Input::Configure(peer), now);
+        let up = SessionUp::new(id(2), Dialect::new(Asn(1), Asn(2)));
+        rib.handle(Input::Up(PEER, up), now);
+        let attrs = Arc::new(Attrs {
+            nexthop: Some(id(2).address().into()),
+            ..Attrs::originated()
+        });
+        let some = |from: u128| -> Vec<Prefix> {
+            let nets = (from..from + 5_000).map(|i| Ipv6Addr::from(i << 64));
+            nets.map(|net| Prefix::new(net.into(), 64).unwrap())
+                .collect()
+        };
+        for round in 0..100 {
+            let events = vec![
+                RouteEvent::RefreshBegins(FAMILY),
+                RouteEvent::announce(Arc::clone(&attrs), some(round * 5_000)),
+                RouteEvent::RefreshEnds(FAMILY),
+            ];
+            rib.handle(Input::Routes(PEER, events), now);
+            while rib.poll_output().is_some() {}
+        }
+        assert!(
+            rib.tables.end(FAMILY) < 50_000,
+            "{}",
+            rib.tables.end(FAMILY)
+        );
+    }
+}

@@ -10,7 +10,7 @@ pub(super) struct End {
     pub(super) asn: Asn,
 }
 
-/// The connection to close when both have come to OpenConfirm: the one that the lower end dialled.
+/// The connection to close when there are two and the peer is known: the one that the lower end dialled.
 /// Both ends come to the same answer, for the one's `Inbound` is the other's `Outbound`.
 pub(super) fn loser(ours: End, theirs: End) -> Conn {
     if ours < theirs {

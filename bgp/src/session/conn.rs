@@ -64,7 +64,7 @@ impl Connection {
         }
     }
 
-    fn hold_time(&self) -> Option<Duration> {
+    pub(super) fn hold_time(&self) -> Option<Duration> {
         self.negotiated()?.hold_time
     }
 

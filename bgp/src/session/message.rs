@@ -78,21 +78,23 @@ impl Session {
         };
         connection.lengths = negotiate::lengths(&self.config, &negotiated);
         connection.stage = Stage::OpenConfirm(Box::new(negotiated));
-        connection.restart_hold(now);
+        if connection.hold_time().is_some() {
+            // Without one the wait for the KEEPALIVE still has the end that the wait for the OPEN had.
+            connection.restart_hold(now);
+        }
         connection.restart_keepalive(now, &mut self.jitter);
         self.outgoing[conn as usize].keepalive = Due::Yes;
     }
 
     /// Resolves a collision with the other connection; `true` when it was this one that had to go.
+    /// That the other may still be in OpenSent makes no difference: this one has said who the peer
+    /// is (RFC 4271 §6.8 allows it), and waiting lets the ends disagree about which has come further.
     fn collides(&mut self, conn: Conn, negotiated: &Negotiated) -> bool {
         let other = match conn {
             Conn::Inbound => Conn::Outbound,
             Conn::Outbound => Conn::Inbound,
         };
-        let is_confirmed = self.connections[other as usize]
-            .as_ref()
-            .is_some_and(|connection| connection.state() == State::OpenConfirm);
-        if !is_confirmed {
+        if self.connections[other as usize].is_none() {
             return false;
         }
         let ours = End {

@@ -12,6 +12,9 @@ use crate::fib::{Interfaces, Others};
 
 /// Nexthops that routes brought are looked at after so long, all at once.
 const LOOK: Duration = Duration::from_millis(50);
+/// And so much later for each that is known: a peer that names another nexthop for each route must
+/// not keep us looking.
+const LOOK_EACH: Duration = Duration::from_micros(10);
 
 /// What the RIB takes any nexthop for until it is told otherwise.
 const CONNECTED: NexthopState = NexthopState::Reachable { metric: 0 };
@@ -43,7 +46,8 @@ impl Reach {
     /// Plans a look if routes have brought or taken nexthops.
     pub(super) fn notice(&mut self, rib: &Rib, now: Instant) {
         if self.look_at.is_none() && self.revision != rib.nexthops_revision() {
-            self.look_at = Some(now + LOOK);
+            let known = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+            self.look_at = Some(now + LOOK + LOOK_EACH * known);
         }
     }
 

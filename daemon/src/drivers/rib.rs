@@ -151,8 +151,11 @@ impl Driver {
                     family,
                     event,
                 } => {
-                    if let Some(outlet) = self.outlets.get(&peer) {
-                        // There is room: connections leave some to others.
+                    if let Some(outlet) = self.outlets.get(&peer)
+                        && outlet.sender.capacity() > CREDITS
+                    {
+                        // There is room: connections leave some to others. What was promised for
+                        // credits is never taken.
                         let _ = outlet.sender.try_send(ToPeer::Limit(family, event));
                     }
                 }

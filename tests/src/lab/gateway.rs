@@ -313,7 +313,7 @@ protocol bgp nva {{
 }
 
 /// FRR drops to its own user, which must own what it writes.
-fn own_by_frr(directory: &Path) -> Result<()> {
+pub(crate) fn own_by_frr(directory: &Path) -> Result<()> {
     let id = |flag: &str| -> Result<u32> {
         Ok(output(Command::new("id").args([flag, "frr"]))?
             .trim()

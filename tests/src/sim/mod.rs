@@ -20,7 +20,7 @@ mod fib;
 mod groups;
 mod link;
 mod peer;
-mod random;
+pub mod random;
 mod router;
 mod stream;
 pub mod topology;

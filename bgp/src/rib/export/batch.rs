@@ -184,9 +184,15 @@ impl Batch {
         if self.items.is_empty() {
             return Packed::default();
         }
-        // Buckets of one audience lie together, each kind in order of first appearance.
+        // Withdrawals go first: a peer that takes only so many prefixes has room before it is told of
+        // more. Buckets of one audience lie together, each kind in order of first appearance.
         let mut order: Vec<usize> = (0..self.buckets.len()).collect();
-        order.sort_by_key(|&bucket| self.buckets[bucket].audience);
+        order.sort_by_key(|&bucket| {
+            let Key {
+                attrs, audience, ..
+            } = self.buckets[bucket];
+            (attrs.is_some(), audience)
+        });
         let (items, ends) = self.sorted_items();
         let mut out = BytesMut::with_capacity(self.octets + self.octets / 8);
         let mut segments: Vec<Segment> = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::super::attrs::{AttrsId, AttrsTable};
 use super::super::bitset::BitSet;
@@ -119,11 +120,21 @@ impl OutTable {
         }
         if let Some(Sent { whose, .. }) = old {
             self.count -= 1;
-            *self.by_source.entry(whose).or_default() -= 1;
+            self.uncount(whose);
         }
         if let Some(Sent { whose, .. }) = sent {
             self.count += 1;
             *self.by_source.entry(whose).or_default() += 1;
+        }
+    }
+
+    /// A peer of which nothing is sent any more leaves nothing behind: peers come and go.
+    fn uncount(&mut self, whose: Whose) {
+        if let Entry::Occupied(mut count) = self.by_source.entry(whose) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
@@ -286,6 +297,15 @@ impl Group {
             self.table_mut(family).dirty.fill(tables.end(family));
         }
         self.interest = Interest::Everybody;
+    }
+
+    /// The members are told by other rules. What waits for room is judged anew.
+    pub(super) fn change_key(&mut self, key: Key, attrs: &mut AttrsTable, tables: &Tables) {
+        self.policy.change_key(key, attrs);
+        for table in &mut self.tables {
+            table.held_back = BitSet::default();
+        }
+        self.owe_all(tables);
     }
 
     /// Adds a member that has been told nothing.
@@ -601,8 +621,6 @@ impl Group {
     pub(super) fn holds_back(&mut self, slot: Slot, (before, after): (bool, bool)) -> bool {
         let key = self.policy.key();
         let (Some(limit), Some(member)) = (key.send_limit(slot.family), key.alone()) else {
-            // It may have waited for a limit that is gone.
-            self.table_mut(slot.family).held_back.remove(slot.index);
             return false;
         };
         let table = self.table_mut(slot.family);

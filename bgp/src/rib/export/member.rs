@@ -171,7 +171,8 @@ impl CatchUp {
     /// Places that are kept for this member: it has been told of a prefix there and may have to be
     /// told otherwise.
     pub(super) fn pinned(&self) -> impl Iterator<Item = usize> + '_ {
-        self.dirty.iter().filter(|place| self.told.contains(*place))
+        // One that has just come up is to look at everything and has been told nothing.
+        self.dirty.common(&self.told)
     }
 
     /// Appends places to look at until there are `limit` in all, in a circle.

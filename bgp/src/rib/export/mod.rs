@@ -289,6 +289,7 @@ impl Rib {
     /// Tells one member what the group was sent for a place.
     fn tell(&mut self, group: &mut Group, id: PeerId, slot: Slot) {
         let wanted = group.sent_to(Whose::of(Some(id)), slot);
+        let limit = group.policy.key().send_limit(slot.family);
         let Some(catch_up) = group
             .members
             .get_mut(&id)
@@ -296,8 +297,12 @@ impl Rib {
         else {
             return;
         };
-        let was_dirty = catch_up.dirty.remove(slot.index);
         let was_told = catch_up.told.contains(slot.index);
+        if wanted.is_some() && !was_told && limit.is_some_and(|most| catch_up.told.len() >= most) {
+            // The group stays within the limit, so something else is to be withdrawn first.
+            return;
+        }
+        let was_dirty = catch_up.dirty.remove(slot.index);
         catch_up.set_told(slot.index, wanted.is_some());
         let prefix = self.tables.prefix(slot);
         let batch = &mut self.scratch.private;
@@ -448,8 +453,7 @@ impl Rib {
                 new_id
             }
             None if old.members.len() == 1 => {
-                old.policy.change_key(key, &mut self.attrs);
-                old.owe_all(&self.tables);
+                old.change_key(key, &mut self.attrs, &self.tables);
                 old_id
             }
             None => self.branch_off(id, &mut old, key),

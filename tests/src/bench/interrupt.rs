@@ -1,0 +1,54 @@
+//! Ctrl-C and friends: whoever waits is told, fails, and cleans up on its way out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Result, ensure};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A signal arrived.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From here on SIGINT, SIGTERM and SIGHUP do not end the process but fail [`check`].
+///
+/// # Errors
+///
+/// When the handlers cannot be installed.
+pub fn watch() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let guard = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    drop(guard);
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            INTERRUPTED.store(true, Ordering::Relaxed);
+            // Further signals shall not end us while we clean up.
+            std::future::pending::<()>().await;
+        });
+    });
+    Ok(())
+}
+
+/// Whether a signal arrived.
+pub fn arrived() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Fails once a signal arrived.
+///
+/// # Errors
+///
+/// As said.
+pub fn check() -> Result<()> {
+    ensure!(!arrived(), "interrupted");
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! BGP daemons side by side: how soon a receiver has what it should, at what cost.
+//!
+//! ```text
+//! peers: senders and receivers, all ours 10.77.1.1… ── cable ── 10.77.0.1 one daemon under test
+//! ```
+//!
+//! Every measurement has a daemon and two namespaces of its own. What a receiver hears is only
+//! stored, with the moment of each read; [`replay`] finds afterwards when the receiver had exactly
+//! the right set. So what judges costs the daemon no time, and a number is printed for nothing else.
+//!
+//! - [`table`]: what is announced. [`peer`]: sessions that send it and hear it.
+//! - [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
+
+pub mod daemon;
+pub mod interrupt;
+pub mod measure;
+pub mod peer;
+pub mod replay;
+pub mod report;
+pub mod table;

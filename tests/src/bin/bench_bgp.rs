@@ -1,0 +1,179 @@
+//! `./dev bench bgp`: BGP daemons side by side, each alone on a cable with peers of ours.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its result"
+)]
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use tests::bench::daemon::Kind;
+use tests::bench::interrupt;
+use tests::bench::measure::{self, Outcome, Scenario, Terms};
+use tests::bench::report::{self, Cell};
+use tests::bench::table::Table;
+
+/// A run that took longer is not repeated: its figure does not depend on chance.
+const ONCE: Duration = Duration::from_secs(5);
+
+/// Time, processor time and memory of BGP daemons, one after another, no routes to the kernel.
+#[derive(Parser)]
+struct Arguments {
+    /// Prefixes of a full table; fan-in and fan-out have a fifth of them, failover has half.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10..=4_000_000))]
+    prefixes: u32,
+    /// Each figure is the median of so many runs.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    runs: u8,
+    /// Only these daemons.
+    #[arg(long, value_delimiter = ',')]
+    daemons: Vec<Kind>,
+    /// Seconds after which a run is given up.
+    #[arg(long, default_value_t = 20)]
+    timeout: u64,
+    /// What the table is made from.
+    #[arg(long, default_value_t = 4271)]
+    seed: u64,
+    /// Also writes every run to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match compare(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if interrupt::arrived() => {
+            eprintln!("interrupted; everything is removed");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("bench failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "network namespaces need root"
+    );
+    interrupt::watch()?;
+    let versions = installed(&arguments.daemons);
+    ensure!(!versions.is_empty(), "none of them is installed");
+    println!(
+        "seed {}, {} runs, at most {} s each; table made up, no routes to the kernel\n",
+        arguments.seed, arguments.runs, arguments.timeout
+    );
+    let mut cells = Vec::new();
+    let full = usize::try_from(arguments.prefixes)?;
+    for (scenario, prefixes) in [
+        (Scenario::FullTable, full),
+        (Scenario::FanIn, full / 5),
+        (Scenario::FanOut, full / 5),
+        (Scenario::Failover, full / 2),
+    ] {
+        let table = Table::generate(prefixes, arguments.seed);
+        cells.extend(side_by_side(scenario, &table, arguments, &versions)?);
+    }
+    println!("{}", report::table(&cells));
+    if let Some(file) = &arguments.json {
+        let json = report::json(&cells, arguments.seed, &versions);
+        fs::write(file, format!("{json:#}\n"))
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Those that are there, with their versions; names the others.
+fn installed(wanted: &[Kind]) -> Vec<(Kind, String)> {
+    let mut versions = Vec::new();
+    for kind in Kind::ALL {
+        if !wanted.is_empty() && !wanted.contains(&kind) {
+            continue;
+        }
+        match kind.version() {
+            Ok(version) => {
+                println!("{kind:<10} {version}");
+                versions.push((kind, version));
+            }
+            Err(error) => println!("{kind:<10} left out: {error:#}"),
+        }
+    }
+    versions
+}
+
+/// Daemons take turns, so that what else the machine does strikes all alike.
+fn side_by_side(
+    scenario: Scenario,
+    table: &Table,
+    arguments: &Arguments,
+    versions: &[(Kind, String)],
+) -> Result<Vec<Cell>> {
+    let mut cells: Vec<Cell> = Vec::new();
+    let mut finished = Vec::new();
+    for round in 1..=arguments.runs {
+        for (kind, _) in versions {
+            if finished.contains(kind) {
+                continue;
+            }
+            progress(&format!("{scenario}, run {round}: {kind} "));
+            let terms = Terms {
+                kind: *kind,
+                table,
+                limit: Duration::from_secs(arguments.timeout),
+            };
+            let outcomes =
+                measure::run(scenario, terms).with_context(|| format!("{scenario} with {kind}"))?;
+            if outcomes
+                .iter()
+                .any(|(_, outcome)| !is_worth_repeating(outcome))
+            {
+                finished.push(*kind);
+            }
+            for (scenario, outcome) in outcomes {
+                let prefixes = table.prefixes().len();
+                add(&mut cells, scenario, *kind, prefixes, outcome);
+            }
+        }
+    }
+    progress("");
+    // Full table and withdrawal come from the same runs; they are told one after the other.
+    cells.sort_by_key(|cell| cell.scenario == Scenario::Withdraw);
+    Ok(cells)
+}
+
+/// Replaces the last line of a terminal.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+fn is_worth_repeating(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Right(figures) => figures.time < ONCE,
+        Outcome::Timeout(_) | Outcome::Wrong(_) => false,
+    }
+}
+
+fn add(cells: &mut Vec<Cell>, scenario: Scenario, kind: Kind, prefixes: usize, outcome: Outcome) {
+    let known = cells
+        .iter_mut()
+        .find(|cell| cell.scenario == scenario && cell.kind == kind);
+    match known {
+        Some(cell) => cell.outcomes.push(outcome),
+        None => cells.push(Cell {
+            scenario,
+            kind,
+            prefixes,
+            outcomes: vec![outcome],
+        }),
+    }
+}

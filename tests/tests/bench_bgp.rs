@@ -1,0 +1,43 @@
+//! The benchmark of BGP daemons in small: what it measures ends right. Needs root.
+
+use std::time::Duration;
+
+use tests::bench::daemon::Kind;
+use tests::bench::measure::{self, Outcome, Scenario, Terms};
+use tests::bench::table::Table;
+
+fn every_scenario_ends_right(kind: Kind) {
+    let table = Table::generate(1_000, 1);
+    let terms = Terms {
+        kind,
+        table: &table,
+        limit: Duration::from_secs(30),
+    };
+    let mut seen = Vec::new();
+    for scenario in [
+        Scenario::FullTable,
+        Scenario::FanIn,
+        Scenario::FanOut,
+        Scenario::Failover,
+    ] {
+        let outcomes = measure::run(scenario, terms).expect("this test needs root and BIRD");
+        for (scenario, outcome) in outcomes {
+            assert!(
+                matches!(outcome, Outcome::Right(_)),
+                "{scenario}: {outcome:?}"
+            );
+            seen.push(scenario);
+        }
+    }
+    assert_eq!(seen.len(), 5, "a full table is withdrawn too: {seen:?}");
+}
+
+#[test]
+fn skybridge_ends_right_in_every_scenario() {
+    every_scenario_ends_right(Kind::Skybridge);
+}
+
+#[test]
+fn bird_ends_right_in_every_scenario() {
+    every_scenario_ends_right(Kind::Bird);
+}
