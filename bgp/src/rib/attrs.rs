@@ -19,13 +19,12 @@ pub(super) type AttrsId = Id<Attrs>;
 /// What is asked of a set for each of its paths, over and over: worked out once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    pub(super) nexthop: Option<IpAddr>,
     pub(super) local_pref: u32,
     pub(super) med: u32,
-    pub(super) as_path_length: u32,
     pub(super) neighbour: Option<Asn>,
     /// ORIGINATOR_ID, in place of the identifier of the peer (RFC 4456 §9).
     pub(super) originator_id: Option<Ipv4Addr>,
+    pub(super) as_path_length: u16,
     /// Length of CLUSTER_LIST.
     pub(super) clusters: u16,
     /// How often our own AS is in the path.
@@ -37,7 +36,10 @@ pub(super) struct Facts {
     pub(super) is_stale: bool,
     /// NO_LLGR.
     pub(super) is_short_lived: bool,
+    pub(super) has_nexthop: bool,
 }
+
+const _: () = assert!(size_of::<Facts>() == 32);
 
 impl Facts {
     fn of(attrs: &Attrs, us: &Us) -> Self {
@@ -47,10 +49,9 @@ impl Facts {
         let clusters = reflection.map_or(&[][..], |reflection| &reflection.cluster_list);
         let own_asns = attrs.as_path.iter().filter(|asn| *asn == us.asn).count();
         Self {
-            nexthop: attrs.nexthop,
             local_pref: attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             med: attrs.med.unwrap_or(0),
-            as_path_length: u32::try_from(attrs.as_path.length()).unwrap_or(u32::MAX),
+            as_path_length: u16::try_from(attrs.as_path.length()).unwrap_or(u16::MAX),
             neighbour: attrs.as_path.first(),
             originator_id,
             clusters: u16::try_from(clusters.len()).unwrap_or(u16::MAX),
@@ -59,6 +60,7 @@ impl Facts {
             has_been_here: originator_id == Some(us.router_id) || clusters.contains(&us.cluster_id),
             is_stale: has(Community::LLGR_STALE),
             is_short_lived: has(Community::NO_LLGR),
+            has_nexthop: attrs.nexthop.is_some(),
         }
     }
 }

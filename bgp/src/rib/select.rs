@@ -154,10 +154,10 @@ impl Rib {
 
     /// To the nexthop that these attributes name; `None` while it is unreachable.
     fn metric(&self, attrs: AttrsId) -> Option<u32> {
-        let nexthop = self.attrs.facts(attrs).nexthop?;
         if self.nexthops.is_empty() {
-            return Some(0);
+            return self.attrs.facts(attrs).has_nexthop.then_some(0);
         }
+        let nexthop = self.attrs.value(attrs).nexthop?;
         match self.nexthops.get(&nexthop) {
             Some(NexthopState::Reachable { metric }) => Some(*metric),
             Some(NexthopState::Unreachable) => None,
@@ -179,7 +179,7 @@ impl Rib {
                 source.kind,
                 staleness,
                 facts.local_pref,
-                facts.as_path_length,
+                facts.as_path_length.into(),
                 facts.origin,
             ),
             kind: source.kind,
@@ -204,7 +204,7 @@ impl Rib {
         let hop = |path: &Path| {
             Some(Hop {
                 peer: self.sources.source(path.source).peer?,
-                address: self.attrs.facts(path.accepted?).nexthop?,
+                address: self.attrs.value(path.accepted?).nexthop?,
             })
         };
         let best_is_ours = ranked
