@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn where_ranks_rotate_each_sender_alone_is_best_for_its_share() {
         let (table, ranking) = (Table::generate(2_000, 1), Ranking::Rotating(10));
-        let mut best = [0; 10];
+        let mut best = [0_usize; 10];
         for set in 0..table.sets() {
             let length = |sender| table.attrs(set, sender, ranking).as_path.length();
             let shortest = ranking.best(set);
