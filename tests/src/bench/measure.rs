@@ -239,9 +239,12 @@ impl<'a> Bench<'a> {
     }
 
     fn fail_over(&mut self) -> Result<Outcome> {
-        let loaded = self.send(&[0])?.until(self, Right::Best)?;
-        if !matches!(loaded, Outcome::Right(_)) {
-            return Ok(loaded);
+        let begun = self.send(&[0])?;
+        let before = |why| format!("before anything failed: {why}");
+        match begun.until(self, Right::Best)? {
+            Outcome::Right(_) => {}
+            Outcome::Timeout(why) => return Ok(Outcome::Timeout(before(why))),
+            Outcome::Wrong(why) => return Ok(Outcome::Wrong(before(why))),
         }
         // The receiver hears nothing of the worse paths: when the daemon rests, it has them.
         let second = self.send(&[1])?;

@@ -71,6 +71,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
         "seed {}, {} runs, at most {} s each; table made up, no routes to the kernel\n",
         arguments.seed, arguments.runs, arguments.timeout
     );
+    warn_of_others()?;
     let mut cells = Vec::new();
     let full = usize::try_from(arguments.prefixes)?;
     for (scenario, prefixes) in [
@@ -87,6 +88,16 @@ fn compare(arguments: &Arguments) -> Result<()> {
         let json = report::json(&cells, arguments.seed, &versions);
         fs::write(file, format!("{json:#}\n"))
             .with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Times on a machine that others use say little; ratios still say something.
+fn warn_of_others() -> Result<()> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let last_minute = load.split_whitespace().next().unwrap_or_default();
+    if last_minute.parse::<f64>().is_ok_and(|load| load > 0.5) {
+        println!("others use this machine (load {last_minute}): trust ratios more than times\n");
     }
     Ok(())
 }
