@@ -239,7 +239,7 @@ fn no_file_makes_the_reader_panic() {
         }
     }
     assert!(
-        legal > 1000,
+        legal > 200,
         "the mutations are too wild to be worth much: {legal} legal files"
     );
 }
