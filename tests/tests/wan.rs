@@ -162,6 +162,12 @@ fn loss_of_20_percent_loses_about_that_and_counts_it() {
             arrived += 1;
         }
     }
+    // On a busy machine some may take longer than was waited for.
+    let forwarded = || lab.wan.counters().0.forwarded - before.forwarded;
+    lab.right.set_read_timeout(Some(ms(2_000))).unwrap();
+    while u64::from(arrived) < forwarded() && lab.right.recv(&mut [0; 64]).is_ok() {
+        arrived += 1;
+    }
     // 2000 packets: the standard deviation is 18, so this is six of them.
     assert!(
         (1490..=1710).contains(&arrived),
