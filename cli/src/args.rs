@@ -10,7 +10,7 @@ use clap_complete::Shell;
 #[command(
     name = "skybridge",
     version,
-    about = "Shows and reloads a Skybridge router; checks its files",
+    about = "Shows, reloads and resets a Skybridge router; checks its files",
     after_help = "Words may be shortened: skybridge sh bgp nei. Scripts had better spell them out.\n\
                   Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done.",
     infer_subcommands = true

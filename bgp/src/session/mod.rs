@@ -16,8 +16,8 @@
 //! protocol: then it is refused until the wait is over.
 //!
 //! **Collision.** When an OPEN comes while there is another connection, the one that the lower end
-//! dialled is closed, whether the other is in OpenConfirm or OpenSent (RFC 4271 §6.8, RFC 6286). A connection that comes while the other is established is
-//! refused, even if the peer has restarted and the established one is half open: the hold timer
+//! dialled is closed, whether the other is in OpenConfirm or OpenSent (RFC 4271 §6.8, RFC 6286). A
+//! connection that comes while the other is established is refused, even if the peer has restarted and the established one is half open: the hold timer
 //! ends that. Where graceful restart was agreed on, a connection that the peer opens takes the place
 //! of the established one instead, which counts as lost (RFC 4724 §4.2). There is one connection of
 //! each name at a time: the owner of the sockets asks [`Session::is_replaced_by`] before it lets a
