@@ -120,7 +120,7 @@ impl Router {
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),
-                Output::Limit { .. } => {}
+                Output::NexthopOurs { .. } | Output::Limit { .. } => {}
             }
         }
     }

@@ -46,6 +46,7 @@ struct Router {
     fib: BTreeMap<Prefix, Vec<RouteHop>>,
     changes: usize,
     limits: Vec<(PeerId, LimitEvent)>,
+    ours: Vec<(PeerId, IpAddr)>,
 }
 
 impl Router {
@@ -60,6 +61,7 @@ impl Router {
             fib: BTreeMap::new(),
             changes: 0,
             limits: Vec::new(),
+            ours: Vec::new(),
         };
         for id in [A, B, C, I, J] {
             router.configure(id, PeerOptions::default());
@@ -89,6 +91,7 @@ impl Router {
                 }
                 Output::ExportReady(_) => {}
                 Output::Limit { peer, event, .. } => self.limits.push((peer, event)),
+                Output::NexthopOurs { peer, nexthop } => self.ours.push((peer, nexthop)),
             }
         }
     }
@@ -177,6 +180,10 @@ impl Router {
             .iter()
             .map(|path| (path.peer.unwrap(), path.step))
             .collect()
+    }
+
+    fn hops(&self, prefix: &str) -> Vec<RouteHop> {
+        self.fib.get(&net(prefix)).cloned().unwrap_or_default()
     }
 
     fn best(&self, prefix: &str) -> Option<Arc<Attrs>> {
@@ -591,6 +598,31 @@ fn a_path_that_is_about_to_go_is_preferred_least() {
     router.announce(B, &["10.0.0.0/24"], attrs(B, &[2, 3, 4, 5]));
     let lost = [(B, Step::LocalPref), (A, Step::LocalPref)];
     assert_eq!(router.steps("10.0.0.0/24"), lost);
+}
+
+#[test]
+fn a_path_to_ourselves_is_not_used_while_the_address_is_ours_and_said_once() {
+    let mut router = Router::new();
+    let ours: IpAddr = [192, 0, 2, 7].into();
+    let to_us = Attrs {
+        nexthop: Some(ours),
+        ..attrs(A, &[1])
+    };
+    router.announce(B, &["10.0.0.0/16"], attrs(B, &[2, 9]));
+    router.announce(A, &["10.0.0.0/16"], to_us.clone());
+    assert_eq!(router.hops("10.0.0.0/16")[0].hop.peer, A);
+    router.handle(Input::OwnAddresses([ours].into()));
+    assert_eq!(
+        router.steps("10.0.0.0/16"),
+        [(B, Step::OnlyPath), (A, Step::NexthopOurs)]
+    );
+    assert_eq!(router.hops("10.0.0.0/16").len(), 1, "{:?}", router.fib);
+    router.announce(A, &["10.1.0.0/16"], to_us.clone());
+    router.announce(A, &["10.2.0.0/16"], to_us);
+    assert_eq!(router.hops("10.1.0.0/16"), [], "not even for a moment");
+    assert_eq!(router.ours, [(A, ours)]);
+    router.handle(Input::OwnAddresses([[192, 0, 2, 8].into()].into()));
+    assert_eq!(router.hops("10.1.0.0/16").len(), 1, "it has moved away");
 }
 
 fn role(role: Role) -> PeerOptions {

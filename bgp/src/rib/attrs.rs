@@ -1,7 +1,7 @@
 //! The attribute sets in use, each stored once, what the decision asks of them, and the nexthops
 //! they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -36,7 +36,17 @@ pub(super) struct Facts {
     pub(super) is_stale: bool,
     /// NO_LLGR.
     pub(super) is_short_lived: bool,
-    pub(super) has_nexthop: bool,
+    pub(super) nexthop: Leads,
+}
+
+/// Where a nexthop leads, as far as attributes say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Leads {
+    /// There is none.
+    Nowhere,
+    /// It is an address of this host.
+    ToUs,
+    Elsewhere,
 }
 
 const _: () = assert!(size_of::<Facts>() == 32);
@@ -60,17 +70,28 @@ impl Facts {
             has_been_here: originator_id == Some(us.router_id) || clusters.contains(&us.cluster_id),
             is_stale: has(Community::LLGR_STALE),
             is_short_lived: has(Community::NO_LLGR),
-            has_nexthop: attrs.nexthop.is_some(),
+            nexthop: us.leads(attrs.nexthop),
         }
     }
 }
 
 /// By what we know ourselves in attributes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Us {
     asn: Asn,
     router_id: Ipv4Addr,
     cluster_id: Ipv4Addr,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Us {
+    fn leads(&self, nexthop: Option<IpAddr>) -> Leads {
+        match nexthop {
+            None => Leads::Nowhere,
+            Some(nexthop) if self.addresses.contains(&nexthop) => Leads::ToUs,
+            Some(_) => Leads::Elsewhere,
+        }
+    }
 }
 
 /// Every attribute set that a path, or something sent to a peer, has.
@@ -94,6 +115,7 @@ impl AttrsTable {
                 asn: config.local_asn,
                 router_id: config.router_id.address(),
                 cluster_id: config.cluster_id,
+                addresses: BTreeSet::new(),
             },
             nexthops: BTreeMap::new(),
             nexthops_revision: 0,
@@ -120,6 +142,20 @@ impl AttrsTable {
             *sets += 1;
             self.nexthops_revision += u64::from(*sets == 1);
         }
+    }
+
+    /// Replaces the addresses of this host. Returns whether a nexthop in use became one of them, or
+    /// is one no more: hardly ever, so that sets are looked at only then.
+    pub(super) fn set_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) -> bool {
+        let old = std::mem::replace(&mut self.us.addresses, addresses);
+        let mut changed = old.symmetric_difference(&self.us.addresses);
+        let is_used = changed.any(|address| self.nexthops.contains_key(address));
+        if is_used {
+            for (index, attrs) in self.sets.iter() {
+                self.facts[index].nexthop = self.us.leads(attrs.nexthop);
+            }
+        }
+        is_used
     }
 
     #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::attrs::AttrsId;
+use super::attrs::{AttrsId, Leads};
 use super::ingress::Ingress;
-use super::interface::Step;
+use super::interface::{Output, Step};
 use super::limit::Room;
 use super::source::{Life, SourceId, index_of};
 use super::table::{Path, Slot};
@@ -74,6 +74,9 @@ impl Rib {
         }
         let received = self.attrs.acquire(attrs);
         let refusal = intake.ingress.refusal(attrs, self.attrs.facts(received));
+        if self.attrs.facts(received).nexthop == Leads::ToUs {
+            self.say_nexthop_ours(intake, attrs, prefixes);
+        }
         let import = Arc::clone(&intake.import);
         let prepared = import.prepare(attrs);
         let mut applied = None;
@@ -102,6 +105,19 @@ impl Rib {
         }
         self.release_applied(applied);
         self.attrs.release(received);
+    }
+
+    fn say_nexthop_ours(&mut self, intake: &Intake, attrs: &Attrs, prefixes: &[Prefix]) {
+        let arrival = prefixes.first().and_then(|prefix| intake.arrival(prefix));
+        let (Some(arrival), Some(nexthop)) = (arrival, attrs.nexthop) else {
+            return;
+        };
+        let source = self.sources.source_mut(arrival.session);
+        let was_said = std::mem::replace(&mut source.nexthop_said, true);
+        if let (false, Some(peer)) = (was_said, source.peer) {
+            self.outputs
+                .push_back(Output::NexthopOurs { peer, nexthop });
+        }
     }
 
     /// The attributes after the import filter, held once for the caller.

@@ -214,6 +214,7 @@ impl Rib {
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
+            Input::OwnAddresses(addresses) => self.on_own_addresses(addresses),
             Input::Originate(prefixes) => self.on_originate(prefixes),
             Input::Defer => self.on_defer(),
             Input::Release => self.on_release(),
@@ -241,6 +242,7 @@ impl Rib {
             | Input::Down(..)
             | Input::Refresh(..)
             | Input::Standing(..)
+            | Input::OwnAddresses(_)
             | Input::Originate(_)
             | Input::Defer
             | Input::Release
@@ -339,6 +341,7 @@ impl Rib {
                     counts: SourceCounts::default(),
                     limit: options.receive_limit[index_of(family)],
                     fill: Fill::Low,
+                    nexthop_said: false,
                 })
             })
         });
@@ -400,6 +403,12 @@ impl Rib {
             self.nexthops.insert(address, state)
         };
         if before.unwrap_or(usual) != state {
+            self.sweep.recheck_everything();
+        }
+    }
+
+    fn on_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        if self.attrs.set_own_addresses(addresses) {
             self.sweep.recheck_everything();
         }
     }

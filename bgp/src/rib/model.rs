@@ -718,7 +718,7 @@ impl Pair {
                 Output::ExportReady(peer) => {
                     assert!(self.ready.insert(peer), "ready said twice");
                 }
-                Output::Limit { .. } => {}
+                Output::NexthopOurs { .. } | Output::Limit { .. } => {}
             }
         }
     }

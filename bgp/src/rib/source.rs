@@ -78,6 +78,8 @@ pub(super) struct Source {
     pub(super) counts: SourceCounts,
     pub(super) limit: Option<PrefixLimit>,
     pub(super) fill: Fill,
+    /// Whether [`Output::NexthopOurs`](super::Output::NexthopOurs) has been said.
+    pub(super) nexthop_said: bool,
 }
 
 /// Whether the session that brought the paths still stands.
@@ -106,6 +108,7 @@ impl Source {
             counts: SourceCounts::default(),
             limit: None,
             fill: Fill::Low,
+            nexthop_said: false,
         }
     }
 

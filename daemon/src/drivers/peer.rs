@@ -160,6 +160,11 @@ impl Driver {
             ToPeer::ShutDown(text) => self.permit.handle(permit::Input::ShutDown(text), now),
             ToPeer::Reset(farewell) => self.permit.handle(permit::Input::Reset(farewell), now),
             ToPeer::Limit(family, event) => self.on_limit(family, event, now),
+            ToPeer::NexthopOurs(nexthop) => {
+                warn!(%nexthop, "the peer names an address of ours as nexthop");
+                let text = format!("it names {nexthop} as nexthop, an address of this host");
+                self.note(Severity::Warning, "nexthop-ours", text);
+            }
             ToPeer::RequestRefresh => {
                 for family in Family::ALL {
                     self.session.handle(Input::RequestRefresh(family), now);

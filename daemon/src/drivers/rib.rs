@@ -146,20 +146,26 @@ impl Driver {
                         outlet.is_ready = true;
                     }
                 }
+                Output::NexthopOurs { peer, nexthop } => {
+                    self.tell(peer, ToPeer::NexthopOurs(nexthop));
+                }
                 Output::Limit {
                     peer,
                     family,
                     event,
                 } => {
-                    if let Some(outlet) = self.outlets.get(&peer)
-                        && outlet.sender.capacity() > CREDITS
-                    {
-                        // There is room: connections leave some to others. What was promised for
-                        // credits is never taken.
-                        let _ = outlet.sender.try_send(ToPeer::Limit(family, event));
-                    }
+                    self.tell(peer, ToPeer::Limit(family, event));
                 }
             }
+        }
+    }
+
+    /// There is room: connections leave some to others. What was promised for credits is never taken.
+    fn tell(&self, peer: PeerId, message: ToPeer) {
+        if let Some(outlet) = self.outlets.get(&peer)
+            && outlet.sender.capacity() > CREDITS
+        {
+            let _ = outlet.sender.try_send(message);
         }
     }
 

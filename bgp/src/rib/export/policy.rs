@@ -28,6 +28,8 @@ pub(in crate::rib) struct Key {
     /// What matters only for what the peer sends is left out.
     dialect: Dialect,
     nexthops: [Option<IpAddr>; Family::ALL.len()],
+    /// The address of the peer, where the filter sets it as nexthop.
+    own_nexthop: Option<IpAddr>,
     /// A peer that shares its group with nobody: it takes several paths for a prefix, or only so many
     /// prefixes.
     alone: Option<PeerId>,
@@ -55,6 +57,7 @@ impl Key {
             egress: EgressKey::new(config, peer, up),
             dialect,
             nexthops: up.nexthops,
+            own_nexthop: Some(peer.address).filter(|own| peer.export.names_nexthop(*own)),
             alone: is_alone.then_some(peer.id),
             path_limit: peer.options.add_path_limit,
             send_limit: peer.options.send_limit,
@@ -193,7 +196,10 @@ impl Policy {
         let med = filtered.med.filter(|_| filter.sets_med(rule));
         let mut after = egress::treat(egress, sender, before, filtered, med);
         match filter.sets_nexthop(rule) {
-            Some(Nexthop::Address(address)) => after.nexthop = Some(address),
+            // RFC 4271 §5.1.3: a peer is never told its own address.
+            Some(Nexthop::Address(address)) => {
+                after.nexthop = Some(address).filter(|_| self.key.own_nexthop != Some(address));
+            }
             Some(Nexthop::Ourselves) => after.nexthop = None,
             Some(Nexthop::Unchanged) => after.nexthop = before.nexthop,
             None => {}
