@@ -344,6 +344,50 @@ fn a_second_restart_before_end_of_rib_takes_what_the_first_left() {
 }
 
 #[test]
+fn a_session_that_ends_within_a_refresh_keeps_the_newest_known_of_each() {
+    let mut router = Router::new();
+    let all = ["10.0.0.0/24", "10.0.1.0/24"];
+    router.announce(A, &all, attrs(A, &[1]));
+    router.events(A, vec![RouteEvent::RefreshBegins(V4)]);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1, 7]));
+    router.handle(Input::Down(A, retention(120, 0)));
+    let counts = router.rib.counts(A, V4);
+    assert_eq!((counts.received, counts.stale, counts.best), (2, 2, 2));
+    assert_eq!(router.best("10.0.0.0/24").unwrap().as_path, path(&[1, 7]));
+    assert_eq!(router.best("10.0.1.0/24").unwrap().as_path, path(&[1]));
+
+    router.handle(Input::Up(A, preserving(A)));
+    router.announce(A, &["10.0.1.0/24"], attrs(A, &[1, 8]));
+    router.withdraw(A, "10.0.0.0/24");
+    assert_eq!(router.steps("10.0.0.0/24"), []);
+    router.events(A, vec![RouteEvent::EndOfRib(V4)]);
+    let counts = router.rib.counts(A, V4);
+    assert_eq!((counts.received, counts.stale, counts.best), (1, 0, 1));
+}
+
+#[test]
+fn what_a_refresh_had_not_brought_goes_when_the_peer_stays_away() {
+    let mut router = Router::new();
+    router.announce(A, &["10.0.0.0/24", "10.0.1.0/24"], attrs(A, &[1]));
+    router.events(A, vec![RouteEvent::RefreshBegins(V4)]);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
+    router.handle(Input::Down(A, retention(120, 0)));
+    router.pass(Duration::from_secs(120));
+    assert_eq!(router.received(A), 0);
+    assert!(router.fib.values().all(Vec::is_empty));
+
+    router.up(A);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
+    router.events(A, vec![RouteEvent::RefreshBegins(V4)]);
+    router.handle(Input::Down(A, Retention::new()));
+    assert_eq!(
+        router.received(A),
+        0,
+        "without graceful restart nothing stays"
+    );
+}
+
+#[test]
 fn a_stale_path_over_a_dead_link_is_not_used() {
     let mut router = Router::new();
     router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));

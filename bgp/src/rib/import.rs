@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::attrs::{AttrsId, Leads};
 use super::ingress::Ingress;
 use super::interface::{Output, Step};
 use super::limit::Room;
 use super::source::{Life, SourceId, index_of};
+use super::stale::Kept;
 use super::table::{Path, Slot};
 use super::{Peer, Rib};
 use crate::attrs::Attrs;
@@ -32,7 +35,7 @@ struct Intake {
 struct Arrival {
     session: SourceId,
     /// What is kept until it is sent again.
-    kept: Option<SourceId>,
+    kept: Option<Kept>,
 }
 
 impl Rib {
@@ -98,10 +101,10 @@ impl Rib {
                 received,
                 accepted,
             };
-            let kept = arrival
-                .kept
-                .and_then(|kept| self.sources.find(kept, path_id));
-            self.set_path(prefix, path, kept);
+            let kept = arrival.kept.iter().flat_map(Kept::sources);
+            let kept = kept.filter_map(|kept| self.sources.find(kept, path_id));
+            let kept: SmallVec<[SourceId; 2]> = kept.collect();
+            self.set_path(prefix, path, &kept);
         }
         self.release_applied(applied);
         self.attrs.release(received);
@@ -155,7 +158,8 @@ impl Rib {
         let (Some(arrival), Some(slot)) = (intake.arrival(prefix), self.tables.find(prefix)) else {
             return;
         };
-        for session in std::iter::once(arrival.session).chain(arrival.kept) {
+        let kept = arrival.kept.iter().flat_map(Kept::sources);
+        for session in std::iter::once(arrival.session).chain(kept) {
             if let Some(source) = self.sources.find(session, path_id)
                 && self.remove_path(slot, source) == Removal::Done
             {
@@ -166,13 +170,13 @@ impl Rib {
 
     /// Stores a path in place of the one its source had, and chooses again.
     ///
-    /// - `kept`: a source of an earlier session whose path this one takes the place of
-    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: Option<SourceId>) {
+    /// - `kept`: sources of an earlier session whose path this one takes the place of
+    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: &[SourceId]) {
         self.review_prefix(prefix);
         let slot = self.tables.find_or_insert(prefix);
         let entry = self.tables.entry(slot);
         let before = entry.chosen();
-        let is_known = |known: &Path| known.source == path.source || Some(known.source) == kept;
+        let is_known = |known: &Path| known.source == path.source || kept.contains(&known.source);
         let place = entry.paths.as_slice().iter().position(is_known);
         let known = place.map(|place| entry.paths.as_slice()[place]);
         if known == Some(path) {
@@ -304,7 +308,7 @@ impl Peer {
         let arrival = |index: usize| {
             Some(Arrival {
                 session: session.sources[index]?,
-                kept: self.kept[index].map(|kept| kept.source),
+                kept: self.kept[index],
             })
         };
         Some(Intake {

@@ -2,7 +2,7 @@
 //!
 //! Counted is what its present session has sent in a family and not withdrawn: paths, where it sends
 //! several for a prefix. What is kept of an earlier session, or of before a refresh, does not count:
-//! until it is sent again or gone, up to twice the limit may be held. What was discarded is not
+//! until it is sent again or gone, up to three times the limit may be held. What was discarded is not
 //! asked for again when there is room: a refresh brings it.
 
 use super::Rib;

@@ -377,7 +377,7 @@ impl Rib {
             return SmallVec::new();
         };
         let session = peer.session.iter().flat_map(|session| session.sources);
-        let kept = peer.kept.iter().flatten().map(|kept| kept.source);
+        let kept = peer.kept.iter().flatten().flat_map(Kept::sources);
         session.flatten().chain(kept).collect()
     }
 

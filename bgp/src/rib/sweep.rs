@@ -119,7 +119,7 @@ impl Rib {
                 received: attrs,
                 accepted: Some(attrs),
             };
-            self.set_path(&prefix, path, None);
+            self.set_path(&prefix, path, &[]);
         }
     }
 
