@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::rib::{self, LimitEvent};
-use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
+use bgp::session::{Conn, DownReason, Input, Output, Reading, Session, SessionConfig};
 use bgp::{Family, PeerId, Retention};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -61,6 +61,7 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
         backlog: VecDeque::new(),
         owed: 0,
         life: 0,
+        reading: Reading::GoesOn,
         is_up: false,
         is_ending: false,
         published: None,
@@ -84,6 +85,7 @@ struct Driver {
     owed: usize,
     /// Sessions so far.
     life: u64,
+    reading: Reading,
     is_up: bool,
     is_ending: bool,
     published: Option<Instant>,
@@ -115,6 +117,7 @@ impl Driver {
             }
             self.conns.fill(&mut self.session);
             self.return_credits();
+            self.say_reading();
             self.publish();
             if self.is_ending && self.backlog.is_empty() {
                 return;
@@ -316,6 +319,16 @@ impl Driver {
             // A NOTIFICATION that its reader never sees explains nothing.
             let _ = timeout(LINGER, last_words(transport)).await;
         });
+    }
+
+    fn say_reading(&mut self) {
+        let reading = match self.backlog.is_empty() {
+            true => Reading::GoesOn,
+            false => Reading::Pauses,
+        };
+        if std::mem::replace(&mut self.reading, reading) != reading {
+            self.session.handle(Input::Reading(reading), Instant::now());
+        }
     }
 
     fn return_credits(&mut self) {
