@@ -549,6 +549,62 @@ fn what_is_over_the_limit_is_discarded_and_what_is_known_still_changes() {
     assert!(router.best("10.0.4.0/24").is_some());
 }
 
+/// Attributes of so many octets more than usual, about.
+fn long(id: PeerId, octets: u32) -> Attrs {
+    let communities = 0..64 + octets.div_ceil(4);
+    Attrs {
+        communities: communities.map(Community).collect(),
+        ..attrs(id, &[1])
+    }
+}
+
+#[test]
+fn a_peer_cannot_fill_the_memory_with_long_attributes() {
+    let mut router = Router::new();
+    let nets = |from: u32, count: u32| -> Vec<Prefix> {
+        let nets = (from..from + count).map(|net| Ipv4Addr::from(net << 8));
+        nets.map(|net| Prefix::new(net.into(), 24).unwrap())
+            .collect()
+    };
+    let send = |router: &mut Router, attrs: &Attrs, prefixes: Vec<Prefix>| {
+        let event = RouteEvent::announce(Arc::new(attrs.clone()), prefixes);
+        router.events(A, vec![event]);
+    };
+    let (usual, four) = (attrs(A, &[1]), long(A, 4096));
+    let room = 256 << 10 >> 2;
+    send(&mut router, &four, nets(0, room + 5_000));
+    let bulky = LimitEvent::Bulky { octets: 256 << 20 };
+    assert_eq!(router.limits, [(A, bulky)], "said once");
+    let counts = router.rib.counts(A, V4);
+    assert!(
+        (60_000..=room as usize).contains(&counts.received),
+        "{counts:?}"
+    );
+    assert!(counts.discarded >= 5_000, "{counts:?}");
+    let full = counts.received;
+
+    // Usual ones are taken all the same, and do not become long ones behind our back.
+    send(&mut router, &usual, nets(1 << 20, 1));
+    assert_eq!(router.received(A), full + 1);
+    let last = nets(1 << 20, 1);
+    send(&mut router, &four, last.clone());
+    assert_eq!(router.received(A), full);
+    assert!(
+        router.fib[&last[0]].is_empty(),
+        "what it said before is over"
+    );
+
+    // What goes makes room; what grows needs some.
+    router.events(A, vec![RouteEvent::withdraw(nets(0, 2))]);
+    send(&mut router, &four, last.clone());
+    assert_eq!(router.received(A), full - 1);
+    send(&mut router, &long(A, 8 << 10), last.clone());
+    assert_eq!(router.received(A), full - 1);
+    send(&mut router, &long(A, 16 << 10), last);
+    assert_eq!(router.received(A), full - 2);
+    assert_eq!(router.limits.len(), 1);
+}
+
 #[test]
 fn a_session_that_is_to_end_for_its_limit_brings_nothing_more() {
     let (mut router, limit) = limited(LimitAction::Shutdown);

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use super::interface::RibConfig;
 use super::intern::{Holder, Id, Interner};
 use super::select::DEFAULT_LOCAL_PREF;
-use crate::attrs::{Attrs, Community, Origin};
+use crate::attrs::{Attrs, Community, Origin, RawAttr, Segment};
 use crate::types::Asn;
 
 /// Names an interned set.
@@ -25,10 +25,12 @@ pub(super) struct Facts {
     /// ORIGINATOR_ID, in place of the identifier of the peer (RFC 4456 §9).
     pub(super) originator_id: Option<Ipv4Addr>,
     pub(super) as_path_length: u16,
-    /// Length of CLUSTER_LIST.
-    pub(super) clusters: u16,
+    /// Length of CLUSTER_LIST; beyond 255 all are as long.
+    pub(super) clusters: u8,
     /// How often our own AS is in the path.
-    pub(super) own_asns: u16,
+    pub(super) own_asns: u8,
+    /// Octets that it takes beyond what is usual, in [`EXTRA`].
+    pub(super) extra: u16,
     pub(super) origin: Origin,
     /// We, or another reflector of our cluster, have passed it on before (RFC 4456 §8).
     pub(super) has_been_here: bool,
@@ -64,8 +66,9 @@ impl Facts {
             as_path_length: u16::try_from(attrs.as_path.length()).unwrap_or(u16::MAX),
             neighbour: attrs.as_path.first(),
             originator_id,
-            clusters: u16::try_from(clusters.len()).unwrap_or(u16::MAX),
-            own_asns: u16::try_from(own_asns).unwrap_or(u16::MAX),
+            clusters: u8::try_from(clusters.len()).unwrap_or(u8::MAX),
+            own_asns: u8::try_from(own_asns).unwrap_or(u8::MAX),
+            extra: extra(attrs),
             origin: attrs.origin,
             has_been_here: originator_id == Some(us.router_id) || clusters.contains(&us.cluster_id),
             is_stale: has(Community::LLGR_STALE),
@@ -73,6 +76,26 @@ impl Facts {
             nexthop: us.leads(attrs.nexthop),
         }
     }
+}
+
+/// Attributes that take no more octets of memory than so many, besides what every set takes, are
+/// usual; what they take beyond is counted in as many.
+pub(super) const EXTRA: usize = 256;
+
+/// What a set takes beyond what is usual, rounded up.
+fn extra(attrs: &Attrs) -> u16 {
+    let asns = |segment: &Segment| size_of_val(&segment.asns[..]);
+    let raw = |raw: &RawAttr| size_of_val(raw) + raw.value.len();
+    let reflection = attrs.reflection.as_deref();
+    let unknown = attrs.unknown.iter().flat_map(|unknown| unknown.iter());
+    let octets = size_of_val(&attrs.as_path.segments[..])
+        + attrs.as_path.segments.iter().map(asns).sum::<usize>()
+        + size_of_val(&attrs.communities[..])
+        + size_of_val(&attrs.large_communities[..])
+        + size_of_val(&attrs.ext_communities[..])
+        + reflection.map_or(0, |reflection| size_of_val(&reflection.cluster_list[..]))
+        + unknown.map(raw).sum::<usize>();
+    u16::try_from(octets.saturating_sub(1) / EXTRA).unwrap_or(u16::MAX)
 }
 
 /// By what we know ourselves in attributes.

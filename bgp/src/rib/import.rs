@@ -183,6 +183,19 @@ impl Rib {
             self.release_path(&path);
             return;
         }
+        if self.room_for_octets(&path, known) == Room::None {
+            self.release_path(&path);
+            self.say_bulky(path.source, slot.family);
+            self.sources.free_if_gone(path.source);
+            // What the peer said before holds no longer.
+            return match place {
+                Some(place) => {
+                    self.take_path(slot, place);
+                    self.choose(slot, before);
+                }
+                None => self.free_if_unused(slot),
+            };
+        }
         let is_new = known.is_none_or(|known| known.source != path.source);
         if is_new && self.room_for(path.source, slot) == Room::None {
             self.release_path(&path);
@@ -193,12 +206,12 @@ impl Rib {
         if is_new {
             self.sources.count_received(path.source);
         }
-        self.count_accepted(&path);
+        self.count_path(&path);
         let entry = self.tables.entry_mut(slot);
         match (place, known) {
             (Some(place), Some(old)) => {
                 entry.paths.as_mut_slice()[place] = path;
-                self.uncount_accepted(&old);
+                self.uncount_path(&old);
                 if is_new {
                     self.sources.uncount_received(old.source);
                 }
@@ -234,7 +247,7 @@ impl Rib {
         };
         paths.remove(index);
         self.occupied[index_of(slot.family)] -= usize::from(paths.as_slice().is_empty());
-        self.uncount_accepted(&path);
+        self.uncount_path(&path);
         self.sources.uncount_received(path.source);
         self.release_path(&path);
     }
@@ -264,8 +277,8 @@ impl Rib {
         self.release_applied(applied);
         self.attrs.retain(old.received);
         let path = Path { accepted, ..old };
-        self.uncount_accepted(&old);
-        self.count_accepted(&path);
+        self.uncount_path(&old);
+        self.count_path(&path);
         let paths = self.tables.entry_mut(slot).paths.as_mut_slice();
         paths[index] = path;
         self.release_path(&old);
@@ -283,14 +296,19 @@ impl Rib {
         }
     }
 
-    fn count_accepted(&mut self, path: &Path) {
+    fn count_path(&mut self, path: &Path) {
         let counts = &mut self.sources.source_mut(path.source).counts;
         counts.accepted += usize::from(path.accepted.is_some());
+        counts.extra += usize::from(self.attrs.facts(path.received).extra);
     }
 
-    fn uncount_accepted(&mut self, path: &Path) {
+    fn uncount_path(&mut self, path: &Path) {
         let counts = &mut self.sources.source_mut(path.source).counts;
         counts.accepted -= usize::from(path.accepted.is_some());
+        // Hardly any peer has any: its sets are not looked at.
+        if counts.extra > 0 {
+            counts.extra -= usize::from(self.attrs.facts(path.received).extra);
+        }
     }
 }
 

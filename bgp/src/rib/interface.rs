@@ -360,6 +360,19 @@ pub enum LimitEvent {
     /// `max` is passed. Where the action is to end the session, nothing more is taken from it, and
     /// the owner ends it (Cease 6/1, RFC 4486 §4, with family and `max`).
     Exceeded(PrefixLimit),
+    /// The attributes of its paths take more than this beyond what is usual. No path with long ones is
+    /// stored any more, and one that is there goes if it is to get them; others are. Said once a
+    /// session.
+    Bulky {
+        /// In memory.
+        octets: usize,
+    },
+    /// It takes no more than this ([`PeerOptions::send_limit`]), and there is more for it. Said once
+    /// a session.
+    HeldBack {
+        /// How many prefixes it takes.
+        max: usize,
+    },
 }
 
 /// The route for a prefix, complete: what was there before no longer counts.

@@ -342,6 +342,7 @@ impl Rib {
                     limit: options.receive_limit[index_of(family)],
                     fill: Fill::Low,
                     nexthop_said: false,
+                    bulky_said: false,
                 })
             })
         });

@@ -198,7 +198,7 @@ impl Rib {
             med: facts.med,
             metric: self.metric(accepted).unwrap_or(0),
             router_id: facts.originator_id.unwrap_or(source.router_id),
-            clusters: facts.clusters,
+            clusters: facts.clusters.into(),
             address: source.address,
             peer: source.peer,
             path_id: self.sources.path_id(path.source),

@@ -293,6 +293,18 @@ impl Driver {
                 let text = format!("more than {} {family} prefixes", limit.max);
                 (Severity::Critical, "prefix-limit", text)
             }
+            LimitEvent::Bulky { octets } => {
+                let mebibytes = octets >> 20;
+                let text = format!(
+                    "attributes of its {family} paths take more than {mebibytes} MiB: \
+                     further long ones are discarded"
+                );
+                (Severity::Critical, "attributes-limit", text)
+            }
+            LimitEvent::HeldBack { max } => {
+                let text = format!("it takes {max} {family} prefixes: further ones are held back");
+                (Severity::Warning, "prefix-limit-out", text)
+            }
         };
         warn!(text, kind, "prefix limit");
         self.note(severity, kind, text);

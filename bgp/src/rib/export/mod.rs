@@ -192,7 +192,7 @@ impl Rib {
         let mut new = self.wanted(group, slot);
         let old = group.table(slot.family).sent(slot.index);
         let told = [old, new].map(|sent| group.is_told(sent));
-        if group.holds_back(slot, told.into())
+        if group.holds_back(slot, told.into(), &mut self.outputs)
             && let Some(held_back) = new.take()
         {
             self.attrs.release(held_back.attrs);

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::super::attrs::{AttrsId, AttrsTable};
+use super::super::attrs::{AttrsId, AttrsTable, EXTRA};
 use super::super::egress::{self, EgressKey, Sender};
 use super::super::interface::{RibConfig, RibPeer};
 use super::super::source::index_of;
 use crate::attrs::Attrs;
-use crate::filter::{Filter, Nexthop, RuleIndex};
+use crate::filter::{Filter, Nexthop, Prepared, RuleIndex};
 use crate::route::SessionUp;
 use crate::types::{Asn, Family, FamilySet, FirstAs, PeerId, Prefix};
 use crate::wire::{Dialect, UpdateWriter};
 
 /// How many results are remembered before they are forgotten all at once.
 const REMEMBERED: usize = 4096;
+/// And what they may take beyond what is usual: 1 MiB.
+const REMEMBERED_EXTRA: usize = (1 << 20) / EXTRA;
 
 /// Everything that decides what a peer is sent, and in which words. Peers with equal keys form an
 /// update group.
@@ -104,6 +106,10 @@ pub(super) struct Policy {
     key: Key,
     /// Both sets are held for as long as they are remembered. `None`: it cannot be encoded.
     results: HashMap<Question, Option<AttrsId>, FixedState>,
+    /// What these sets take beyond what is usual, as [`Facts::extra`](super::super::attrs::Facts).
+    extra: usize,
+    /// What the filter has left to ask of prefixes with these attributes, which are held.
+    prepared: Option<(AttrsId, Prepared)>,
     /// Neighbours in the table often ask the same.
     last: Option<(Question, Option<AttrsId>)>,
     writer: UpdateWriter,
@@ -118,6 +124,8 @@ impl Policy {
         Self {
             key,
             results: HashMap::with_hasher(hasher),
+            extra: 0,
+            prepared: None,
             last: None,
             writer: UpdateWriter::default(),
             unsendable: [0; Family::ALL.len()],
@@ -148,7 +156,7 @@ impl Policy {
         if !egress::may_tell(sender, family, before, &self.key.egress) {
             return None;
         }
-        let rule = self.key.filter.accepting_rule(prefix, before)?;
+        let rule = self.accepting_rule(best, prefix, attrs)?;
         let question = (best, rule, family, sender);
         let result = match self.last {
             Some((asked, result)) if asked == question => result,
@@ -160,6 +168,27 @@ impl Policy {
             None => self.unsendable[index_of(family)] += 1,
         }
         result
+    }
+
+    /// As [`Filter::accepting_rule`]. Attributes are asked about once while neighbours in the table
+    /// share them.
+    fn accepting_rule(
+        &mut self,
+        best: AttrsId,
+        prefix: &Prefix,
+        attrs: &mut AttrsTable,
+    ) -> Option<RuleIndex> {
+        let known = self.prepared.take_if(|(id, _)| *id == best);
+        let prepared = known.unwrap_or_else(|| {
+            attrs.retain(best);
+            (best, self.key.filter.prepare(attrs.value(best)))
+        });
+        if let Some((last, _)) = self.prepared.take() {
+            attrs.release(last);
+        }
+        let (_, left) = self.prepared.insert(prepared);
+        let filter = &self.key.filter;
+        filter.accepting_rule_of(left, prefix, attrs.value(best))
     }
 
     /// Loads what announces these attributes to the members.
@@ -176,7 +205,7 @@ impl Policy {
         if let Some(&known) = self.results.get(&question) {
             return known;
         }
-        if self.results.len() >= REMEMBERED {
+        if self.results.len() >= REMEMBERED || self.extra >= REMEMBERED_EXTRA {
             self.forget(attrs);
         }
         let (best, rule, family, sender) = question;
@@ -186,6 +215,9 @@ impl Policy {
         self.writer = writer;
         let result = can_be_sent.then(|| attrs.acquire(&Arc::new(after)));
         attrs.retain(best);
+        let sets = [Some(best), result].into_iter().flatten();
+        let extra = |id| usize::from(attrs.facts(id).extra);
+        self.extra += sets.map(extra).sum::<usize>();
         self.results.insert(question, result);
         result
     }
@@ -209,6 +241,10 @@ impl Policy {
 
     pub(super) fn forget(&mut self, attrs: &mut AttrsTable) {
         self.last = None;
+        self.extra = 0;
+        if let Some((prepared, _)) = self.prepared.take() {
+            attrs.release(prepared);
+        }
         for ((best, ..), result) in self.results.drain() {
             attrs.release(best);
             if let Some(result) = result {
