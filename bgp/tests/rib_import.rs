@@ -1070,6 +1070,44 @@ fn an_aggregate_counts_what_was_there_before_it_was_configured() {
 }
 
 /// All prefixes that are selected, in order, collected two places at a time.
+#[test]
+fn aggregates_are_counted_in_bites_and_those_before_stay_in_force_meanwhile() {
+    let mut router = aggregating(MoreSpecifics::Suppressed);
+    let nets: Vec<Prefix> = (0..20_000_u32)
+        .map(|net| Prefix::new(Ipv4Addr::from((10 << 24) | (net << 8)).into(), 24).unwrap())
+        .filter(|net| net.addr() < Ipv4Addr::new(10, 70, 0, 0))
+        .collect();
+    let event = RouteEvent::announce(Arc::new(attrs(A, &[1])), nets.clone());
+    router.events(A, vec![event]);
+    router.told(B);
+    let other = Aggregate {
+        prefix: net("10.0.0.0/9"),
+        more_specifics: MoreSpecifics::Suppressed,
+    };
+    let now = router.now;
+    router.rib.handle(Input::Aggregate(vec![other]), now);
+    assert_eq!(
+        router.rib.poll_timeout(),
+        Some(now),
+        "one bite is not enough"
+    );
+    assert_eq!(router.told(B), [], "nothing leaks");
+    // What changes meanwhile counts once, before and behind the place that has been reached.
+    for net in [nets[0], nets[nets.len() - 1]] {
+        let gone = vec![RouteEvent::withdraw(vec![net])];
+        router.rib.handle(Input::Routes(A, gone), now);
+        let back = RouteEvent::announce(Arc::new(attrs(A, &[1])), vec![net]);
+        router.rib.handle(Input::Routes(A, vec![back]), now);
+    }
+    router.handle(Input::Timeout);
+    let told = router.told(B);
+    let announced = told.iter().filter(|(_, attrs)| attrs.is_some());
+    let announced: Vec<Prefix> = announced.map(|(prefix, _)| *prefix).collect();
+    assert_eq!(announced, [net("10.0.0.0/9")]);
+    router.events(A, vec![RouteEvent::withdraw(nets)]);
+    assert_eq!(router.told(B), [(net("10.0.0.0/9"), None)]);
+}
+
 fn selected(router: &Router, selection: Selection) -> Vec<Prefix> {
     let (mut prefixes, mut from) = (Vec::new(), None);
     loop {

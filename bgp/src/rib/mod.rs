@@ -75,7 +75,7 @@ pub use interface::{
     RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
 };
 
-use aggregate::Aggregates;
+use aggregate::{Aggregates, Counting};
 use attrs::{AttrsId, AttrsTable};
 use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use ingress::Ingress;
@@ -122,6 +122,7 @@ pub struct Rib {
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     aggregates: Aggregates,
+    counting: Option<Counting>,
     aggregated_attrs: Arc<Attrs>,
     sweep: Sweep,
     retired: Vec<Retired>,
@@ -167,6 +168,7 @@ impl Rib {
         let aggregated_attrs = Arc::new(aggregate::attrs(&config));
         Self {
             aggregates: Aggregates::default(),
+            counting: None,
             aggregated_attrs,
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),

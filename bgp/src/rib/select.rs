@@ -272,8 +272,7 @@ impl Rib {
             (Some(_), None) => Presence::Goes,
             (None, None) | (Some(_), Some(_)) => return,
         };
-        let prefix = self.tables.prefix(slot);
-        self.count_contributor(&prefix, presence);
+        self.count_contributor(slot, presence);
     }
 
     fn count_best(&mut self, before: Option<Path>, after: Option<Path>) {

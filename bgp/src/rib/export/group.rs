@@ -155,11 +155,9 @@ impl OutTable {
     }
 
     pub(super) fn into_retired(self, family: Family) -> [Retired; 2] {
-        let mut paths: Vec<_> = self.paths.into_iter().collect();
-        paths.sort_unstable_by_key(|(place, _)| *place);
         [
             Retired::Sent(family, self.sent),
-            Retired::Paths(family, paths),
+            Retired::Paths(family, 0, self.paths),
         ]
     }
 }

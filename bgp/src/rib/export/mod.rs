@@ -52,7 +52,7 @@ use crate::wire::{self, RouteRefresh};
 use batch::{Audience, Batch};
 use group::{Group, Logged};
 use member::{Mark, Progress};
-use several::SentPaths;
+use several::PathTable;
 
 pub(super) use group::{GroupId, Groups};
 pub(super) use policy::Key;
@@ -96,8 +96,8 @@ impl Sent {
 pub(super) enum Retired {
     /// What a group was sent.
     Sent(Family, Vec<Option<Sent>>),
-    /// The same, where it was told of several paths.
-    Paths(Family, Vec<(usize, SentPaths)>),
+    /// The same, where it was told of several paths, from this place on.
+    Paths(Family, usize, PathTable),
     /// Places that were kept for a member.
     Kept(Family, BitSet),
 }
