@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::attrs::AttrsId;
+use smallvec::SmallVec;
+
+use super::attrs::{AttrsId, Leads};
 use super::ingress::Ingress;
-use super::interface::Step;
+use super::interface::{Output, Step};
 use super::limit::Room;
 use super::source::{Life, SourceId, index_of};
+use super::stale::Kept;
 use super::table::{Path, Slot};
 use super::{Peer, Rib};
 use crate::attrs::Attrs;
@@ -32,7 +35,7 @@ struct Intake {
 struct Arrival {
     session: SourceId,
     /// What is kept until it is sent again.
-    kept: Option<SourceId>,
+    kept: Option<Kept>,
 }
 
 impl Rib {
@@ -74,6 +77,9 @@ impl Rib {
         }
         let received = self.attrs.acquire(attrs);
         let refusal = intake.ingress.refusal(attrs, self.attrs.facts(received));
+        if self.attrs.facts(received).nexthop == Leads::ToUs {
+            self.say_nexthop_ours(intake, attrs, prefixes);
+        }
         let import = Arc::clone(&intake.import);
         let prepared = import.prepare(attrs);
         let mut applied = None;
@@ -95,13 +101,26 @@ impl Rib {
                 received,
                 accepted,
             };
-            let kept = arrival
-                .kept
-                .and_then(|kept| self.sources.find(kept, path_id));
-            self.set_path(prefix, path, kept);
+            let kept = arrival.kept.iter().flat_map(Kept::sources);
+            let kept = kept.filter_map(|kept| self.sources.find(kept, path_id));
+            let kept: SmallVec<[SourceId; 2]> = kept.collect();
+            self.set_path(prefix, path, &kept);
         }
         self.release_applied(applied);
         self.attrs.release(received);
+    }
+
+    fn say_nexthop_ours(&mut self, intake: &Intake, attrs: &Attrs, prefixes: &[Prefix]) {
+        let arrival = prefixes.first().and_then(|prefix| intake.arrival(prefix));
+        let (Some(arrival), Some(nexthop)) = (arrival, attrs.nexthop) else {
+            return;
+        };
+        let source = self.sources.source_mut(arrival.session);
+        let was_said = std::mem::replace(&mut source.nexthop_said, true);
+        if let (false, Some(peer)) = (was_said, source.peer) {
+            self.outputs
+                .push_back(Output::NexthopOurs { peer, nexthop });
+        }
     }
 
     /// The attributes after the import filter, held once for the caller.
@@ -139,7 +158,8 @@ impl Rib {
         let (Some(arrival), Some(slot)) = (intake.arrival(prefix), self.tables.find(prefix)) else {
             return;
         };
-        for session in std::iter::once(arrival.session).chain(arrival.kept) {
+        let kept = arrival.kept.iter().flat_map(Kept::sources);
+        for session in std::iter::once(arrival.session).chain(kept) {
             if let Some(source) = self.sources.find(session, path_id)
                 && self.remove_path(slot, source) == Removal::Done
             {
@@ -150,18 +170,31 @@ impl Rib {
 
     /// Stores a path in place of the one its source had, and chooses again.
     ///
-    /// - `kept`: a source of an earlier session whose path this one takes the place of
-    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: Option<SourceId>) {
+    /// - `kept`: sources of an earlier session whose path this one takes the place of
+    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: &[SourceId]) {
         self.review_prefix(prefix);
         let slot = self.tables.find_or_insert(prefix);
         let entry = self.tables.entry(slot);
         let before = entry.chosen();
-        let is_known = |known: &Path| known.source == path.source || Some(known.source) == kept;
+        let is_known = |known: &Path| known.source == path.source || kept.contains(&known.source);
         let place = entry.paths.as_slice().iter().position(is_known);
         let known = place.map(|place| entry.paths.as_slice()[place]);
         if known == Some(path) {
             self.release_path(&path);
             return;
+        }
+        if self.room_for_octets(&path, known) == Room::None {
+            self.release_path(&path);
+            self.say_bulky(path.source, slot.family);
+            self.sources.free_if_gone(path.source);
+            // What the peer said before holds no longer.
+            return match place {
+                Some(place) => {
+                    self.take_path(slot, place);
+                    self.choose(slot, before);
+                }
+                None => self.free_if_unused(slot),
+            };
         }
         let is_new = known.is_none_or(|known| known.source != path.source);
         if is_new && self.room_for(path.source, slot) == Room::None {
@@ -173,12 +206,12 @@ impl Rib {
         if is_new {
             self.sources.count_received(path.source);
         }
-        self.count_accepted(&path);
+        self.count_path(&path);
         let entry = self.tables.entry_mut(slot);
         match (place, known) {
             (Some(place), Some(old)) => {
                 entry.paths.as_mut_slice()[place] = path;
-                self.uncount_accepted(&old);
+                self.uncount_path(&old);
                 if is_new {
                     self.sources.uncount_received(old.source);
                 }
@@ -214,7 +247,7 @@ impl Rib {
         };
         paths.remove(index);
         self.occupied[index_of(slot.family)] -= usize::from(paths.as_slice().is_empty());
-        self.uncount_accepted(&path);
+        self.uncount_path(&path);
         self.sources.uncount_received(path.source);
         self.release_path(&path);
     }
@@ -244,8 +277,8 @@ impl Rib {
         self.release_applied(applied);
         self.attrs.retain(old.received);
         let path = Path { accepted, ..old };
-        self.uncount_accepted(&old);
-        self.count_accepted(&path);
+        self.uncount_path(&old);
+        self.count_path(&path);
         let paths = self.tables.entry_mut(slot).paths.as_mut_slice();
         paths[index] = path;
         self.release_path(&old);
@@ -263,14 +296,19 @@ impl Rib {
         }
     }
 
-    fn count_accepted(&mut self, path: &Path) {
+    fn count_path(&mut self, path: &Path) {
         let counts = &mut self.sources.source_mut(path.source).counts;
         counts.accepted += usize::from(path.accepted.is_some());
+        counts.extra += usize::from(self.attrs.facts(path.received).extra);
     }
 
-    fn uncount_accepted(&mut self, path: &Path) {
+    fn uncount_path(&mut self, path: &Path) {
         let counts = &mut self.sources.source_mut(path.source).counts;
         counts.accepted -= usize::from(path.accepted.is_some());
+        // Hardly any peer has any: its sets are not looked at.
+        if counts.extra > 0 {
+            counts.extra -= usize::from(self.attrs.facts(path.received).extra);
+        }
     }
 }
 
@@ -288,7 +326,7 @@ impl Peer {
         let arrival = |index: usize| {
             Some(Arrival {
                 session: session.sources[index]?,
-                kept: self.kept[index].map(|kept| kept.source),
+                kept: self.kept[index],
             })
         };
         Some(Intake {

@@ -75,7 +75,7 @@ pub use interface::{
     RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
 };
 
-use aggregate::Aggregates;
+use aggregate::{Aggregates, Counting};
 use attrs::{AttrsId, AttrsTable};
 use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use ingress::Ingress;
@@ -122,6 +122,7 @@ pub struct Rib {
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     aggregates: Aggregates,
+    counting: Option<Counting>,
     aggregated_attrs: Arc<Attrs>,
     sweep: Sweep,
     retired: Vec<Retired>,
@@ -167,6 +168,7 @@ impl Rib {
         let aggregated_attrs = Arc::new(aggregate::attrs(&config));
         Self {
             aggregates: Aggregates::default(),
+            counting: None,
             aggregated_attrs,
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),
@@ -214,6 +216,7 @@ impl Rib {
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
+            Input::OwnAddresses(addresses) => self.on_own_addresses(addresses),
             Input::Originate(prefixes) => self.on_originate(prefixes),
             Input::Defer => self.on_defer(),
             Input::Release => self.on_release(),
@@ -241,6 +244,7 @@ impl Rib {
             | Input::Down(..)
             | Input::Refresh(..)
             | Input::Standing(..)
+            | Input::OwnAddresses(_)
             | Input::Originate(_)
             | Input::Defer
             | Input::Release
@@ -339,6 +343,8 @@ impl Rib {
                     counts: SourceCounts::default(),
                     limit: options.receive_limit[index_of(family)],
                     fill: Fill::Low,
+                    nexthop_said: false,
+                    bulky_said: false,
                 })
             })
         });
@@ -374,7 +380,7 @@ impl Rib {
             return SmallVec::new();
         };
         let session = peer.session.iter().flat_map(|session| session.sources);
-        let kept = peer.kept.iter().flatten().map(|kept| kept.source);
+        let kept = peer.kept.iter().flatten().flat_map(Kept::sources);
         session.flatten().chain(kept).collect()
     }
 
@@ -400,6 +406,12 @@ impl Rib {
             self.nexthops.insert(address, state)
         };
         if before.unwrap_or(usual) != state {
+            self.sweep.recheck_everything();
+        }
+    }
+
+    fn on_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        if self.attrs.set_own_addresses(addresses) {
             self.sweep.recheck_everything();
         }
     }

@@ -247,7 +247,10 @@ impl ModelPeer {
             return;
         }
         for family in Family::ALL {
-            self.drop_old(family);
+            let refreshing = matches!(self.kept[index_of(family)], Some((Wait::Refresh, _)));
+            if !refreshing {
+                self.drop_old(family);
+            }
             self.age(family, Life::Stale);
             let retained = retention.iter().find(|retained| retained.family == family);
             match retained {
@@ -718,7 +721,7 @@ impl Pair {
                 Output::ExportReady(peer) => {
                     assert!(self.ready.insert(peer), "ready said twice");
                 }
-                Output::Limit { .. } => {}
+                Output::NexthopOurs { .. } | Output::Limit { .. } => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::aggregate::Presence;
-use super::attrs::AttrsId;
+use super::attrs::{AttrsId, Leads};
 use super::decision::{self, Candidate, Class, Places, Staleness};
 use super::interface::{NexthopState, Output, RouteChange, RouteHop, Standing, Step};
 use super::multipath;
@@ -140,22 +140,28 @@ impl Rib {
         if source.life == Life::Ended {
             return Some(Ineligible::Ended);
         }
+        let leads_to_us = |accepted| self.attrs.facts(accepted).nexthop == Leads::ToUs;
         let step = if path.accepted.is_none() {
             let peer = source.peer.and_then(|id| self.peers.get(&id));
             peer.and_then(|peer: &Peer| self.refusal(&peer.ingress, path.received))
                 .unwrap_or(Step::Filtered)
         } else if source.standing == Standing::Unusable {
             Step::LinkUnusable
+        } else if path.accepted.is_some_and(leads_to_us) {
+            Step::NexthopOurs
         } else {
             Step::NexthopUnreachable
         };
         Some(Ineligible::At(step))
     }
 
-    /// To the nexthop that these attributes name; `None` while it is unreachable.
+    /// To the nexthop that these attributes name; `None` while it is unreachable, or our own.
     fn metric(&self, attrs: AttrsId) -> Option<u32> {
+        if self.attrs.facts(attrs).nexthop != Leads::Elsewhere {
+            return None;
+        }
         if self.nexthops.is_empty() {
-            return self.attrs.facts(attrs).has_nexthop.then_some(0);
+            return Some(0);
         }
         let nexthop = self.attrs.value(attrs).nexthop?;
         match self.nexthops.get(&nexthop) {
@@ -192,7 +198,7 @@ impl Rib {
             med: facts.med,
             metric: self.metric(accepted).unwrap_or(0),
             router_id: facts.originator_id.unwrap_or(source.router_id),
-            clusters: facts.clusters,
+            clusters: facts.clusters.into(),
             address: source.address,
             peer: source.peer,
             path_id: self.sources.path_id(path.source),
@@ -266,8 +272,7 @@ impl Rib {
             (Some(_), None) => Presence::Goes,
             (None, None) | (Some(_), Some(_)) => return,
         };
-        let prefix = self.tables.prefix(slot);
-        self.count_contributor(&prefix, presence);
+        self.count_contributor(slot, presence);
     }
 
     fn count_best(&mut self, before: Option<Path>, after: Option<Path>) {

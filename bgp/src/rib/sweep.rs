@@ -88,10 +88,12 @@ impl Rib {
     /// Does at most `budget` prefixes' worth of what is left.
     pub(super) fn work(&mut self, budget: usize) -> Option<Unfinished> {
         let mut budget = budget;
+        self.work_on_aggregates(&mut budget);
         self.work_on_originated(&mut budget);
         self.work_on_retired(&mut budget);
         self.work_on_sweep(&mut budget);
-        let done = self.originate_pending.is_empty()
+        let done = self.counting.is_none()
+            && self.originate_pending.is_empty()
             && self.retired.is_empty()
             && !self.sweep.is_pending();
         (!done).then_some(Unfinished)
@@ -119,7 +121,7 @@ impl Rib {
                 received: attrs,
                 accepted: Some(attrs),
             };
-            self.set_path(&prefix, path, None);
+            self.set_path(&prefix, path, &[]);
         }
     }
 
@@ -139,9 +141,14 @@ impl Rib {
                     let Some(last) = last else { continue };
                     (Slot { family, index }, Some(last.attrs()))
                 }
-                Retired::Paths(family, places) => {
-                    let Some((index, paths)) = places.pop() else {
+                Retired::Paths(family, next, places) => {
+                    if places.is_empty() {
                         self.retired.pop();
+                        continue;
+                    }
+                    let index = *next;
+                    *next += 1;
+                    let Some(paths) = places.remove(&index) else {
                         continue;
                     };
                     for (_, attrs) in paths {
@@ -187,16 +194,11 @@ impl Rib {
                 index: 0,
             });
         }
-        let mut at = self.sweep.at?;
-        if at.index >= self.tables.end(at.family) {
-            let following = Family::ALL.into_iter().find(|family| *family > at.family);
-            let Some(family) = following.filter(|family| self.tables.end(*family) > 0) else {
-                self.sweep.at = None;
-                self.sweep.current = Errand::default();
-                return None;
-            };
-            at = Slot { family, index: 0 };
-        }
+        let Some(at) = self.tables.at_or_after(self.sweep.at?) else {
+            self.sweep.at = None;
+            self.sweep.current = Errand::default();
+            return None;
+        };
         self.sweep.at = Some(Slot {
             index: at.index + 1,
             ..at

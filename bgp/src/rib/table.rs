@@ -288,6 +288,16 @@ impl Tables {
         }
     }
 
+    /// This place, or the first of the next family that has any; `None` beyond the last.
+    pub(super) fn at_or_after(&self, at: Slot) -> Option<Slot> {
+        if at.index < self.end(at.family) {
+            return Some(at);
+        }
+        let mut following = Family::ALL.into_iter().filter(|family| *family > at.family);
+        let family = following.find(|family| self.end(*family) > 0)?;
+        Some(Slot { family, index: 0 })
+    }
+
     /// Every place of a family, the free ones too.
     pub(super) fn slots(&self, family: Family) -> impl Iterator<Item = Slot> + use<> {
         (0..self.end(family)).map(move |index| Slot { family, index })

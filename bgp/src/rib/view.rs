@@ -10,6 +10,7 @@ use super::decision::{self, Candidate, Decision};
 use super::interface::{PathView, PeerCounts, Place, PrefixPage, RouteView, Selection, Step};
 use super::select::Ineligible;
 use super::source::{Life, SourceCounts, SourceId, index_of};
+use super::stale::Kept;
 use super::table::{Path, Slot};
 use crate::attrs::Attrs;
 use crate::types::{Family, PeerId, Prefix};
@@ -141,12 +142,15 @@ impl Rib {
         };
         let place = index_of(family);
         let current = count(session.and_then(|session| session.sources[place]));
-        let kept = count(peer.kept[place].map(|kept| kept.source));
+        let kept = peer.kept[place].iter().flat_map(Kept::sources);
+        let kept = kept.map(|source| count(Some(source)));
+        let sum = |of: fn(&SourceCounts) -> usize| kept.clone().map(|counts| of(&counts)).sum();
+        let stale: usize = sum(|counts| counts.received);
         PeerCounts {
-            received: current.received + kept.received,
-            accepted: current.accepted + kept.accepted,
-            best: current.best + kept.best,
-            stale: kept.received,
+            received: current.received + stale,
+            accepted: current.accepted + sum(|counts| counts.accepted),
+            best: current.best + sum(|counts| counts.best),
+            stale,
             discarded: current.discarded,
             advertised: self.sent_count(id, family),
             unsendable: self.unsendable_count(id, family),

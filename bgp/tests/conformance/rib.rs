@@ -116,6 +116,7 @@ impl Case {
         let router_id = RouterId::new([10, 0, 0, 1].into()).expect("not zero");
         let mut rib = Rib::new(RibConfig::new(US, router_id, 1));
         let now = Instant::now();
+        rib.handle(Input::OwnAddresses([OUR_NEXTHOP].into()), now);
         for (name, asn, identifier, address) in PEERS {
             let mut setup = Setup {
                 options: PeerOptions::default(),
@@ -135,6 +136,7 @@ impl Case {
             let identifier = RouterId::new([10, 0, 0, identifier].into()).expect("not zero");
             let up = SessionUp {
                 nexthops: [Some(OUR_NEXTHOP), None],
+                connected: Some("10.0.1.0/24".parse().expect("valid")),
                 ..SessionUp::new(identifier, dialect(Asn(asn)))
             };
             rib.handle(Input::Up(id(name), up), now);

@@ -40,6 +40,7 @@ pub(crate) fn ineligible(step: &str) -> Option<&'static str> {
         "as-loop" => Some("our own AS is in its path"),
         "filtered" => Some("rejected by the import filter"),
         "link-unusable" => Some("its link is down"),
+        "nexthop-ours" => Some("its nexthop is an address of this host"),
         "nexthop-unreachable" => Some("its nexthop is unreachable"),
         "reflection-loop" => Some("we, or our cluster, reflected it before"),
         "route-leak" => Some("its peer should not have passed it on (RFC 9234)"),

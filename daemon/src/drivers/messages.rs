@@ -31,6 +31,8 @@ pub(crate) enum ToPeer {
     RequestRefresh,
     /// It sends much, or too much, of this family.
     Limit(Family, LimitEvent),
+    /// It names an address of this host as nexthop.
+    NexthopOurs(IpAddr),
     /// A changed intent.
     Reconfigure(SessionConfig),
     /// The peer dialled.

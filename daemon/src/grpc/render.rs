@@ -285,6 +285,7 @@ pub(super) fn is_eligible(step: Step) -> bool {
         step,
         Step::LinkUnusable
             | Step::NexthopUnreachable
+            | Step::NexthopOurs
             | Step::Filtered
             | Step::AsLoop
             | Step::ReflectionLoop
@@ -322,6 +323,7 @@ fn step(step: Step) -> &'static str {
         Step::OnlyPath => "only-path",
         Step::LinkUnusable => "link-unusable",
         Step::NexthopUnreachable => "nexthop-unreachable",
+        Step::NexthopOurs => "nexthop-ours",
         Step::Filtered => "filtered",
         Step::AsLoop => "as-loop",
         Step::ReflectionLoop => "reflection-loop",

@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry;
 
 use super::super::attrs::{AttrsId, AttrsTable};
 use super::super::bitset::BitSet;
-use super::super::interface::Output;
+use super::super::interface::{LimitEvent, Output};
 use super::super::source::index_of;
 use super::super::table::{Slot, Tables};
 use super::batch::{Audience, Batch, Change};
@@ -64,6 +64,8 @@ pub(super) struct OutTable {
     pub(super) paths: PathTable,
     /// Places of prefixes beyond the limit of the only member.
     held_back: BitSet,
+    /// Whether that has been said.
+    held_back_said: bool,
 }
 
 /// Who gains from looking at what is dirty.
@@ -103,6 +105,7 @@ impl OutTable {
             dirty: BitSet::default(),
             position: 0,
             held_back: BitSet::default(),
+            held_back_said: false,
         }
     }
 
@@ -152,11 +155,9 @@ impl OutTable {
     }
 
     pub(super) fn into_retired(self, family: Family) -> [Retired; 2] {
-        let mut paths: Vec<_> = self.paths.into_iter().collect();
-        paths.sort_unstable_by_key(|(place, _)| *place);
         [
             Retired::Sent(family, self.sent),
-            Retired::Paths(family, paths),
+            Retired::Paths(family, 0, self.paths),
         ]
     }
 }
@@ -304,6 +305,7 @@ impl Group {
         self.policy.change_key(key, attrs);
         for table in &mut self.tables {
             table.held_back = BitSet::default();
+            table.held_back_said = false;
         }
         self.owe_all(tables);
     }
@@ -618,7 +620,12 @@ impl Group {
     /// Whether a prefix has to wait: the only member takes no more.
     ///
     /// - `before` and `after`: whether it is told of this prefix now, and is to be
-    pub(super) fn holds_back(&mut self, slot: Slot, (before, after): (bool, bool)) -> bool {
+    pub(super) fn holds_back(
+        &mut self,
+        slot: Slot,
+        (before, after): (bool, bool),
+        outputs: &mut VecDeque<Output>,
+    ) -> bool {
         let key = self.policy.key();
         let (Some(limit), Some(member)) = (key.send_limit(slot.family), key.alone()) else {
             return false;
@@ -628,6 +635,13 @@ impl Group {
         table.held_back.remove(slot.index);
         if after && others >= limit {
             table.held_back.insert(slot.index);
+            if !std::mem::replace(&mut table.held_back_said, true) {
+                outputs.push_back(Output::Limit {
+                    peer: member,
+                    family: slot.family,
+                    event: LimitEvent::HeldBack { max: limit },
+                });
+            }
         }
         let waits = table.held_back.contains(slot.index);
         if before && (waits || !after) {
