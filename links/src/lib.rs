@@ -18,6 +18,7 @@
 //! Left out on purpose: STAMP's authenticated mode (RFC 8762 §4.2.2; links between routers are
 //! encrypted already) and its TLVs (RFC 8972 §4), which are reflected as unrecognised.
 
+pub mod bfd;
 pub mod icmp;
 pub mod stamp;
 
