@@ -21,8 +21,10 @@ use crate::drivers::messages::Wanted;
 use crate::fib::ViaDefault;
 use crate::secrets;
 
+mod bfd;
 mod peer;
 
+pub(crate) use bfd::bfd;
 pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
 
 /// Our identifier. The config allows no 0.0.0.0.

@@ -22,6 +22,25 @@ pub(crate) fn link_tone(state: v1::LinkState) -> Tone {
     }
 }
 
+pub(crate) fn bfd(state: v1::BfdState) -> &'static str {
+    match state {
+        v1::BfdState::Unspecified => "unknown",
+        v1::BfdState::AdminDown => "admin-down",
+        v1::BfdState::Down => "down",
+        v1::BfdState::Init => "init",
+        v1::BfdState::Up => "up",
+    }
+}
+
+pub(crate) fn bfd_tone(state: v1::BfdState) -> Tone {
+    match state {
+        v1::BfdState::Unspecified => Tone::Quiet,
+        v1::BfdState::AdminDown | v1::BfdState::Init => Tone::Odd,
+        v1::BfdState::Down => Tone::Bad,
+        v1::BfdState::Up => Tone::Good,
+    }
+}
+
 /// Why traffic moved; a word that this command line does not know is shown as it is.
 pub(crate) fn group_move(reason: &str) -> &str {
     match reason {

@@ -6,9 +6,10 @@ use api::v1::{self, alarm};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bgp::rib::{PathView, RouteView, Step};
+use links::bfd;
 use tunnels::spec::Kind;
 
-use crate::board::{Board, GroupRow};
+use crate::board::{Board, GroupRow, at};
 use crate::drivers::messages::Carried;
 use crate::fib::Way;
 use crate::snapshot::{LinkView, Reader, Snapshot};
@@ -150,6 +151,40 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
+        bfd: link
+            .bfd
+            .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+    }
+}
+
+fn bfd(status: &bfd::Status) -> v1::BfdSession {
+    let (remote_state, remote_diagnostic) = status.remote.unzip();
+    v1::BfdSession {
+        state: bfd_state(status.state).into(),
+        since: Some(timestamp(at(status.since))),
+        diagnostic: status.diagnostic.to_string(),
+        remote_state: remote_state
+            .map_or(v1::BfdState::Unspecified, bfd_state)
+            .into(),
+        remote_diagnostic: remote_diagnostic
+            .map(|diagnostic| diagnostic.to_string())
+            .unwrap_or_default(),
+        local_discriminator: status.local_discriminator,
+        remote_discriminator: status.remote_discriminator,
+        transmit_interval: status.transmit_interval.map(duration),
+        detection_time: status.detection_time.map(duration),
+        sent: status.sent,
+        received: status.received,
+        dropped: status.dropped,
+    }
+}
+
+fn bfd_state(state: bfd::State) -> v1::BfdState {
+    match state {
+        bfd::State::AdminDown => v1::BfdState::AdminDown,
+        bfd::State::Down => v1::BfdState::Down,
+        bfd::State::Init => v1::BfdState::Init,
+        bfd::State::Up => v1::BfdState::Up,
     }
 }
 
