@@ -81,7 +81,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-fn client(peer: char, setup: &mut Setup) {
+pub(crate) fn client(peer: char, setup: &mut Setup) {
     if peer == 'I' {
         setup.options.reflection = ReflectionRole::Client;
     }
