@@ -325,6 +325,7 @@ pub(crate) struct Path {
     local_pref: Option<u32>,
     communities: Vec<String>,
     large_communities: Vec<String>,
+    ext_communities: Vec<String>,
     path_id: Option<u32>,
     stale: bool,
 }
@@ -342,6 +343,7 @@ impl From<&v1::Path> for Path {
             local_pref: message.local_pref,
             communities: message.communities.clone(),
             large_communities: message.large_communities.clone(),
+            ext_communities: message.ext_communities.clone(),
             path_id: message.path_id,
             stale: message.stale,
         }

@@ -144,6 +144,10 @@ fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
     nva.start()?;
     wait_for_route(&near, Some("eth-a"))?;
 
+    let shown = nva.cli(&["show", "routes", PREFIX])?;
+    let is_active = shown.contains("via 192.0.2.1 dev eth-a") && !shown.contains("standby");
+    ensure!(is_active, "{shown}");
+
     near.ip("route replace 192.0.2.1/32 via 10.1.2.2")?;
     wait_for_route(&near, Some("eth-b"))?;
 

@@ -130,6 +130,12 @@ impl Rib {
         self.occupied[index_of(family)]
     }
 
+    /// The address of a peer that is configured.
+    #[must_use]
+    pub fn peer_address(&self, id: PeerId) -> Option<IpAddr> {
+        self.peers.get(&id).map(|peer| peer.config.address)
+    }
+
     /// Numbers of one peer, those of what is kept of it while it is not up. Maintained, not counted: costs nothing.
     #[must_use]
     pub fn counts(&self, id: PeerId, family: Family) -> PeerCounts {

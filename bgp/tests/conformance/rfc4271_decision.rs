@@ -2,7 +2,7 @@
 
 use bgp::Role;
 use bgp::filter::{Action, Filter, Match, Nexthop, Rule, Set};
-use bgp::rib::{NexthopMode, ReflectionRole};
+use bgp::rib::ReflectionRole;
 
 use crate::rib::{Setup, among};
 use crate::row::{Row, row};
@@ -36,8 +36,6 @@ pub(crate) fn rows() -> Vec<Row> {
         row("4271 §5.1.3", "our-address", "A path whose nexthop is our own address is not used,", among(&["A path 65002 via 10.0.1.1"]).best("none: NexthopOurs")),
         row("4271 §5.1.3", "our-address-replaces", "and yet takes the place of the one before.", among(&["A path 65002", "A path 65002 via 10.0.1.1"]).best("none: NexthopOurs")),
         row("4271 §5.1.3", "our-address-told", "It is told to nobody.", among(&["A path 65002 via 10.0.1.1"]).tells('B', "nothing")),
-        row("4271 §5.1.3", "third-party", "On a network that both ends are on, a third party may be the nexthop,", among(&["A path 65002 via 10.0.1.9"]).configured("third party: ", third_party).tells('B', "via 10.0.1.9 path 65001 65002")),
-        row("4271 §5.1.3", "third-party-is-peer", "but not the peer itself.", among(&["A path 65002 via 10.0.1.3"]).configured("third party: ", third_party).tells('B', "via self path 65001 65002")),
         row("4271 §5.1.3", "set-to-peer", "Nor is a peer told its own address where a filter sets it.", among(&["own"]).configured("export sets nexthop 10.0.1.3: ", via_b).tells('B', "via self path 65001")),
         row("4271 §5.1.3", "set-to-other", "Others are.", among(&["own"]).configured("export sets nexthop 10.0.1.3: ", via_b).tells('C', "via 10.0.1.3 path 65001")),
         row("4271 §5.1.4", "external", "A MED of one neighbour is not told to another AS.", among(&["A path 65002 med 5"]).tells('B', "via self path 65001 65002")),
@@ -88,14 +86,10 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-fn client(peer: char, setup: &mut Setup) {
+pub(crate) fn client(peer: char, setup: &mut Setup) {
     if peer == 'I' {
         setup.options.reflection = ReflectionRole::Client;
     }
-}
-
-fn third_party(_: char, setup: &mut Setup) {
-    setup.options.nexthop = NexthopMode::ThirdParty;
 }
 
 fn via_b(_: char, setup: &mut Setup) {

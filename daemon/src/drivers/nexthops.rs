@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bgp::Prefix;
 use bgp::rib::{Input, NexthopState, Rib};
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -45,6 +46,11 @@ impl Reach {
             own: BTreeSet::new(),
             look_at: None,
         }
+    }
+
+    /// The network that we share with a peer at this address, where there is one.
+    pub(super) fn network(&self, peer: IpAddr) -> Option<Prefix> {
+        self.interfaces.borrow().network(peer)
     }
 
     /// Plans a look if routes have brought or taken nexthops.

@@ -178,15 +178,18 @@ impl Driver {
 
     fn obey(&mut self, message: RibMessage) {
         match message {
-            RibMessage::Input(input) => {
+            RibMessage::Input(mut input) => {
                 let now = Instant::now();
                 self.settling.hear(&input, now);
                 if let Input::Remove(peer) = &input {
                     self.outlets.remove(peer);
-                } else if let Input::Up(peer, _) = &input
-                    && let Some(outlet) = self.outlets.get_mut(peer)
-                {
-                    outlet.life += 1;
+                } else if let Input::Up(peer, up) = &mut input {
+                    if let Some(outlet) = self.outlets.get_mut(peer) {
+                        outlet.life += 1;
+                    }
+                    // The session knows both addresses, but not how long the prefix is.
+                    let address = self.rib.peer_address(*peer);
+                    up.connected = address.and_then(|address| self.reach.network(address));
                 }
                 self.rib.handle(input, now);
             }

@@ -346,8 +346,14 @@ impl Group {
         let table = self.table_mut(slot.family);
         let sent = table.sent(slot.index).map(|sent| sent.whose);
         if best.is_none() && sent.is_none() {
-            table.dirty.remove(slot.index);
             table.held_back.remove(slot.index);
+            if table.dirty.remove(slot.index) {
+                // It may have been about to take room that another one waits for.
+                self.release_held_back(slot.family);
+                if self.interest != self.woken {
+                    self.wake(outputs);
+                }
+            }
             return;
         }
         table.dirty.insert(slot.index);
@@ -644,7 +650,8 @@ impl Group {
             }
         }
         let waits = table.held_back.contains(slot.index);
-        if before && (waits || !after) {
+        // Also when this one was to have the room, and is no longer wanted.
+        if others + usize::from(after && !waits) < limit {
             self.release_held_back(slot.family);
         }
         waits

@@ -91,6 +91,18 @@ pub(crate) struct Counts {
     pub(crate) pending: usize,
 }
 
+/// How a route stands in the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Carried {
+    /// It leads where it should.
+    pub(crate) as_wanted: bool,
+    /// Where it leads.
+    pub(crate) ways: Vec<Way>,
+    /// The way of each hop that was asked for and has one: a hop on no connected network leads to
+    /// the next router toward it.
+    pub(crate) resolved: BTreeMap<Hop, Way>,
+}
+
 /// The kernel identifier doubles as our name for a group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 struct GroupKey(u32);
@@ -315,15 +327,24 @@ impl Table {
         }
     }
 
-    /// Whether the kernel has the route for `prefix` as wanted, and the ways it takes.
-    pub(crate) fn route(&self, prefix: &Prefix) -> Option<(bool, Vec<Way>)> {
+    /// How `prefix` stands in the kernel; `None` when nobody wants it and it is not there.
+    pub(crate) fn route(&self, prefix: &Prefix) -> Option<Carried> {
         let route = self.routes.get(prefix)?;
         let ways: Vec<Way> = match route.carried {
             Carrier::Group(key) => self.groups.get(&key.0).map(Group::ways).unwrap_or_default(),
             Carrier::None | Carrier::Other => Vec::new(),
         };
         let is_right = matches!(route.state, State::Right | State::Parked);
-        Some((is_right && !ways.is_empty(), ways))
+        let wanted = route.wanted.group();
+        let members = wanted.and_then(|key| self.groups.get(&key.0));
+        let members = members.into_iter().flat_map(|group| &group.members);
+        let resolved =
+            members.filter_map(|member| Some((member.hop, *self.ways.get(&member.hop)?)));
+        Some(Carried {
+            as_wanted: is_right && !ways.is_empty(),
+            resolved: resolved.collect(),
+            ways,
+        })
     }
 
     /// When to call [`Table::poll_work`] again.
