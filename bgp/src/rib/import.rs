@@ -170,6 +170,7 @@ impl Rib {
             self.free_if_unused(slot);
             return;
         }
+        let stays = before.is_some_and(|best| self.leaves_best(best, known, path));
         if is_new {
             self.sources.count_received(path.source);
         }
@@ -190,7 +191,11 @@ impl Rib {
                 entry.paths.push(path);
             }
         }
-        self.choose(slot, before);
+        if stays {
+            self.owe_paths(slot);
+        } else {
+            self.choose(slot, before);
+        }
     }
 
     /// Removes the path of a source, if it has one, and chooses again.

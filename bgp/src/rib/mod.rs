@@ -69,10 +69,11 @@ use crate::route::{Retention, RouteEvent, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    Aggregate, AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
-    MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
-    PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
-    RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
+    Aggregate, AsOverride, ExportBounds, Forwarding, Input, LimitAction, LimitEvent, LocalAs,
+    LocalAsPrepend, MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
+    NexthopState, Output, PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage,
+    PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection,
+    Standing, Step,
 };
 
 use aggregate::Aggregates;
