@@ -133,6 +133,8 @@ pub struct Rib {
     /// When the first of what is kept has been kept long enough, or earlier.
     expiry: Option<Instant>,
     deadline: Option<Instant>,
+    /// When the last input came: work that comes up later is due from then on.
+    heard_at: Option<Instant>,
     /// [`BITE`], except where a test makes the bites small.
     bite: usize,
 }
@@ -187,6 +189,7 @@ impl Rib {
             outputs: VecDeque::new(),
             expiry: None,
             deadline: None,
+            heard_at: None,
             bite: BITE,
             attrs,
             config,
@@ -199,6 +202,7 @@ impl Rib {
     /// not established and prefixes of a family that the session does not carry.
     pub fn handle(&mut self, input: Input, now: Instant) {
         let budget = self.budget(&input);
+        self.heard_at = Some(now);
         match input {
             Input::Configure(peer) => self.on_configure(peer, now),
             Input::Remove(peer) => {

@@ -91,10 +91,25 @@ impl Rib {
         self.work_on_originated(&mut budget);
         self.work_on_retired(&mut budget);
         self.work_on_sweep(&mut budget);
+        if self.can_shrink() {
+            self.tables.shrink(&mut budget);
+            if !self.tables.is_sparse() {
+                self.groups.shrink(&self.tables);
+            }
+        }
         let done = self.originate_pending.is_empty()
             && self.retired.is_empty()
-            && !self.sweep.is_pending();
+            && !self.sweep.is_pending()
+            && !self.can_shrink();
         (!done).then_some(Unfinished)
+    }
+
+    /// Whether the table can give memory back: much of it is free, and nobody has such a place in mind.
+    pub(super) fn can_shrink(&self) -> bool {
+        self.tables.is_sparse()
+            && self.retired.is_empty()
+            && !self.sweep.is_pending()
+            && self.groups.are_quiet()
     }
 
     fn work_on_originated(&mut self, budget: &mut usize) {
