@@ -290,6 +290,47 @@ mod tests {
         clippy::disallowed_methods,
         reason = "an Instant can be had from nowhere else"
     )]
+    fn the_places_of_a_table_that_is_withdrawn_are_given_back() {
+        let id = |last| RouterId::new([10, 0, 0, last].into()).unwrap();
+        let now = Instant::now();
+        let mut rib = Rib::new(RibConfig::new(Asn(1), id(1), 7));
+        let peer = RibPeer {
+            id: PEER,
+            asn: Asn(2),
+            address: id(2).address().into(),
+            import: Arc::new(Filter::accept_all()),
+            export: Arc::new(Filter::accept_all()),
+            options: PeerOptions::default(),
+        };
+        rib.handle(Input::Configure(peer), now);
+        let up = SessionUp::new(id(2), Dialect::new(Asn(1), Asn(2)));
+        rib.handle(Input::Up(PEER, up), now);
+        let attrs = Arc::new(Attrs {
+            nexthop: Some(id(2).address().into()),
+            ..Attrs::originated()
+        });
+        let nets = (0..9_000u128).map(|i| Ipv6Addr::from(i << 64));
+        let nets: Vec<_> = nets
+            .map(|net| Prefix::new(net.into(), 64).unwrap())
+            .collect();
+        let came = RouteEvent::announce(attrs, nets.clone());
+        rib.handle(Input::Routes(PEER, vec![came]), now);
+        assert_eq!(rib.tables.end(FAMILY), nets.len());
+        let went = RouteEvent::withdraw(nets[1..].to_vec());
+        rib.handle(Input::Routes(PEER, vec![went]), now);
+        while rib.poll_export(PEER).is_some() {}
+        while rib.poll_timeout().is_some_and(|at| at <= now) {
+            rib.handle(Input::Timeout, now);
+        }
+        assert!(rib.tables.end(FAMILY) < 10, "{}", rib.tables.end(FAMILY));
+        assert!(rib.tables.find(&nets[0]).is_some());
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from nowhere else"
+    )]
     fn a_peer_that_refreshes_with_other_prefixes_each_time_piles_up_nothing() {
         let id = |last| RouterId::new([10, 0, 0, last].into()).unwrap();
         let now = Instant::now();
