@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use bgp::rib::{
-    Aggregate, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
+    Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
 };
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
@@ -57,6 +57,10 @@ pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
             } else {
                 MultipathAs::SameNeighbour
             },
+        },
+        forwarding: match config.fib.install {
+            true => Forwarding::Here,
+            false => Forwarding::Elsewhere,
         },
         ..usual
     })

@@ -11,7 +11,7 @@ use super::interface::{Output, Step};
 use super::limit::Room;
 use super::source::{Life, SourceId, index_of};
 use super::stale::Kept;
-use super::table::{Path, Slot};
+use super::table::{AHEAD, Path, Slot};
 use super::{Peer, Rib};
 use crate::attrs::Attrs;
 use crate::filter::{Filter, RuleIndex};
@@ -40,7 +40,11 @@ struct Arrival {
 
 impl Rib {
     pub(super) fn on_routes(&mut self, id: PeerId, events: Vec<RouteEvent>, now: Instant) {
-        for event in events {
+        let mut touched = 0;
+        for (number, event) in events.iter().enumerate() {
+            if number == touched {
+                touched += self.touch_events(&events[number..]);
+            }
             // Each event may change what the next belongs to.
             let Some(intake) = self.peers.get(&id).and_then(Peer::intake) else {
                 return;
@@ -50,18 +54,43 @@ impl Rib {
                     attrs,
                     prefixes,
                     path_ids,
-                } => self.announce(&intake, &attrs, &prefixes, &path_ids),
+                } => self.announce(&intake, attrs, prefixes, path_ids),
                 RouteEvent::Withdraw { prefixes, path_ids } => {
-                    self.tables.touch(&prefixes);
-                    for (prefix, path_id) in numbered(&prefixes, &path_ids) {
+                    for (place, prefix, path_id) in numbered(prefixes, path_ids) {
+                        self.touch_further(prefixes, place);
                         self.withdraw(&intake, prefix, path_id);
                     }
                 }
-                RouteEvent::EndOfRib(family) => self.on_end_of_rib(id, family),
-                RouteEvent::RefreshBegins(family) => self.on_refresh_begins(id, family, now),
-                RouteEvent::RefreshEnds(family) => self.on_refresh_ends(id, family),
+                RouteEvent::EndOfRib(family) => self.on_end_of_rib(id, *family),
+                RouteEvent::RefreshBegins(family) => self.on_refresh_begins(id, *family, now),
+                RouteEvent::RefreshEnds(family) => self.on_refresh_ends(id, *family),
             }
         }
+    }
+
+    /// Touches what the first of these events begin with, and returns how many.
+    fn touch_events(&self, events: &[RouteEvent]) -> usize {
+        let mut prefixes = 0;
+        let fits = |event: &&RouteEvent| {
+            let is_first = prefixes == 0;
+            prefixes += event.prefix_count();
+            is_first || prefixes <= AHEAD
+        };
+        let count = events.iter().take_while(fits).count();
+        let ahead = events[..count].iter().flat_map(RouteEvent::prefixes);
+        self.touch(ahead.take(AHEAD));
+        count
+    }
+
+    /// Touches the next prefixes of an event that has many of them.
+    fn touch_further(&self, prefixes: &[Prefix], place: usize) {
+        if place > 0 && place.is_multiple_of(AHEAD) {
+            self.touch(prefixes[place..].iter().take(AHEAD));
+        }
+    }
+
+    fn touch<'a>(&self, prefixes: impl Iterator<Item = &'a Prefix>) {
+        self.attrs.touch(&self.tables.touch(prefixes));
     }
 
     fn announce(
@@ -83,8 +112,8 @@ impl Rib {
         let import = Arc::clone(&intake.import);
         let prepared = import.prepare(attrs);
         let mut applied = None;
-        self.tables.touch(prefixes);
-        for (prefix, path_id) in numbered(prefixes, path_ids) {
+        for (place, prefix, path_id) in numbered(prefixes, path_ids) {
+            self.touch_further(prefixes, place);
             let Some(arrival) = intake.arrival(prefix) else {
                 continue;
             };
@@ -203,6 +232,7 @@ impl Rib {
             self.free_if_unused(slot);
             return;
         }
+        let stays = before.is_some_and(|best| self.leaves_best(best, known, path));
         if is_new {
             self.sources.count_received(path.source);
         }
@@ -223,7 +253,11 @@ impl Rib {
                 entry.paths.push(path);
             }
         }
-        self.choose(slot, before);
+        if stays {
+            self.owe_paths(slot);
+        } else {
+            self.choose(slot, before);
+        }
     }
 
     /// Removes the path of a source, if it has one, and chooses again.
@@ -350,12 +384,12 @@ impl Intake {
     }
 }
 
-/// Each prefix with its path identifier, where there is one.
+/// Each prefix with its place in the event, and its path identifier where there is one.
 fn numbered<'a>(
     prefixes: &'a [Prefix],
     path_ids: &'a [PathId],
-) -> impl Iterator<Item = (&'a Prefix, Option<PathId>)> {
+) -> impl Iterator<Item = (usize, &'a Prefix, Option<PathId>)> {
     let path_id = |place| path_ids.get(place).copied();
     let places = prefixes.iter().enumerate();
-    places.map(move |(place, prefix)| (prefix, path_id(place)))
+    places.map(move |(place, prefix)| (place, prefix, path_id(place)))
 }

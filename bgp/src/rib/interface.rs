@@ -25,6 +25,8 @@ pub struct RibConfig {
     pub med: MedComparison,
     /// Over how many paths traffic is spread.
     pub multipath: Multipath,
+    /// Where packets are forwarded.
+    pub forwarding: Forwarding,
     /// How much is exported at once.
     pub bounds: ExportBounds,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
@@ -39,6 +41,16 @@ pub enum MedComparison {
     SameNeighbour,
     /// All (`always-compare-med`).
     Always,
+}
+
+/// Where packets are forwarded by what is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Forwarding {
+    /// Here: routes are given out with all their hops ([`Output::Routes`]).
+    #[default]
+    Here,
+    /// Elsewhere, as with a route server: nobody asks for hops, and no route is given out.
+    Elsewhere,
 }
 
 /// Over how many paths that are as good as the best one traffic is spread.
@@ -252,6 +264,7 @@ impl RibConfig {
             cluster_id: router_id.address(),
             med: MedComparison::default(),
             multipath: Multipath::default(),
+            forwarding: Forwarding::default(),
             bounds: ExportBounds::default(),
             seed,
         }

@@ -197,6 +197,11 @@ impl<T: Eq + Hash> Interner<T> {
         values.filter_map(|(index, value)| Some((index, &*value.as_ref()?.shared)))
     }
 
+    /// How many hold a value.
+    pub(super) fn holders(&self, id: Id<T>) -> u32 {
+        live(&self.values, id.index()).map_or(0, |value| value.holders)
+    }
+
     /// How many different values are held.
     pub(super) fn len(&self) -> usize {
         self.index.len()

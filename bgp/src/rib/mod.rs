@@ -69,10 +69,11 @@ use crate::route::{Retention, RouteEvent, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    Aggregate, AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
-    MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
-    PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
-    RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
+    Aggregate, AsOverride, ExportBounds, Forwarding, Input, LimitAction, LimitEvent, LocalAs,
+    LocalAsPrepend, MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
+    NexthopState, Output, PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage,
+    PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection,
+    Standing, Step,
 };
 
 use aggregate::{Aggregates, Counting};
@@ -133,6 +134,8 @@ pub struct Rib {
     /// When the first of what is kept has been kept long enough, or earlier.
     expiry: Option<Instant>,
     deadline: Option<Instant>,
+    /// When the last input came: work that comes up later is due from then on.
+    heard_at: Option<Instant>,
     /// [`BITE`], except where a test makes the bites small.
     bite: usize,
 }
@@ -188,6 +191,7 @@ impl Rib {
             outputs: VecDeque::new(),
             expiry: None,
             deadline: None,
+            heard_at: None,
             bite: BITE,
             attrs,
             config,
@@ -200,6 +204,7 @@ impl Rib {
     /// not established and prefixes of a family that the session does not carry.
     pub fn handle(&mut self, input: Input, now: Instant) {
         let budget = self.budget(&input);
+        self.heard_at = Some(now);
         match input {
             Input::Configure(peer) => self.on_configure(peer, now),
             Input::Remove(peer) => {

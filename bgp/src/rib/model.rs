@@ -537,6 +537,9 @@ impl Model {
     }
 
     fn hops(&self, prefix: &Prefix) -> Hops {
+        if self.config.forwarding == Forwarding::Elsewhere {
+            return Hops::new();
+        }
         let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
             Standing::Ranked { group, .. } => Some(group),
             Standing::Unranked | Standing::Unusable => None,
@@ -1266,6 +1269,7 @@ fn random_config(seed: u64, random: &mut Random) -> RibConfig {
             internal: random.pick(&[1, 3]),
             as_paths: random.pick(&[MultipathAs::SameNeighbour, MultipathAs::AnyNeighbour]),
         },
+        forwarding: random.pick(&[Forwarding::Here, Forwarding::Here, Forwarding::Elsewhere]),
         bounds: ExportBounds {
             prefixes: 1 + random.below(6),
             backlog: random.below(400),

@@ -149,11 +149,11 @@ mod tests {
             link("nic", v1::BfdSession::default()),
         ];
         let expected = "\
-LINK   NEIGHBOUR     STATE    SINCE  REMOTE        EVERY  DETECTION   SENT  RECEIVED  REFUSED
-aws-1  169.254.21.1  up       3m12s  up        300.00 ms  900.00 ms  12345     12344        0
-aws-2  169.254.21.1  down     1m00s  unknown   999.00 ms          -     80         0        0
-oci    169.254.21.1  down     1m00s  unknown   999.00 ms          -     80         0        7
-nic    169.254.21.1  unknown      -  unknown           -          -      0         0        0
+LINK   NEIGHBOUR     STATE    SINCE  REMOTE       EVERY  DETECTION   SENT  RECEIVED  REFUSED
+aws-1  169.254.21.1  up       3m12s  up       300.00 ms  900.00 ms  12345     12344        0
+aws-2  169.254.21.1  down     1m00s  unknown  999.00 ms          -     80         0        0
+oci    169.254.21.1  down     1m00s  unknown  999.00 ms          -     80         0        7
+nic    169.254.21.1  unknown      -  unknown          -          -      0         0        0
 
 aws-2 is down: the neighbour is not heard: is BFD configured there, and UDP port 3784 open?
 oci is down: every packet of the neighbour is refused (7): it is more than one hop away, or has another key

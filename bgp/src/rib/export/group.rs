@@ -225,6 +225,22 @@ impl Groups {
         self.groups.iter_mut().flatten().map(|group| &mut **group)
     }
 
+    /// Whether no free place is in mind of any group.
+    pub(in crate::rib) fn are_quiet(&self) -> bool {
+        self.groups.iter().flatten().all(|group| group.is_quiet())
+    }
+
+    /// The table has become shorter.
+    pub(in crate::rib) fn shrink(&mut self, tables: &Tables) {
+        for group in self.iter_mut() {
+            for family in Family::ALL {
+                let sent = &mut group.table_mut(family).sent;
+                sent.truncate(tables.end(family));
+                sent.shrink_to_fit();
+            }
+        }
+    }
+
     /// A group without members that was sent nothing.
     pub(super) fn empty(&self, key: Key) -> Group {
         let table = |_| OutTable::new(self.hasher.clone());
@@ -286,6 +302,13 @@ impl Group {
         self.table(family).dirty.is_empty() || !self.interest.includes(member)
     }
 
+    /// Whether no free place is in mind of it or its members.
+    fn is_quiet(&self) -> bool {
+        self.tables.iter().all(|table| table.dirty.is_empty())
+            && self.log.spent.is_empty()
+            && self.members.values().all(Member::is_quiet)
+    }
+
     fn is_member(&self, whose: Whose) -> bool {
         whose
             .peer()
@@ -343,8 +366,13 @@ impl Group {
             }
             return;
         }
+        let alone = self.policy.key().alone();
         let table = self.table_mut(slot.family);
         let sent = table.sent(slot.index).map(|sent| sent.whose);
+        // The only member has no interest in its own path, so it will not look at this one again.
+        if alone.is_some_and(|member| best == Some(Whose::of(Some(member)))) {
+            table.held_back.remove(slot.index);
+        }
         if best.is_none() && sent.is_none() {
             table.held_back.remove(slot.index);
             if table.dirty.remove(slot.index) {

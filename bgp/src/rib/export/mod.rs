@@ -139,6 +139,9 @@ impl Rib {
         self.release_spent(&mut group);
         self.groups.put(id, group);
         self.flush_changes();
+        if updates.is_none() && self.can_shrink() {
+            self.deadline = self.heard_at;
+        }
         updates
     }
 

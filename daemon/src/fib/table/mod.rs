@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::RouteHop;
+use bgp::rib::{RouteChange, RouteHop};
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
@@ -55,6 +55,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const REST: u32 = 200;
 /// Steps handed out at once.
 const BATCH: usize = 512;
+/// Routes that are touched before they are looked at.
+const AHEAD: usize = 64;
 /// With so many routes waiting for a step, there is no room for more.
 const ROOM: usize = 64 * 1024;
 
@@ -239,8 +241,18 @@ impl Table {
         self.is_observed && self.queue.len() < ROOM
     }
 
+    /// As [`Table::set`] for many.
+    pub(crate) fn set_all(&mut self, changes: &[RouteChange]) {
+        for some in changes.chunks(AHEAD) {
+            self.routes.touch(some.iter().map(|change| &change.prefix));
+            for RouteChange { prefix, hops } in some {
+                self.set(*prefix, hops);
+            }
+        }
+    }
+
     /// What is wanted for a prefix: these ways, or no route when there are none.
-    pub(crate) fn set(&mut self, prefix: Prefix, members: &Members) {
+    fn set(&mut self, prefix: Prefix, members: &Members) {
         let before = self.known(&prefix);
         let wanted = match members.is_empty() {
             true => Wanted::Nothing,
