@@ -59,17 +59,19 @@ enum Outcome {
     Incomplete,
     OpenRefused,
     UpdateInOrder,
+    PrefixIgnored,
     AttributeDiscarded,
     TreatedAsWithdraw,
     SessionReset,
     Other,
 }
 
-const ALL: [Outcome; 8] = [
+const ALL: [Outcome; 9] = [
     Outcome::BadHeader,
     Outcome::Incomplete,
     Outcome::OpenRefused,
     Outcome::UpdateInOrder,
+    Outcome::PrefixIgnored,
     Outcome::AttributeDiscarded,
     Outcome::TreatedAsWithdraw,
     Outcome::SessionReset,
@@ -161,6 +163,7 @@ fn update(body: &[u8], dialect: &Dialect) -> Outcome {
     assert!(held <= 2 * body.len() && faults.len() <= body.len());
     match worst {
         None => Outcome::UpdateInOrder,
+        Some(Severity::PrefixDiscard) => Outcome::PrefixIgnored,
         Some(Severity::AttributeDiscard) => Outcome::AttributeDiscarded,
         Some(Severity::TreatAsWithdraw) => Outcome::TreatedAsWithdraw,
         Some(Severity::SessionReset) => Outcome::SessionReset,
