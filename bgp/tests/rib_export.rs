@@ -572,26 +572,6 @@ fn another_import_filter_needs_nothing_from_the_peer() {
 }
 
 #[test]
-fn routes_are_read_in_order_page_by_page() {
-    let mut router = Router::new();
-    let mut shuffled = many();
-    shuffled.sort_unstable_by_key(ToString::to_string);
-    router.announce(A, shuffled, attrs_of(A, &[1]));
-    let mut seen: Vec<Prefix> = Vec::new();
-    loop {
-        let after = seen.last().copied();
-        let page = router.rib.routes(Family::Ipv4Unicast, after, 700);
-        if page.is_empty() {
-            break;
-        }
-        assert!(page.len() <= 700);
-        seen.extend(page.iter().map(|view| view.prefix));
-    }
-    assert_eq!(seen, many());
-    assert_eq!(router.rib.routes(Family::Ipv4Unicast, None, 0), []);
-}
-
-#[test]
 fn the_longest_match_is_the_one_that_packets_follow() {
     let mut router = Router::new();
     router.announce(A, vec![net("10.0.0.0/8")], attrs_of(A, &[1]));

@@ -1150,7 +1150,8 @@ impl Pair {
         assert_eq!(self.rib.sources.len(), 1, "only we remain");
         for family in Family::ALL {
             assert_eq!(self.rib.prefix_count(family), 0);
-            assert_eq!(self.rib.routes(family, None, 100), []);
+            let page = self.rib.prefixes(family, Selection::All, None, usize::MAX);
+            assert_eq!(page.prefixes, []);
         }
         for prefix in prefixes() {
             assert_eq!(
