@@ -21,8 +21,8 @@ use bgp::rib::{
 };
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, ExtCommunity, Family, FamilySet, FirstAs, PathId, PeerId,
-    Prefix, Reflection, Retained, Retention, Role, RouteEvent, RouterId, SessionUp,
+    AsPath, Asn, Attrs, Community, ExtCommunity, Family, FamilySet, FirstAs, Leftover, PathId,
+    PeerId, Prefix, Reflection, Retained, Retention, Role, RouteEvent, RouterId, SessionUp,
 };
 use listener::heard;
 
@@ -257,6 +257,7 @@ fn retention(restart: u64, long_lived: u64) -> Retention {
         family,
         restart: Duration::from_secs(restart),
         long_lived: Duration::from_secs(long_lived),
+        leftover: Leftover::Goes,
     };
     Family::ALL.into_iter().map(retained).collect()
 }
@@ -341,6 +342,34 @@ fn a_second_restart_before_end_of_rib_takes_what_the_first_left() {
     router.handle(Input::Down(A, retention(120, 0)));
     assert_eq!(router.steps("10.0.0.0/24"), []);
     assert_eq!(router.steps("10.0.1.0/24"), [(A, Step::OnlyPath)]);
+}
+
+#[test]
+fn where_a_notification_is_not_the_end_restarts_add_up_until_end_of_rib() {
+    let mut router = Router::new();
+    let lost = || {
+        let mut retention = retention(120, 0);
+        for retained in &mut retention {
+            retained.leftover = Leftover::Stays;
+        }
+        Input::Down(A, retention)
+    };
+    let all = ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"];
+    router.announce(A, &all, attrs(A, &[1]));
+    for again in [1, 2] {
+        router.handle(lost());
+        router.handle(Input::Up(A, preserving(A)));
+        router.announce(A, &all[..again], attrs(A, &[1, 7]));
+    }
+    let counts = router.rib.counts(A, V4);
+    assert_eq!((counts.received, counts.stale, counts.best), (3, 1, 3));
+    assert_eq!(router.best(all[1]).unwrap().as_path, path(&[1, 7]));
+    assert_eq!(router.best(all[2]).unwrap().as_path, path(&[1]));
+    router.withdraw(A, all[2]);
+    assert_eq!(router.steps(all[2]), []);
+    router.events(A, vec![RouteEvent::EndOfRib(V4)]);
+    let counts = router.rib.counts(A, V4);
+    assert_eq!((counts.received, counts.stale, counts.best), (2, 0, 2));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::source::Kind;
 use super::*;
 use crate::attrs::{AsPath, Community, ExtCommunity, Origin, Reflection};
 use crate::filter::{Action, Filter, Match, PrefixPattern, Prepend, Rule, Set, Verdict};
-use crate::route::{Retained, RouteEvent, Updates};
+use crate::route::{Leftover, Retained, RouteEvent, Updates};
 use crate::types::{Asn, FamilySet, FirstAs, Hop, PathId, Role, RouterId};
 use crate::wire::{Dialect, Frames, MessageKind, UpdateWriter, decode_update};
 
@@ -195,6 +195,8 @@ struct ModelPeer {
     received: BTreeMap<(Prefix, Option<PathId>), Held>,
     /// By family, until when what is stale waits, and for what.
     kept: [Option<(Wait, Instant)>; 2],
+    /// By family, how many lives of a session there are of what is stale, and when the peer was first back.
+    lives: [(usize, Option<Instant>); 2],
     closed: [bool; 2],
     discarded: [u64; 2],
 }
@@ -238,7 +240,7 @@ impl ModelPeer {
 
     fn age(&mut self, family: Family, age: Life) {
         for ((prefix, _), held) in &mut self.received {
-            if Family::of(prefix) == family {
+            if Family::of(prefix) == family && held.age != Life::LongLived {
                 held.age = age;
             }
         }
@@ -249,12 +251,19 @@ impl ModelPeer {
             return;
         }
         for family in Family::ALL {
-            let refreshing = matches!(self.kept[index_of(family)], Some((Wait::Refresh, _)));
-            if !refreshing {
-                self.drop_old(family);
-            }
-            self.age(family, Life::Stale);
             let retained = retention.iter().find(|retained| retained.family == family);
+            let (lives, back) = self.lives[index_of(family)];
+            let in_time = back.is_some_and(|back| now < back + Duration::from_secs(360));
+            let stays = retained.is_some_and(|retained| retained.leftover == Leftover::Stays);
+            self.lives[index_of(family)] = match self.kept[index_of(family)] {
+                Some((Wait::Refresh, _)) => (2, None),
+                Some((Wait::Routes, _)) if stays && in_time && lives < 4 => (lives + 1, back),
+                _ => {
+                    self.drop_old(family);
+                    (1, None)
+                }
+            };
+            self.age(family, Life::Stale);
             match retained {
                 Some(retained) => {
                     let long_lived = retained.long_lived;
@@ -272,6 +281,7 @@ impl ModelPeer {
             match kept {
                 Some(kept) if session.up.preserved.contains(family) => {
                     *kept = (Wait::Routes, now + Duration::from_secs(360));
+                    self.lives[index_of(family)].1.get_or_insert(now);
                 }
                 _ => self.drop_old(family),
             }
@@ -926,6 +936,7 @@ impl Pair {
                     session: None,
                     received: BTreeMap::new(),
                     kept: [None; 2],
+                    lives: [(0, None); 2],
                     closed: [false; 2],
                     discarded: [0; 2],
                 };
@@ -1254,10 +1265,19 @@ fn random_options(random: &mut Random) -> PeerOptions {
 
 fn random_retention(random: &mut Random) -> Retention {
     let families = random.pick(&[FamilySet::EMPTY, FamilySet::ALL, FamilySet::ALL]);
-    let retained = |family| Retained {
-        family,
-        restart: Duration::from_secs(50),
-        long_lived: Duration::from_secs(random.pick(&[0, 300])),
+    let retained = |family| {
+        let (long_lived, leftover) = random.pick(&[
+            (0, Leftover::Goes),
+            (300, Leftover::Goes),
+            (0, Leftover::Stays),
+            (300, Leftover::Stays),
+        ]);
+        Retained {
+            family,
+            restart: Duration::from_secs(50),
+            long_lived: Duration::from_secs(long_lived),
+            leftover,
+        }
     };
     families.iter().map(retained).collect()
 }

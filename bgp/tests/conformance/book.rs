@@ -38,6 +38,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "5065, confederations",
         "Their segments are refused as RFC 7606 says of malformed paths.",
     ),
+    (
+        "5004, an external path that is older stays",
+        "The lowest identifier wins at once (row 4271-9.1.2.2-order): what is chosen does not depend on the order of \
+         arrival, so routers choose alike, and one does after a restart as before.",
+    ),
     ("6811, origin validation", "No RPKI client."),
 ];
 
