@@ -59,20 +59,18 @@ enum Outcome {
     Incomplete,
     OpenRefused,
     UpdateInOrder,
-    PrefixIgnored,
-    AttributeDiscarded,
+    PartDiscarded,
     TreatedAsWithdraw,
     SessionReset,
     Other,
 }
 
-const ALL: [Outcome; 9] = [
+const ALL: [Outcome; 8] = [
     Outcome::BadHeader,
     Outcome::Incomplete,
     Outcome::OpenRefused,
     Outcome::UpdateInOrder,
-    Outcome::PrefixIgnored,
-    Outcome::AttributeDiscarded,
+    Outcome::PartDiscarded,
     Outcome::TreatedAsWithdraw,
     Outcome::SessionReset,
     Outcome::Other,
@@ -163,8 +161,7 @@ fn update(body: &[u8], dialect: &Dialect) -> Outcome {
     assert!(held <= 2 * body.len() && faults.len() <= body.len());
     match worst {
         None => Outcome::UpdateInOrder,
-        Some(Severity::PrefixDiscard) => Outcome::PrefixIgnored,
-        Some(Severity::AttributeDiscard) => Outcome::AttributeDiscarded,
+        Some(Severity::PrefixDiscard | Severity::AttributeDiscard) => Outcome::PartDiscarded,
         Some(Severity::TreatAsWithdraw) => Outcome::TreatedAsWithdraw,
         Some(Severity::SessionReset) => Outcome::SessionReset,
     }
