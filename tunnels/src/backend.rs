@@ -10,6 +10,7 @@ use std::{
     io,
     net::SocketAddr,
     process::Child,
+    sync::Arc,
 };
 
 pub use error::StepError;
@@ -22,7 +23,7 @@ use crate::{
     spec::{
         BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, WireGuardSpec,
     },
-    userspace::{self, Trouble, Tunnel, keeper::Keeper},
+    userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
 };
 
 /// Interfaces, addresses and WireGuard of this network namespace.
@@ -34,6 +35,8 @@ pub struct Linux {
     watch: Watch,
     keeper: Keeper,
     tunnels: BTreeMap<String, Tunnel>,
+    /// What serves them, once there is one.
+    pool: Option<Arc<Pool>>,
     /// Keepers that we started, to be reaped when they end.
     keepers: Vec<(String, Child)>,
     /// The endpoint last configured in the kernel, where the peer may have roamed from.
@@ -54,6 +57,7 @@ impl Linux {
             wireguard: WireGuard::open()?,
             keeper: Keeper::own_binary(),
             tunnels: BTreeMap::new(),
+            pool: None,
             keepers: Vec::new(),
             endpoints: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -226,11 +230,11 @@ impl Linux {
     /// Until it is persistent the interface is gone when its queue closes: no step half done
     /// leaves an interface that we would not recognise.
     async fn create_tun(&mut self, spec: &TunnelSpec) -> io::Result<()> {
-        let device = userspace::attach(&spec.interface)?;
+        let queue = userspace::Queue::attach(&spec.interface)?;
         self.interfaces
             .set_alias(&spec.interface, &mark(&spec.name))
             .await?;
-        device.persist()?;
+        queue.persist()?;
         self.keep(&spec.interface);
         Ok(())
     }
@@ -258,10 +262,9 @@ impl Linux {
 
     async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
         if let Some(tunnel) = self.tunnels.get_mut(interface)
-            && tunnel.can_adopt(spec)
+            && tunnel.is_running()
         {
-            tunnel.adopt(spec);
-            return Ok(());
+            return tunnel.adopt(spec);
         }
         // Its port must be free before the next one binds it.
         self.tunnels.remove(interface);
@@ -269,9 +272,16 @@ impl Linux {
         if !self.interfaces.has_carrier(interface).await? {
             self.keep(interface);
         }
-        let tunnel = Tunnel::start(interface, spec)?;
+        let tunnel = Tunnel::start(&self.pool()?, interface, spec)?;
         self.tunnels.insert(interface.to_owned(), tunnel);
         Ok(())
+    }
+
+    fn pool(&mut self) -> io::Result<Arc<Pool>> {
+        if let Some(pool) = self.pool.as_ref().filter(|pool| pool.is_running()) {
+            return Ok(pool.clone());
+        }
+        Ok(self.pool.insert(Arc::new(Pool::start()?)).clone())
     }
 
     async fn remove(&mut self, interface: &str) -> io::Result<()> {

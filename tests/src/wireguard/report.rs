@@ -24,7 +24,13 @@ pub fn table(kinds: &[Kind], runs: &[(Kind, Figures)]) -> String {
     }
     for (name, unit, figure) in ROWS {
         let _ = write!(text, "\n{name:<28}");
-        let of = |kind| median(runs.iter().filter(|run| run.0 == kind).map(|run| figure(&run.1)));
+        let of = |kind| {
+            median(
+                runs.iter()
+                    .filter(|run| run.0 == kind)
+                    .map(|run| figure(&run.1)),
+            )
+        };
         for kind in kinds {
             let value = of(*kind);
             let ratio = match *kind {

@@ -16,6 +16,12 @@ use super::noise::Trouble;
 pub(crate) struct Counters {
     pub(super) rx_bytes: AtomicU64,
     pub(super) tx_bytes: AtomicU64,
+    /// Sessions made.
+    pub(super) handshakes: AtomicU64,
+    /// Datagrams that were not for us, or not good.
+    pub(super) refused: AtomicU64,
+    /// Datagrams that could not be sent.
+    pub(super) tx_dropped: AtomicU64,
     /// Milliseconds since 1970; 0 before the first handshake.
     last_handshake: AtomicU64,
     /// The errno of the last failed send; 0 after one that worked.
@@ -31,6 +37,18 @@ impl Counters {
 
     pub(crate) fn tx_bytes(&self) -> u64 {
         self.tx_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tx_dropped(&self) -> u64 {
+        self.tx_dropped.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_handshake(&self) -> Option<SystemTime> {
