@@ -21,7 +21,8 @@ use netlink::Watch;
 use crate::{
     plan::{Action, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
-        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, WireGuardSpec,
+        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus,
+        WireGuardCounts, WireGuardSpec,
     },
     userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
 };
@@ -355,6 +356,8 @@ impl Linux {
             last_handshake: None,
             rx_bytes: 0,
             tx_bytes: 0,
+            counts: WireGuardCounts::default(),
+            unanswered_since: None,
             public_key: wireguard.private_key.public_key(),
             problem: self.problems.get(&spec.interface).cloned(),
         }
@@ -377,6 +380,8 @@ impl Linux {
         status.last_handshake = counters.last_handshake();
         status.rx_bytes = counters.rx_bytes();
         status.tx_bytes = counters.tx_bytes();
+        status.counts = counters.counts();
+        status.unanswered_since = counters.unanswered_since();
     }
 
     /// A sentence on why there is no fresh handshake, and the remedy.

@@ -239,6 +239,8 @@ mod tests {
             last_handshake: age_secs.map(|age| at - Duration::from_secs(age)),
             rx_bytes: 0,
             tx_bytes: 0,
+            counts: crate::spec::WireGuardCounts::default(),
+            unanswered_since: None,
             public_key: [0; 32],
             problem: None,
         }

@@ -102,3 +102,41 @@ fn wireguard_go_calls_us() {
         end.status()
     );
 }
+
+#[test]
+fn each_follows_the_other_when_it_moves() {
+    let (a, b) = cabled();
+    let end = End::start(&a, &Words::new(1, 2, "10.99.0.1/24", None));
+    let _go = WireguardGo::start(&b, 2, 1, Some("172.31.0.1:51820"));
+    assert!(b.reaches("10.99.0.1", SOON), "{}", end.status());
+    b.ip(&["addr", "add", "172.31.0.22/24", "dev", "cable"]);
+    b.ip(&[
+        "route",
+        "add",
+        "172.31.0.1/32",
+        "dev",
+        "cable",
+        "src",
+        "172.31.0.22",
+    ]);
+    assert!(b.reaches("10.99.0.1", SOON));
+    let moved = "endpoint=172.31.0.22:51820";
+    assert!(end.says(moved, SOON), "{}", end.status());
+    a.ip(&["addr", "add", "172.31.0.11/24", "dev", "cable"]);
+    a.ip(&[
+        "route",
+        "add",
+        "172.31.0.22/32",
+        "dev",
+        "cable",
+        "src",
+        "172.31.0.11",
+    ]);
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end.status());
+    let name = format!("wg{}", b.0.trim_start_matches("sbtun-"));
+    let followed = || {
+        let shown = b.output("wg", &["show", &name, "endpoints"]).stdout;
+        String::from_utf8_lossy(&shown).contains("172.31.0.11:51820")
+    };
+    assert!(common::eventually(SOON, followed));
+}

@@ -158,6 +158,7 @@ impl Run {
             && self.parts.len() < PARTS
             && self.length + shape.size <= LONGEST
             && have_same_headers(first, packet, own)
+            && is_in_order(first, packet, self.parts.len())
             && (self.verified || is_checksum_right(first, own))
             && is_checksum_right(packet, shape);
         self.closed = !continues;
@@ -215,7 +216,8 @@ impl Shape {
             0x45 if packet.len() >= 20
                 && [packet[2], packet[3]] == u16::try_from(packet.len()).ok()?.to_be_bytes()
                 && packet[6] & 0xbf == 0
-                && packet[7] == 0 =>
+                && packet[7] == 0
+                && checksum::fold(checksum::add(0, &packet[..20])) == [0xff; 2] =>
             {
                 (packet[9], 20)
             }
@@ -301,9 +303,22 @@ fn have_same_headers(one: &[u8], other: &[u8], shape: Shape) -> bool {
         same(0..4) && same(7..8)
     };
     let transport = shape.transport;
-    // The acknowledgement, the length of the header, and options.
-    let tcp = || same(transport + 8..transport + 13) && same(transport + 20..shape.headers);
+    // All but sequence number, flags and checksum.
+    let tcp = || {
+        same(transport + 8..transport + 13)
+            && same(transport + 14..transport + 16)
+            && same(transport + 18..shape.headers)
+    };
     ip && (shape.protocol == UDP || tcp())
+}
+
+/// Identifications count up where fragments are allowed, as they do when a run is taken apart.
+/// Elsewhere they mean nothing (RFC 6864).
+fn is_in_order(first: &[u8], packet: &[u8], number: usize) -> bool {
+    let identification = |packet: &[u8]| u16::from_be_bytes([packet[4], packet[5]]);
+    let allows_fragments = first[0] == 0x45 && first[6] & 0x40 == 0;
+    let passed = u16::try_from(number).unwrap_or_default();
+    !allows_fragments || identification(packet) == identification(first).wrapping_add(passed)
 }
 
 fn is_checksum_right(packet: &[u8], shape: Shape) -> bool {
@@ -340,3 +355,6 @@ fn lengthen_ip(ip: &mut [u8], length: usize, protocol: u8) -> (&[u8], Gso) {
     ip[10..12].copy_from_slice(&sum);
     (&ip[12..20], if udp { Gso::Udp } else { Gso::Tcp4 })
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,9 +202,14 @@ impl<P: Protocol> Noise<P> {
             && old.peer.endpoint != spec.peer.endpoint
         {
             self.roam(endpoint);
-            self.unproven = true;
-            self.attempt_at = now;
+            self.prove(now);
         }
+    }
+
+    /// Makes a handshake soon, whatever the session; the far end learns from it where we are.
+    pub(super) fn prove(&mut self, now: Instant) {
+        self.unproven = true;
+        self.attempt_at = now;
     }
 
     /// Encrypts an IP packet, or starts a handshake when there is no session and keeps the packet.
@@ -285,7 +290,11 @@ impl<P: Protocol> Noise<P> {
         if length.is_none() && self.endpoint.is_some() && now >= self.attempt_at {
             length = self.renew(out, now);
         }
-        self.current.note_sent(out.get(..length?)?);
+        let message = out.get(..length?)?;
+        self.current.note_sent(message);
+        if message.first() == Some(&INITIATION) && self.endpoint.is_some() {
+            self.counters.note_asked(SystemTime::now());
+        }
         length
     }
 

@@ -95,6 +95,7 @@ impl Tunnel {
         self.pool.serve(&next);
         self.pool.release(&self.shared);
         self.shared = next;
+        self.shared.noise().prove(Instant::now());
         Ok(())
     }
 

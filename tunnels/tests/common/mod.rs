@@ -178,7 +178,8 @@ impl Words {
     pub(crate) fn line(&self) -> String {
         let psk = self.psk.map_or("-".to_owned(), base64);
         format!(
-            "test {} {} {} {} {} {} {} {} {psk} {}",
+            "{} {} {} {} {} {} {} {} {} {psk} {}",
+            self.interface,
             self.interface,
             self.address,
             self.mtu,
@@ -201,7 +202,13 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn start(netns: &Netns, words: &Words) -> Self {
-        let line = words.line();
+        Self::start_all(netns, std::slice::from_ref(words))
+    }
+
+    /// One process with several tunnels; its status is that of any of them.
+    pub(crate) fn start_all(netns: &Netns, words: &[Words]) -> Self {
+        let lines: Vec<String> = words.iter().map(Words::line).collect();
+        let line = lines.join(" ");
         let arguments: Vec<&str> = line.split(' ').collect();
         let program = example();
         let mut child = netns
