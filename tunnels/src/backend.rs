@@ -180,6 +180,7 @@ impl Linux {
             Action::RemoveAddress(address) => {
                 self.interfaces.remove_address(interface, *address).await
             }
+            Action::Down => self.interfaces.set_down(interface).await,
             Action::Up => {
                 // A kernel `wireguard` interface binds its port when it goes up.
                 let port = self.wireguard.listen_port(interface).await;
@@ -331,6 +332,7 @@ impl Linux {
             peer: Some(spec.peer.clone()),
             private_key: Some(spec.private_key.clone()),
             listen_port: spec.listen_port,
+            life: tunnel.counters().life(),
         })
     }
 

@@ -109,29 +109,17 @@ fn each_follows_the_other_when_it_moves() {
     let end = End::start(&a, &Words::new(1, 2, "10.99.0.1/24", None));
     let _go = WireguardGo::start(&b, 2, 1, Some("172.31.0.1:51820"));
     assert!(b.reaches("10.99.0.1", SOON), "{}", end.status());
-    b.ip(&["addr", "add", "172.31.0.22/24", "dev", "cable"]);
-    b.ip(&[
-        "route",
-        "add",
-        "172.31.0.1/32",
-        "dev",
-        "cable",
-        "src",
-        "172.31.0.22",
-    ]);
+    let moves = |netns: &Netns, from: &str, to: &str| {
+        netns.ip(&["addr", "add", to, "dev", "cable"]);
+        netns.ip(&["addr", "del", from, "dev", "cable"]);
+        // The deletion took the secondary address with it where promote_secondaries is off.
+        netns.ip(&["addr", "replace", to, "dev", "cable"]);
+    };
+    moves(&b, "172.31.0.2/24", "172.31.0.22/24");
     assert!(b.reaches("10.99.0.1", SOON));
     let moved = "endpoint=172.31.0.22:51820";
     assert!(end.says(moved, SOON), "{}", end.status());
-    a.ip(&["addr", "add", "172.31.0.11/24", "dev", "cable"]);
-    a.ip(&[
-        "route",
-        "add",
-        "172.31.0.22/32",
-        "dev",
-        "cable",
-        "src",
-        "172.31.0.11",
-    ]);
+    moves(&a, "172.31.0.1/24", "172.31.0.11/24");
     assert!(a.reaches("10.99.0.2", SOON), "{}", end.status());
     let name = format!("wg{}", b.0.trim_start_matches("sbtun-"));
     let followed = || {

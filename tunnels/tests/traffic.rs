@@ -205,7 +205,7 @@ struct Flooded {
     a: Netns,
     b: Netns,
     end_b: End,
-    _ends: Vec<End>,
+    ends: Vec<End>,
 }
 
 fn two_tunnels() -> Flooded {
@@ -232,7 +232,7 @@ fn two_tunnels() -> Flooded {
         a,
         b,
         end_b,
-        _ends: ends.into(),
+        ends: ends.into(),
     }
 }
 
@@ -266,7 +266,12 @@ impl Flooded {
         assert!(count > 10_000, "{count}: this was no flood");
         // The threads' buffers, a few MiB, are touched for the first time.
         assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");
-        assert!(self.a.reaches("10.1.0.2", SOON), "the flooded tunnel");
+        assert!(
+            self.a.reaches("10.1.0.2", SOON),
+            "the flooded tunnel: {} / {}",
+            self.ends[0].status(),
+            self.end_b.status()
+        );
     }
 }
 

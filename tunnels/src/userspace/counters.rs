@@ -4,13 +4,13 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::noise::Trouble;
-use crate::spec::WireGuardCounts;
+use crate::{plan::Life, spec::WireGuardCounts};
 
 /// Written by the packet path, read by anyone. Locks are taken only when a value changes.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub(crate) struct Counters {
     unanswered_since: AtomicU64,
     /// The errno of the last failed send; 0 after one that worked.
     send_error: AtomicI32,
+    is_over: AtomicBool,
     endpoint: Mutex<Option<SocketAddr>>,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -68,6 +69,18 @@ impl Counters {
     pub(super) fn note_asked(&self, at: SystemTime) {
         let first = &self.unanswered_since;
         let _ = first.compare_exchange(0, millis(at), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        if self.is_over.load(Ordering::Relaxed) {
+            Life::Over
+        } else {
+            Life::Possible
+        }
+    }
+
+    pub(super) fn set_life(&self, life: Life) {
+        self.is_over.store(life == Life::Over, Ordering::Relaxed);
     }
 
     pub(crate) fn send_error(&self) -> Option<std::io::Error> {

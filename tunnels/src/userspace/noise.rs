@@ -20,7 +20,7 @@ mod protocol;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -28,7 +28,10 @@ use std::{
 use protocol::{Attempt, Boring, Heard, Protocol, Refusal};
 
 use super::counters::Counters;
-use crate::spec::{HANDSHAKE_FRESH, WireGuardSpec};
+use crate::{
+    plan::Life,
+    spec::{HANDSHAKE_FRESH, WireGuardSpec},
+};
 
 /// Every buffer that a packet is written to has this size: the largest IP packet, and overhead.
 pub(super) const BUFFER: usize = 65_535 + OVERHEAD + 1;
@@ -52,6 +55,24 @@ const INITIATION: u8 = 1;
 const RESPONSE: u8 = 2;
 const COOKIE: u8 = 3;
 const DATA: u8 = 4;
+
+/// Where datagrams of the peer come from, and to which address of ours. Answers go back the same
+/// way, so that they come from where the peer knows us, whatever the host's routes prefer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Path {
+    pub(super) remote: SocketAddr,
+    /// `None`: whatever the host's routes say.
+    pub(super) local: Option<IpAddr>,
+}
+
+impl From<SocketAddr> for Path {
+    fn from(remote: SocketAddr) -> Self {
+        Self {
+            remote,
+            local: None,
+        }
+    }
+}
 
 /// What a received datagram asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +104,10 @@ pub(super) struct Noise<P = Boring> {
     current: Keyed<P>,
     /// What was `current` before, for the sake of its session.
     retiring: Option<Keyed<P>>,
-    endpoint: Option<SocketAddr>,
+    path: Option<Path>,
     attempt_at: Instant,
+    /// The latest session, or the beginning.
+    alive_at: Instant,
     /// A handshake is wanted although the session is young.
     unproven: bool,
     /// Our public key is the larger one: it is we who renew.
@@ -174,8 +197,9 @@ impl<P: Protocol> Noise<P> {
             spec: spec.clone(),
             current: Keyed::new(spec),
             retiring: None,
-            endpoint: spec.peer.endpoint,
+            path: spec.peer.endpoint.map(Path::from),
             attempt_at: now,
+            alive_at: now,
             unproven: false,
             eager: is_eager(spec),
             counters,
@@ -183,8 +207,8 @@ impl<P: Protocol> Noise<P> {
     }
 
     /// Where packets for the peer go.
-    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
-        self.endpoint
+    pub(super) fn path(&self) -> Option<Path> {
+        self.path
     }
 
     /// Takes over a changed spec; traffic goes on under the old one until the new one is proven.
@@ -201,7 +225,7 @@ impl<P: Protocol> Noise<P> {
         if let Some(endpoint) = spec.peer.endpoint
             && old.peer.endpoint != spec.peer.endpoint
         {
-            self.roam(endpoint);
+            self.roam(endpoint.into());
             self.prove(now);
         }
     }
@@ -235,7 +259,7 @@ impl<P: Protocol> Noise<P> {
     /// Takes a datagram that came from `from`.
     pub(super) fn decrypt(
         &mut self,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         out: &mut [u8],
         now: Instant,
@@ -248,14 +272,14 @@ impl<P: Protocol> Noise<P> {
             (Some(old), Some(index)) if old.owns(index) => old,
             (Some(_) | None, _) => &mut self.current,
         };
-        let heard = keyed.machine.decrypt(from.ip(), datagram, out);
+        let heard = keyed.machine.decrypt(from.remote.ip(), datagram, out);
         let received = match heard {
             Heard::Nothing => Received::Nothing,
             Heard::Reply(length) => Received::Reply(length),
             Heard::Packet(length) => Received::Packet(length),
             Heard::Refused(refusal) => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                return self.on_refused(kind, from, refusal, out, now);
+                return self.on_refused(kind, from.remote, refusal, out, now);
             }
         };
         self.on_accepted(kind, from, datagram, (received, out), now);
@@ -278,6 +302,9 @@ impl<P: Protocol> Noise<P> {
     ///
     /// Returns how many bytes of `out` to send to the endpoint.
     pub(super) fn tick(&mut self, out: &mut [u8], now: Instant) -> Option<usize> {
+        if now.saturating_duration_since(self.alive_at) >= HANDSHAKE_FRESH {
+            self.counters.set_life(Life::Over);
+        }
         if let Some(length) = self.tick_retiring(out, now) {
             return Some(length);
         }
@@ -287,12 +314,12 @@ impl<P: Protocol> Noise<P> {
             self.attempt_at = now + RETRY_AFTER;
             self.current.keeps_packets = true;
         }
-        if length.is_none() && self.endpoint.is_some() && now >= self.attempt_at {
+        if length.is_none() && self.path.is_some() && now >= self.attempt_at {
             length = self.renew(out, now);
         }
         let message = out.get(..length?)?;
         self.current.note_sent(message);
-        if message.first() == Some(&INITIATION) && self.endpoint.is_some() {
+        if message.first() == Some(&INITIATION) && self.path.is_some() {
             self.counters.note_asked(SystemTime::now());
         }
         length
@@ -347,7 +374,7 @@ impl<P: Protocol> Noise<P> {
     fn on_accepted(
         &mut self,
         kind: u8,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         (received, out): (Received, &[u8]),
         now: Instant,
@@ -373,7 +400,7 @@ impl<P: Protocol> Noise<P> {
             // Cookies, and whatever was answered by one: they prove nothing about the sender.
             _ => return,
         }
-        if self.endpoint != Some(from) {
+        if self.path != Some(from) {
             self.roam(from);
         }
     }
@@ -386,6 +413,8 @@ impl<P: Protocol> Noise<P> {
             index,
         });
         self.unproven = false;
+        self.alive_at = now;
+        self.counters.set_life(Life::Possible);
         self.counters.handshakes.fetch_add(1, Ordering::Relaxed);
         self.counters.set_last_handshake(Some(SystemTime::now()));
         self.counters.set_trouble(None);
@@ -418,7 +447,7 @@ impl<P: Protocol> Noise<P> {
     /// endpoint stays unknown until something authentic comes back, and a forger gains nothing
     /// by one small datagram a second.
     fn on_unknown_session(&mut self, out: &mut [u8], now: Instant) -> Received {
-        if self.endpoint.is_some() || now < self.attempt_at {
+        if self.path.is_some() || now < self.attempt_at {
             return Received::Nothing;
         }
         self.attempt_at = now + HINT_EVERY;
@@ -429,9 +458,9 @@ impl<P: Protocol> Noise<P> {
         initiation.map_or(Received::Nothing, Received::Reply)
     }
 
-    fn roam(&mut self, endpoint: SocketAddr) {
-        self.endpoint = Some(endpoint);
-        self.counters.set_endpoint(Some(endpoint));
+    fn roam(&mut self, path: Path) {
+        self.path = Some(path);
+        self.counters.set_endpoint(Some(path.remote));
     }
 }
 

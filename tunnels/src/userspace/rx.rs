@@ -6,7 +6,7 @@ use quinn_udp::RecvMeta;
 
 use super::{
     coalesce::{Coalescer, UdpRuns},
-    noise::{BUFFER, Noise, Received},
+    noise::{BUFFER, Noise, Path, Received},
     tunnel::Shared,
 };
 
@@ -75,13 +75,13 @@ impl Rx {
 
     fn send_kept(&mut self, shared: &Shared) {
         let mut noise = shared.noise();
-        let (true, Some(endpoint)) = (noise.has_kept_packets(), noise.endpoint()) else {
+        let (true, Some(to)) = (noise.has_kept_packets(), noise.path()) else {
             return;
         };
         shared.udp.forget_refusals();
         while let Some(length) = noise.next_kept(&mut self.plain.bytes) {
             let datagram = self.plain.bytes.get(..length).unwrap_or_default();
-            match shared.udp.send(datagram, endpoint) {
+            match shared.udp.send(datagram, to) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(()) | Err(_) => {}
             }
@@ -92,7 +92,10 @@ impl Rx {
 impl Plain {
     /// The lock is held until all are decrypted or there is no more room for packets.
     fn decrypt_all(&mut self, shared: &Shared, datagrams: &[u8], meta: &RecvMeta) {
-        let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+        let from = Path {
+            remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
+            local: meta.dst_ip.map(|local| local.to_canonical()),
+        };
         let udp_runs = shared.queue.udp_runs();
         let now = Instant::now();
         let mut datagrams = datagrams.chunks(meta.stride.max(1)).peekable();
@@ -119,7 +122,7 @@ impl Plain {
     fn decrypt(
         &mut self,
         noise: &mut Noise,
-        (from, datagram): (SocketAddr, &[u8]),
+        (from, datagram): (Path, &[u8]),
         udp_runs: UdpRuns,
         now: Instant,
     ) -> Option<&[u8]> {

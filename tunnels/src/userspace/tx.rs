@@ -1,9 +1,9 @@
 //! From the TUN to the far end.
 
-use std::{io, net::SocketAddr, sync::atomic::Ordering, time::Instant};
+use std::{io, sync::atomic::Ordering, time::Instant};
 
 use super::{
-    noise::{BUFFER, Noise, OVERHEAD},
+    noise::{BUFFER, Noise, OVERHEAD, Path},
     split::{self, Read},
     tunnel::Shared,
     udp::Sent,
@@ -49,7 +49,7 @@ pub(super) enum Turn {
 pub(super) struct Backlog {
     bytes: Vec<u8>,
     lengths: Vec<usize>,
-    to: SocketAddr,
+    to: Path,
 }
 
 impl Tx {
@@ -76,21 +76,21 @@ impl Tx {
         if let Some(length) = noise.tick(&mut self.batch.arena, now) {
             self.batch.push(length);
         }
-        let endpoint = noise.endpoint();
+        let to = noise.path();
         drop(noise);
-        self.batch.send(shared, endpoint)
+        self.batch.send(shared, to)
     }
 
     /// Reads and encrypts until the TUN is empty or the batch is full, and sends it.
     pub(super) fn serve(&mut self, shared: &Shared) -> Turn {
         let now = Instant::now();
-        let mut endpoint = None;
+        let mut to = None;
         for _ in 0..READS_PER_BATCH {
             match shared.queue.read(&mut self.read) {
                 Ok(length) => {
                     let mut noise = shared.noise();
                     self.encrypt(&mut noise, length, now);
-                    endpoint = noise.endpoint();
+                    to = noise.path();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // A packet that cannot be read is lost; the ones behind it are not.
@@ -100,7 +100,7 @@ impl Tx {
                 break;
             }
         }
-        self.batch.send(shared, endpoint)
+        self.batch.send(shared, to)
     }
 
     fn encrypt(&mut self, noise: &mut Noise, length: usize, now: Instant) {
@@ -133,7 +133,7 @@ impl Batch {
         self.lengths.push(length);
     }
 
-    fn send(&mut self, shared: &Shared, to: Option<SocketAddr>) -> Turn {
+    fn send(&mut self, shared: &Shared, to: Option<Path>) -> Turn {
         let bytes = self.arena.get(..self.used).unwrap_or_default();
         let turn = match to {
             Some(to) => send(shared, bytes, &self.lengths, to),
@@ -158,7 +158,7 @@ impl Backlog {
 }
 
 /// Sends datagrams of these lengths, which lie back to back.
-fn send(shared: &Shared, bytes: &[u8], lengths: &[usize], to: SocketAddr) -> Turn {
+fn send(shared: &Shared, bytes: &[u8], lengths: &[usize], to: Path) -> Turn {
     let mut done = 0;
     for train in trains(lengths) {
         let contents = bytes.get(done..done + train.bytes).unwrap_or_default();
@@ -187,7 +187,7 @@ fn note(shared: &Shared, result: &io::Result<()>) {
 }
 
 /// What is left after the first `done` bytes, which are whole datagrams.
-fn rest(bytes: &[u8], lengths: &[usize], done: usize, to: SocketAddr) -> Backlog {
+fn rest(bytes: &[u8], lengths: &[usize], done: usize, to: Path) -> Backlog {
     let mut before = 0;
     let sent = lengths.iter().take_while(|length| {
         before += **length;
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_left_begins_with_the_first_datagram_that_did_not_go() {
-        let to = SocketAddr::from(([192, 0, 2, 1], 1));
+        let to = std::net::SocketAddr::from(([192, 0, 2, 1], 1)).into();
         let bytes: Vec<u8> = (0..60).collect();
         let left = rest(&bytes, &[10, 20, 30], 30, to);
         assert_eq!((left.bytes.first(), left.lengths), (Some(&30), vec![30]));

@@ -11,6 +11,8 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::noise::Path;
+
 /// What the kernel may hold for us in each direction, in bytes. Without CAP_NET_ADMIN it grants
 /// what `net.core.{r,w}mem_max` allow.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -68,7 +70,7 @@ impl Udp {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn send(&self, contents: &[u8], to: SocketAddr) -> io::Result<()> {
+    pub(super) fn send(&self, contents: &[u8], to: Path) -> io::Result<()> {
         self.transmit(contents, None, to)
     }
 
@@ -80,7 +82,7 @@ impl Udp {
         &self,
         contents: &[u8],
         segment: usize,
-        to: SocketAddr,
+        to: Path,
     ) -> (Sent, io::Result<()>) {
         let segment = segment.max(1);
         let step = segment * self.per_send(segment);
@@ -123,21 +125,22 @@ impl Udp {
         most.min(MAX_PAYLOAD / segment).max(1)
     }
 
-    fn transmit(
-        &self,
-        contents: &[u8],
-        segment_size: Option<usize>,
-        to: SocketAddr,
-    ) -> io::Result<()> {
-        let destination = self.destination(to);
+    fn transmit(&self, contents: &[u8], segment_size: Option<usize>, to: Path) -> io::Result<()> {
+        let destination = self.destination(to.remote);
         let transmit = Transmit {
             destination,
             ecn: None,
             contents,
             segment_size,
-            src_ip: None,
+            src_ip: to.local,
         };
-        self.state.try_send((&self.socket).into(), &transmit)
+        match self.state.try_send((&self.socket).into(), &transmit) {
+            // The host may have lost that address; what comes next says which one is good.
+            Err(error) if to.local.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
+                self.transmit(contents, segment_size, to.remote.into())
+            }
+            sent => sent,
+        }
     }
 
     fn destination(&self, to: SocketAddr) -> SocketAddr {
@@ -229,7 +232,7 @@ mod tests {
     fn a_train_arrives_as_its_datagrams() {
         let (udp, far, to) = pair();
         let contents: Vec<u8> = (0..100 * 64 + 7).map(|n| n as u8).collect();
-        let (sent, result) = udp.send_train(&contents, 64, to);
+        let (sent, result) = udp.send_train(&contents, 64, to.into());
         assert_eq!(sent, Sent::All);
         result.expect("sent");
         for datagram in contents.chunks(64) {
@@ -243,7 +246,7 @@ mod tests {
         let contents = vec![5; 1000];
         udp.refused.store(300, Ordering::Relaxed);
         assert_eq!((udp.per_send(300), udp.per_send(299) > 1), (1, true));
-        udp.send_train(&contents, 300, to).1.expect("sent");
+        udp.send_train(&contents, 300, to.into()).1.expect("sent");
         let lengths: Vec<usize> = (0..4).map(|_| received(&far).len()).collect();
         assert_eq!(lengths, [300, 300, 300, 100]);
     }

@@ -55,7 +55,7 @@ impl End {
         let mut out = vec![0; BUFFER];
         let received = self
             .noise
-            .decrypt(address(from), datagram, &mut out, Instant::now());
+            .decrypt(address(from).into(), datagram, &mut out, Instant::now());
         let length = match received {
             Received::Nothing => 0,
             Received::Reply(length) | Received::Packet(length) => length,
@@ -268,7 +268,7 @@ fn no_datagram_and_no_buffer_makes_it_panic() {
         }
         let mut out = vec![0; next() as usize % 300];
         b.noise
-            .decrypt(address(A), &datagram, &mut out, Instant::now());
+            .decrypt(address(A).into(), &datagram, &mut out, Instant::now());
         b.noise.encrypt(&datagram, &mut out, Instant::now());
         b.noise.tick(&mut out, Instant::now());
         b.noise.next_kept(&mut out);

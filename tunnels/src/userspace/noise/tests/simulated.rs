@@ -9,7 +9,7 @@ const TICK: u32 = 20;
 
 /// What happens between two ends.
 #[derive(Clone, Copy, Debug)]
-struct Path {
+struct Wire {
     delay: Duration,
     /// So many of 1000 datagrams are lost.
     lost: u64,
@@ -26,7 +26,7 @@ struct Datagram {
 /// A is at [`A`], B at [`B`].
 struct Pair {
     ends: [End; 2],
-    path: Path,
+    path: Wire,
     /// Towards A, towards B.
     wires: [VecDeque<Datagram>; 2],
     start: Instant,
@@ -39,7 +39,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(specs: [&WireGuardSpec; 2], path: Path) -> Self {
+    fn new(specs: [&WireGuardSpec; 2], path: Wire) -> Self {
         let start = Instant::now();
         Self {
             ends: specs.map(end),
@@ -65,7 +65,7 @@ impl Pair {
 
     fn send(&mut self, from: usize, bytes: Vec<u8>) {
         self.initiations += u32::from(bytes.first() == Some(&INITIATION));
-        let goes = self.ends[from].noise.endpoint().is_some() && self.chance() >= self.path.lost;
+        let goes = self.ends[from].noise.path().is_some() && self.chance() >= self.path.lost;
         if goes {
             let at = self.now + self.path.delay;
             self.wires[1 - from].push_back(Datagram { at, bytes });
@@ -107,7 +107,7 @@ impl Pair {
         let from = address([B, A][at]);
         let mut out = vec![0; BUFFER];
         let noise = &mut self.ends[at].noise;
-        match noise.decrypt(from, datagram, &mut out, self.now) {
+        match noise.decrypt(from.into(), datagram, &mut out, self.now) {
             Received::Nothing => {}
             Received::Packet(_) => self.arrived += 1,
             Received::Reply(length) => self.send(at, out[..length].to_vec()),
@@ -149,6 +149,10 @@ impl Pair {
         self.ends[at].noise.change(spec, now);
     }
 
+    fn life(&self) -> [Life; 2] {
+        self.ends.each_ref().map(|end| end.counters.life())
+    }
+
     fn have_sessions(&self) -> bool {
         self.ends.iter().all(|end| {
             let noise = &end.noise;
@@ -158,7 +162,7 @@ impl Pair {
     }
 }
 
-const CABLE: Path = Path {
+const CABLE: Wire = Wire {
     delay: Duration::from_millis(1),
     lost: 0,
     phase: 0,
@@ -178,7 +182,7 @@ fn both() -> [WireGuardSpec; 2] {
 fn an_idle_tunnel_with_keepalive_on_both_ends_makes_at_most_35_handshakes_an_hour() {
     for delay in [0, 1, 20, 50, 100, 300] {
         for phase in [0, 1, 10, 19] {
-            let path = Path {
+            let path = Wire {
                 delay: Duration::from_millis(delay),
                 phase,
                 ..CABLE
@@ -191,7 +195,10 @@ fn an_idle_tunnel_with_keepalive_on_both_ends_makes_at_most_35_handshakes_an_hou
                 pair.run(Duration::from_secs(60));
                 assert!(pair.have_sessions(), "it lapsed: {path:?}");
             }
-            let refused = pair.ends.each_ref().map(|end| end.counters.refused());
+            let refused = pair
+                .ends
+                .each_ref()
+                .map(|end| end.counters.counts().refused);
             println!(
                 "{path:?}: {:.1} an hour, refused {refused:?}",
                 pair.per_hour()
@@ -204,7 +211,7 @@ fn an_idle_tunnel_with_keepalive_on_both_ends_makes_at_most_35_handshakes_an_hou
 #[test]
 fn a_tunnel_that_carries_data_makes_no_more_handshakes_and_loses_nothing_to_them() {
     for (delay, phase) in [(0, 0), (1, 10), (50, 0), (50, 19)] {
-        let path = Path {
+        let path = Wire {
             delay: Duration::from_millis(delay),
             phase,
             ..CABLE
@@ -221,7 +228,7 @@ fn a_tunnel_that_carries_data_makes_no_more_handshakes_and_loses_nothing_to_them
 #[test]
 fn a_lossy_path_loses_what_it_loses_and_no_session() {
     for seed in 1..=5 {
-        let path = Path {
+        let path = Wire {
             lost: 100,
             delay: Duration::from_millis(20),
             seed,
@@ -250,10 +257,14 @@ fn a_tunnel_that_was_cut_for_minutes_has_a_session_seconds_after() {
     let mut pair = Pair::new([&a, &b], CABLE);
     pair.run(Duration::from_secs(10));
     pair.path.lost = 1000;
-    pair.run(Duration::from_secs(700));
+    pair.run(Duration::from_secs(160));
+    assert_eq!(pair.life(), [Life::Possible; 2]);
+    pair.run(Duration::from_secs(540));
+    assert_eq!(pair.life(), [Life::Over; 2]);
     pair.path.lost = 0;
     pair.run(Duration::from_secs(6));
     assert!(pair.have_sessions());
+    assert_eq!(pair.life(), [Life::Possible; 2]);
 }
 
 /// Changes the spec of one end, and of the other after `skew`, under traffic; what was lost.
