@@ -205,7 +205,7 @@ struct Flooded {
     a: Netns,
     b: Netns,
     end_b: End,
-    ends: Vec<End>,
+    end_a: End,
 }
 
 fn two_tunnels() -> Flooded {
@@ -224,16 +224,11 @@ fn two_tunnels() -> Flooded {
         (one, other)
     });
     let end_b = End::start_all(&b, &pairs.each_ref().map(|pair| pair.1.clone()));
-    let ends = pairs.each_ref().map(|pair| End::start(&a, &pair.0));
+    let end_a = End::start_all(&a, &pairs.each_ref().map(|pair| pair.0.clone()));
     for address in ["10.1.0.2", "10.3.0.2"] {
         assert!(a.reaches(address, SOON), "{}", end_b.status());
     }
-    Flooded {
-        a,
-        b,
-        end_b,
-        ends: ends.into(),
-    }
+    Flooded { a, b, end_b, end_a }
 }
 
 impl Flooded {
@@ -269,7 +264,7 @@ impl Flooded {
         assert!(
             self.a.reaches("10.1.0.2", SOON),
             "the flooded tunnel: {} / {}",
-            self.ends[0].status(),
+            self.end_a.status(),
             self.end_b.status()
         );
     }

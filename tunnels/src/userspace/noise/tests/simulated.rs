@@ -180,8 +180,8 @@ fn both() -> [WireGuardSpec; 2] {
 
 #[test]
 fn an_idle_tunnel_with_keepalive_on_both_ends_makes_at_most_35_handshakes_an_hour() {
-    for delay in [0, 1, 20, 50, 100, 300] {
-        for phase in [0, 1, 10, 19] {
+    for delay in [0, 1, 50, 300] {
+        for phase in [0, 10, 19] {
             let path = Wire {
                 delay: Duration::from_millis(delay),
                 phase,
