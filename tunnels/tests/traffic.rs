@@ -257,7 +257,6 @@ impl Flooded {
 
     fn assert_unharmed(&self, before: u64, count: u64) {
         let after = self.end_b.memory();
-        println!("{count} datagrams; before {before} KiB, after {after} KiB");
         assert!(count > 10_000, "{count}: this was no flood");
         // The threads' buffers, a few MiB, are touched for the first time.
         assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");

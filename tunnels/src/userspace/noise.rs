@@ -471,9 +471,9 @@ fn is_eager(spec: &WireGuardSpec) -> bool {
 
 /// The index of ours that a message is for; an initiation has none.
 fn receiver(datagram: &[u8]) -> Option<u32> {
-    match datagram.first()? {
-        &RESPONSE => little_endian(datagram, 8),
-        &(COOKIE | DATA) => little_endian(datagram, 4),
+    match *datagram.first()? {
+        RESPONSE => little_endian(datagram, 8),
+        COOKIE | DATA => little_endian(datagram, 4),
         _ => None,
     }
 }

@@ -208,9 +208,9 @@ fn datagrams_stay_single_where_the_kernel_takes_no_runs_of_them() {
     let packets = stream(flow, 5, 172);
     let buffer = packets.concat();
     let mut coalescer = Coalescer::new(8);
-    for n in 0..5 {
-        let length = packets[n].len();
-        coalescer.add(&buffer, n * length..(n + 1) * length, UdpRuns::Refused);
+    for (n, packet) in packets.iter().enumerate() {
+        let at = n * packet.len()..(n + 1) * packet.len();
+        coalescer.add(&buffer, at, UdpRuns::Refused);
     }
     assert_eq!(coalescer.used, 5);
 }

@@ -154,6 +154,16 @@ fn refusal(error: &WireGuardError) -> Refusal {
         WireGuardError::InvalidAeadTag => Refusal::Seal,
         WireGuardError::WrongTai64nTimestamp => Refusal::Time,
         WireGuardError::NoCurrentSession | WireGuardError::WrongIndex => Refusal::Session,
-        _ => Refusal::Malformed,
+        WireGuardError::DestinationBufferTooSmall
+        | WireGuardError::IncorrectPacketLength
+        | WireGuardError::UnexpectedPacket
+        | WireGuardError::WrongPacketType
+        | WireGuardError::InvalidTai64nTimestamp
+        | WireGuardError::InvalidCounter
+        | WireGuardError::DuplicateCounter
+        | WireGuardError::InvalidPacket
+        | WireGuardError::LockFailed
+        | WireGuardError::ConnectionExpired
+        | WireGuardError::UnderLoad => Refusal::Malformed,
     }
 }
