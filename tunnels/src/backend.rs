@@ -11,6 +11,7 @@ use std::{
     net::SocketAddr,
     process::Child,
     sync::Arc,
+    time::SystemTime,
 };
 
 pub use error::StepError;
@@ -19,6 +20,7 @@ use kernel::WireGuard;
 use netlink::Watch;
 
 use crate::{
+    names::Answers,
     plan::{Action, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
         BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus,
@@ -141,8 +143,11 @@ impl Linux {
                 }
                 None => {}
             }
-            if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
+            let now = SystemTime::now();
+            if status.problem.is_none() && !status.is_fresh(now) {
                 status.problem = Some(self.no_handshake(spec, &status));
+            } else if status.problem.is_none() {
+                status.problem = unanswered(&status, now);
             }
             all.push(status);
         }
@@ -437,6 +442,20 @@ fn userspace_trouble(counters: &userspace::Counters) -> Option<String> {
             "no handshake: {from} sends handshakes older than its last one; was its clock set back?"
         ),
     })
+}
+
+/// The session still carries traffic, and cannot be renewed.
+fn unanswered(status: &TunnelStatus, now: SystemTime) -> Option<String> {
+    let since = status.unanswered_since?;
+    let (endpoint, Answers::No) = (status.endpoint?, status.answers(now)) else {
+        return None;
+    };
+    let secs = now.duration_since(since).unwrap_or_default().as_secs();
+    Some(format!(
+        "{endpoint} has not answered handshakes for {secs} seconds; the session there is ends {} \
+         seconds after its own",
+        HANDSHAKE_FRESH.as_secs()
+    ))
 }
 
 fn mark(link: &str) -> String {

@@ -5,12 +5,11 @@ mod common;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    process::{Child, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use common::{End, Netns, Words, cabled};
+use common::{End, Netns, Pings, Words, cabled};
 
 const SOON: Duration = Duration::from_secs(20);
 const MIB: usize = 1 << 20;
@@ -118,37 +117,6 @@ fn streams_over_a_path_that_loses_arrive_as_they_were_sent() {
         }
     }
     transfer(&a, &b, "10.99.0.2:0", 4 * MIB, 1);
-}
-
-/// Pings every 2 ms until told to stop.
-struct Pings(Child);
-
-impl Pings {
-    fn start(from: &Netns, to: &str) -> Self {
-        let arguments = ["-n", "-q", "-i", "0.002", "-W", "1", to];
-        let child = from
-            .command("ping", &arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("ping is installed");
-        Self(child)
-    }
-
-    /// How many were sent, and how many of them were not answered.
-    fn stop(mut self) -> (u32, u32) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-        let mut text = String::new();
-        let mut stdout = self.0.stdout.take().expect("piped");
-        stdout.read_to_string(&mut text).expect("text");
-        self.0.wait().expect("it ends");
-        let line = text.lines().find(|line| line.contains("transmitted"));
-        let mut numbers = line.expect("a summary").split_whitespace();
-        let sent: u32 = numbers.next().expect("sent").parse().expect("a number");
-        let received: u32 = numbers.nth(2).expect("received").parse().expect("a number");
-        // The last one may have been under way.
-        (sent, sent.saturating_sub(received + 1))
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
@@ -46,7 +46,8 @@ pub(crate) struct Pool {
 
 struct Mailbox {
     wake: OwnedFd,
-    orders: Mutex<Vec<Order>>,
+    /// `None` once its thread has ended: whoever waits for it must not wait for ever.
+    orders: Mutex<Option<Vec<Order>>>,
 }
 
 enum Order {
@@ -105,10 +106,8 @@ impl Pool {
     /// Returns once nobody serves it any more, which takes a turn at most.
     pub(super) fn release(&self, shared: &Arc<Shared>) {
         let (done, released) = sync_channel(0);
-        for (mailbox, thread) in &self.threads {
-            if !thread.is_finished() {
-                mailbox.post(Order::Release(shared.clone(), done.clone()));
-            }
+        for (mailbox, _) in &self.threads {
+            mailbox.post(Order::Release(shared.clone(), done.clone()));
         }
         drop(done);
         // Nothing is ever sent: it ends with the last sender.
@@ -133,13 +132,14 @@ impl Mailbox {
     fn new() -> io::Result<Self> {
         Ok(Self {
             wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            orders: Mutex::default(),
+            orders: Mutex::new(Some(Vec::new())),
         })
     }
 
     fn post(&self, order: Order) {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.push(order);
+        if let Some(orders) = &mut *self.orders() {
+            orders.push(order);
+        }
         // An eventfd takes eight bytes; a second write changes nothing.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
@@ -147,7 +147,18 @@ impl Mailbox {
     fn take(&self) -> Vec<Order> {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.wake, &mut count);
-        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        self.orders()
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    fn close(&self) {
+        *self.orders() = None;
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Option<Vec<Order>>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,6 +170,12 @@ struct Worker {
     tx: Tx,
     rx: Rx,
     next_tick: Instant,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
 }
 
 struct Served {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read as _, Write},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -132,6 +132,37 @@ pub(crate) fn eventually(patience: Duration, mut holds: impl FnMut() -> bool) ->
             return false;
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Pings every 2 ms until told to stop.
+pub(crate) struct Pings(Child);
+
+impl Pings {
+    pub(crate) fn start(from: &Netns, to: &str) -> Self {
+        let arguments = ["-n", "-q", "-i", "0.002", "-W", "1", to];
+        let child = from
+            .command("ping", &arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ping is installed");
+        Self(child)
+    }
+
+    /// How many were sent, and how many of them were not answered.
+    pub(crate) fn stop(mut self) -> (u32, u32) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        let mut text = String::new();
+        let mut stdout = self.0.stdout.take().expect("piped");
+        stdout.read_to_string(&mut text).expect("text");
+        self.0.wait().expect("it ends");
+        let line = text.lines().find(|line| line.contains("transmitted"));
+        let mut numbers = line.expect("a summary").split_whitespace();
+        let sent: u32 = numbers.next().expect("sent").parse().expect("a number");
+        let received: u32 = numbers.nth(2).expect("received").parse().expect("a number");
+        // The last one may have been under way.
+        (sent, sent.saturating_sub(received + 1))
     }
 }
 
