@@ -384,6 +384,11 @@ impl<P: Protocol> Noise<P> {
             (INITIATION, Received::Reply(_)) if out[0] == RESPONSE => {
                 self.current.note_sent(out);
                 self.current.answered = little_endian(out, 4);
+                // A machine that is new does not know a replay. What an authentic sender says next,
+                // in the session that it asked for, moves the path.
+                if self.path.is_some() {
+                    return;
+                }
             }
             (RESPONSE, Received::Reply(_)) if out[0] == DATA => {
                 self.on_session(Role::Initiator, receiver(datagram), now);

@@ -60,7 +60,7 @@ impl Tx {
             batch: Batch {
                 arena: vec![0; ARENA],
                 used: 0,
-                lengths: Vec::with_capacity(READS_PER_BATCH + SEGMENTS),
+                lengths: Vec::with_capacity(ENOUGH / OVERHEAD + SEGMENTS),
             },
         }
     }

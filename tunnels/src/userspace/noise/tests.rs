@@ -115,6 +115,23 @@ fn the_endpoint_follows_authentic_packets_only() {
 }
 
 #[test]
+fn a_handshake_replayed_to_new_keys_moves_nothing() {
+    let (mut a, mut b) = (end(&spec(1, 2, Some(B))), end(&spec(2, 1, None)));
+    let initiation = a.tick().expect("an initiation");
+    let (_, response) = b.decrypt(A, &initiation);
+    let (_, keepalive) = a.decrypt(B, &response);
+    b.decrypt(A, &keepalive);
+    let mut changed = spec(2, 1, None);
+    changed.peer.preshared_key = Some(Secret::new([5; 32]));
+    b.noise.change(&changed, Instant::now());
+    let (_, answer) = b.decrypt("203.0.113.66:1", &initiation);
+    assert_eq!(answer.first(), Some(&RESPONSE), "who cannot know answers");
+    assert_eq!(b.counters.endpoint(), Some(address(A)));
+    let packet = b.encrypt(&ipv4_packet(40)).expect("encrypted");
+    assert_eq!(a.decrypt(B, &packet).0, Received::Packet(40));
+}
+
+#[test]
 fn packets_that_waited_for_the_session_are_sent_in_it() {
     let (mut a, mut b) = (end(&spec(1, 2, Some(B))), end(&spec(2, 1, None)));
     let initiation = a.encrypt(&ipv4_packet(100)).expect("an initiation");
