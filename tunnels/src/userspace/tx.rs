@@ -12,8 +12,8 @@ use super::{
 
 /// Small packets read before any is sent.
 const READS_PER_BATCH: usize = 64;
-/// A batch is sent once it has so many bytes: what fits in a fast cache, and in one send.
-const ENOUGH: usize = 64 << 10;
+/// A batch is sent once it has so many bytes: few turns, in what fits in a second-level cache.
+const ENOUGH: usize = 256 << 10;
 /// Room for one more read than that, each segment of which gets headers and our overhead. The
 /// kernel makes no run of more segments than fit its limit on one packet's fragments.
 const ARENA: usize = ENOUGH + BUFFER + SEGMENTS * (120 + OVERHEAD);
