@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use bgp::rib::{
-    Aggregate, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
+    Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
 };
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
@@ -21,8 +21,10 @@ use crate::drivers::messages::Wanted;
 use crate::fib::ViaDefault;
 use crate::secrets;
 
+mod bfd;
 mod peer;
 
+pub(crate) use bfd::bfd;
 pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
 
 /// Our identifier. The config allows no 0.0.0.0.
@@ -55,6 +57,10 @@ pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
             } else {
                 MultipathAs::SameNeighbour
             },
+        },
+        forwarding: match config.fib.install {
+            true => Forwarding::Here,
+            false => Forwarding::Elsewhere,
         },
         ..usual
     })

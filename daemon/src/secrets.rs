@@ -40,6 +40,11 @@ pub(crate) enum SecretError {
         Md5Key::LONGEST
     )]
     Md5 { origin: String, length: usize },
+    #[error("{origin}: {source}")]
+    Bfd {
+        origin: String,
+        source: links::bfd::KeyError,
+    },
 }
 
 /// The key of TCP MD5 (RFC 2385 §4.5). Never shown, zeroed when it goes.
@@ -86,6 +91,17 @@ pub(crate) fn md5_key(source: &SecretSource, base: &Path) -> Result<Md5Key, Secr
         return Err(SecretError::Md5 { origin, length });
     }
     Ok(Md5Key(Zeroizing::new(key.to_vec())))
+}
+
+/// Reads a key of BFD: the text as it stands there, without the end of its line.
+///
+/// # Errors
+///
+/// As [`key`]; and it is empty, or longer than RFC 5880 allows.
+pub(crate) fn bfd_key(source: &SecretSource, base: &Path) -> Result<links::bfd::Key, SecretError> {
+    let (origin, text) = read(source, base)?;
+    let key = text.trim_end_matches(['\r', '\n']).as_bytes();
+    links::bfd::Key::new(key).map_err(|source| SecretError::Bfd { origin, source })
 }
 
 /// What is kept there, and where that is in words.

@@ -205,6 +205,7 @@ impl Router {
                 config: wanted.clone(),
                 groups: self.groups.clone(),
                 interfaces: self.interfaces.clone(),
+                bfd: self.bfd.word(&name),
                 board: Arc::clone(&self.reader.board),
             };
             let task = tokio::spawn(link::run(link));
