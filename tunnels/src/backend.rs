@@ -10,6 +10,8 @@ use std::{
     io,
     net::SocketAddr,
     process::Child,
+    sync::Arc,
+    time::SystemTime,
 };
 
 pub use error::StepError;
@@ -18,11 +20,13 @@ use kernel::WireGuard;
 use netlink::Watch;
 
 use crate::{
+    names::Answers,
     plan::{Action, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
-        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, WireGuardSpec,
+        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus,
+        WireGuardCounts, WireGuardSpec,
     },
-    userspace::{self, Trouble, Tunnel, keeper::Keeper},
+    userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
 };
 
 /// Interfaces, addresses and WireGuard of this network namespace.
@@ -34,6 +38,8 @@ pub struct Linux {
     watch: Watch,
     keeper: Keeper,
     tunnels: BTreeMap<String, Tunnel>,
+    /// What serves them, once there is one.
+    pool: Option<Arc<Pool>>,
     /// Keepers that we started, to be reaped when they end.
     keepers: Vec<(String, Child)>,
     /// The endpoint last configured in the kernel, where the peer may have roamed from.
@@ -54,6 +60,7 @@ impl Linux {
             wireguard: WireGuard::open()?,
             keeper: Keeper::own_binary(),
             tunnels: BTreeMap::new(),
+            pool: None,
             keepers: Vec::new(),
             endpoints: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -136,8 +143,11 @@ impl Linux {
                 }
                 None => {}
             }
-            if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
+            let now = SystemTime::now();
+            if status.problem.is_none() && !status.is_fresh(now) {
                 status.problem = Some(self.no_handshake(spec, &status));
+            } else if status.problem.is_none() {
+                status.problem = unanswered(&status, now);
             }
             all.push(status);
         }
@@ -175,6 +185,7 @@ impl Linux {
             Action::RemoveAddress(address) => {
                 self.interfaces.remove_address(interface, *address).await
             }
+            Action::Down => self.interfaces.set_down(interface).await,
             Action::Up => {
                 // A kernel `wireguard` interface binds its port when it goes up.
                 let port = self.wireguard.listen_port(interface).await;
@@ -226,11 +237,11 @@ impl Linux {
     /// Until it is persistent the interface is gone when its queue closes: no step half done
     /// leaves an interface that we would not recognise.
     async fn create_tun(&mut self, spec: &TunnelSpec) -> io::Result<()> {
-        let device = userspace::attach(&spec.interface)?;
+        let queue = userspace::Queue::attach(&spec.interface)?;
         self.interfaces
             .set_alias(&spec.interface, &mark(&spec.name))
             .await?;
-        device.persist()?;
+        queue.persist()?;
         self.keep(&spec.interface);
         Ok(())
     }
@@ -258,10 +269,9 @@ impl Linux {
 
     async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
         if let Some(tunnel) = self.tunnels.get_mut(interface)
-            && tunnel.can_adopt(spec)
+            && tunnel.is_running()
         {
-            tunnel.adopt(spec);
-            return Ok(());
+            return tunnel.adopt(spec);
         }
         // Its port must be free before the next one binds it.
         self.tunnels.remove(interface);
@@ -269,9 +279,16 @@ impl Linux {
         if !self.interfaces.has_carrier(interface).await? {
             self.keep(interface);
         }
-        let tunnel = Tunnel::start(interface, spec)?;
+        let tunnel = Tunnel::start(&self.pool()?, interface, spec)?;
         self.tunnels.insert(interface.to_owned(), tunnel);
         Ok(())
+    }
+
+    fn pool(&mut self) -> io::Result<Arc<Pool>> {
+        if let Some(pool) = self.pool.as_ref().filter(|pool| pool.is_running()) {
+            return Ok(pool.clone());
+        }
+        Ok(self.pool.insert(Arc::new(Pool::start()?)).clone())
     }
 
     async fn remove(&mut self, interface: &str) -> io::Result<()> {
@@ -320,6 +337,7 @@ impl Linux {
             peer: Some(spec.peer.clone()),
             private_key: Some(spec.private_key.clone()),
             listen_port: spec.listen_port,
+            life: tunnel.counters().life(),
         })
     }
 
@@ -345,6 +363,8 @@ impl Linux {
             last_handshake: None,
             rx_bytes: 0,
             tx_bytes: 0,
+            counts: WireGuardCounts::default(),
+            unanswered_since: None,
             public_key: wireguard.private_key.public_key(),
             problem: self.problems.get(&spec.interface).cloned(),
         }
@@ -367,6 +387,8 @@ impl Linux {
         status.last_handshake = counters.last_handshake();
         status.rx_bytes = counters.rx_bytes();
         status.tx_bytes = counters.tx_bytes();
+        status.counts = counters.counts();
+        status.unanswered_since = counters.unanswered_since();
     }
 
     /// A sentence on why there is no fresh handshake, and the remedy.
@@ -420,6 +442,20 @@ fn userspace_trouble(counters: &userspace::Counters) -> Option<String> {
             "no handshake: {from} sends handshakes older than its last one; was its clock set back?"
         ),
     })
+}
+
+/// The session still carries traffic, and cannot be renewed.
+fn unanswered(status: &TunnelStatus, now: SystemTime) -> Option<String> {
+    let since = status.unanswered_since?;
+    let (endpoint, Answers::No) = (status.endpoint?, status.answers(now)) else {
+        return None;
+    };
+    let secs = now.duration_since(since).unwrap_or_default().as_secs();
+    Some(format!(
+        "{endpoint} has not answered handshakes for {secs} seconds; the session there is ends {} \
+         seconds after its own",
+        HANDSHAKE_FRESH.as_secs()
+    ))
 }
 
 fn mark(link: &str) -> String {

@@ -57,12 +57,14 @@ impl Model {
             Action::SetAddress(address) => assert!(seen.addresses.insert(*address)),
             Action::RemoveAddress(address) => assert!(seen.addresses.remove(address)),
             Action::Up => seen.admin_up = true,
+            Action::Down => seen.admin_up = false,
             Action::Configure(spec) => {
                 let Kind::WireGuard(wireguard) = &spec.kind;
                 seen.wireguard = Some(ObservedWireGuard {
                     peer: Some(wireguard.peer.clone()),
                     private_key: Some(wireguard.private_key.clone()),
                     listen_port: wireguard.listen_port,
+                    life: Life::Possible,
                 });
             }
             Action::Refuse => {}
@@ -241,5 +243,21 @@ fn any_starting_point_settles_in_one_round() {
             [],
             "starting point {bits:#b}"
         );
+    }
+}
+
+#[test]
+fn an_interface_over_a_dead_tunnel_goes_down_and_comes_up_when_it_lives() {
+    let mut model = settled(&[spec("sb-a")]);
+    let set_life = |model: &mut Model, life| {
+        let seen = model.0.get_mut("sb-a").expect("it is there");
+        seen.wireguard.as_mut().expect("configured").life = life;
+    };
+    for (life, action) in [(Life::Over, Action::Down), (Life::Possible, Action::Up)] {
+        set_life(&mut model, life);
+        let steps = plan(&[spec("sb-a")], &model.observed());
+        assert_eq!(steps, [step("sb-a", action)]);
+        model.apply(&steps);
+        assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
     }
 }
