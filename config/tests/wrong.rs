@@ -55,12 +55,12 @@ fn keys_and_sections_that_are_not_known_are_named_with_the_nearest() {
             &[("key.unknown", 1, 2, "there is no section `lnk`")],
         ),
         (
-            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { id = 5 }\ninterface = \"eth1\"\n",
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvxlan = { id = 5 }\ninterface = \"eth1\"\n",
             &[(
                 "key.unknown",
                 3,
                 1,
-                "known here: `bgp`, `group`, `inside`, `interface`, `priority`, `probe`, `wireguard`",
+                "known here: `bgp`, `gre`, `group`, `inside`, `interface`, `priority`, `probe`, `vlan`, `wireguard`",
             )],
         ),
         (
@@ -332,6 +332,63 @@ fn a_link_is_carried_by_exactly_one_thing() {
                 ("key.missing", 1, 7, "inside = {"),
                 ("name.invalid", 1, 7, "a-z, 0-9 and -"),
             ],
+        ),
+    ]);
+}
+
+#[test]
+fn gre_and_vlan_say_what_is_wrong_with_ends_and_tags() {
+    assert_cases(&[
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\ngre = { local = \"192.0.2.1\" }\n",
+            &[("key.missing", 3, 1, "add remote = ")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.1\", ttl = 0 }\n",
+            &[
+                ("carrier.remote", 3, 39, "both ends are 192.0.2.1"),
+                ("value.range", 3, 58, "from 1 to 255"),
+            ],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"2001:db8::1\" }\n",
+            &[("carrier.remote", 3, 39, "not of one family")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"10.0.0.2\" }\n",
+            &[("carrier.remote", 3, 39, "inside the tunnel")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\", key = 1 }\n\
+             [link.b]\ninside = { local = \"10.0.1.1/30\", remote = \"10.0.1.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\", key = 1 }\n\
+             [link.c]\ninside = { local = \"10.0.2.1/30\", remote = \"10.0.2.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\", key = 2 }\n",
+            &[(
+                "carrier.taken",
+                6,
+                39,
+                "link `a` has GRE from 192.0.2.1 to 192.0.2.2",
+            )],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { parent = \"eth0\", id = 4095 }\n",
+            &[("value.range", 3, 32, "from 1 to 4094")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { parent = \"eth0\", id = 5 }\n\
+             [link.b]\ninside = { local = \"10.0.1.1/30\", remote = \"10.0.1.2\" }\nvlan = { parent = \"eth0\", id = 5 }\n\
+             [link.c]\ninside = { local = \"10.0.2.1/30\", remote = \"10.0.2.2\" }\nvlan = { parent = \"eth1\", id = 5 }\n",
+            &[("carrier.taken", 6, 32, "link `a` has VLAN 5 on eth0")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             vlan = { parent = \"eth0\", id = 5 }\ngre = { local = \"192.0.2.1\", remote = \"192.0.2.2\" }\n",
+            &[("link.carrier", 3, 1, "carried twice")],
         ),
     ]);
 }

@@ -16,7 +16,7 @@ set -eu
 mkdir -p /dev/pts /run/netns
 mount -t devpts devpts /dev/pts
 ip link set lo up
-for module in wireguard tun veth; do
+for module in wireguard tun veth ip_gre ip6_gre 8021q; do
     modprobe "$module" || echo "vm: no module $module"
 done
 
@@ -48,6 +48,7 @@ case $mode in
         "$kernel" --test-threads 1 --include-ignored || failed=1
         SKYBRIDGE_LAB_WIREGUARD=kernel "$(binary netns)" --test-threads 1 --nocapture \
             traffic_moves_to_the_other_internet_and_back || failed=1
+        "$(binary carriers)" --test-threads 1 --nocapture || failed=1
         exit $failed
         ;;
     *) echo "vm: no such mode: $mode"; exit 2 ;;

@@ -1,5 +1,6 @@
 //! The boundary to the kernel: observe, apply, watch.
 
+mod device;
 mod error;
 mod interfaces;
 mod kernel;
@@ -16,14 +17,18 @@ pub use error::StepError;
 use interfaces::Interfaces;
 use kernel::WireGuard;
 use netlink::Watch;
+use netlink_packet_route::link::LinkInfo;
 
 use crate::{
-    plan::{Action, MARK, Observed, ObservedWireGuard, Owner, Step},
+    plan::{Action, Device, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
-        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, WireGuardSpec,
+        BackendChoice, FarEnd, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, VlanSpec,
+        WireGuardSpec,
     },
     userspace::{self, Trouble, Tunnel, keeper::Keeper},
 };
+
+const NO_INTERFACE: &str = "the interface does not exist yet";
 
 /// Interfaces, addresses and WireGuard of this network namespace.
 ///
@@ -68,12 +73,13 @@ impl Linux {
         self.reap();
         let mut observed = self.interfaces.list().await?;
         for seen in &mut observed {
-            seen.wireguard = match (&seen.owner, seen.backend) {
-                (Owner::Ours(_), Some(BackendKind::Userspace)) => self.serving(&seen.interface),
-                (Owner::Ours(_), Some(BackendKind::Kernel)) => {
+            seen.wireguard = match (&seen.owner, &seen.device) {
+                (Owner::Ours(_), Some(Device::Tun)) => self.serving(&seen.interface),
+                (Owner::Ours(_), Some(Device::WireGuard)) => {
                     self.in_kernel(&seen.interface).await?
                 }
-                (Owner::Ours(_), None) | (Owner::Foreign, _) => None,
+                (Owner::Ours(_), Some(Device::Gre(_) | Device::Vlan(_)) | None)
+                | (Owner::Foreign, _) => None,
             };
         }
         Ok(observed)
@@ -129,15 +135,10 @@ impl Linux {
                 .iter()
                 .find(|seen| seen.interface == spec.interface);
             let mut status = self.plain_status(spec, seen);
-            match status.backend {
-                Some(BackendKind::Userspace) => self.userspace_status(&mut status),
-                Some(BackendKind::Kernel) => {
-                    self.wireguard.status(&mut status).await?;
-                }
-                None => {}
-            }
-            if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
-                status.problem = Some(self.no_handshake(spec, &status));
+            if let Kind::WireGuard(wireguard) = &spec.kind {
+                self.wireguard_status(wireguard, seen, &mut status).await?;
+            } else if status.problem.is_none() && status.backend.is_none() {
+                status.problem = Some(NO_INTERFACE.to_owned());
             }
             all.push(status);
         }
@@ -186,7 +187,6 @@ impl Linux {
     }
 
     async fn create(&mut self, spec: &TunnelSpec) -> Result<(), StepError> {
-        let Kind::WireGuard(wireguard) = &spec.kind;
         let interface = &spec.interface;
         if self
             .interfaces
@@ -198,29 +198,64 @@ impl Linux {
                 interface: interface.clone(),
             });
         }
-        if wireguard.backend != BackendChoice::Userspace {
-            match self.interfaces.create_wireguard(interface).await {
-                Ok(()) => {
-                    let marked = self
-                        .interfaces
-                        .set_alias(interface, &mark(&spec.name))
-                        .await;
-                    if marked.is_err() {
-                        // Unmarked, the next start would not know it for ours.
-                        let _ = self.interfaces.remove(interface).await;
-                    }
-                    return marked.map_err(|error| failed(spec, error));
-                }
-                Err(error) if !kernel::is_missing(&error) => return Err(failed(spec, error)),
-                Err(_) if wireguard.backend == BackendChoice::Kernel => {
-                    return Err(StepError::NoKernelWireGuard);
-                }
-                Err(_) => {}
+        match &spec.kind {
+            Kind::WireGuard(wireguard) => self.create_wireguard(spec, wireguard).await,
+            Kind::Gre(gre) => self.make(spec, device::gre(gre), None).await,
+            Kind::Vlan(vlan) => {
+                let parent = self.parent(vlan).await?;
+                self.make(spec, device::vlan(vlan), Some(parent)).await
             }
         }
-        self.create_tun(spec)
+        .map_err(|error| StepError::of_creation(spec, error))
+    }
+
+    /// Makes an interface and says that it is ours.
+    async fn make(
+        &mut self,
+        spec: &TunnelSpec,
+        infos: Vec<LinkInfo>,
+        parent: Option<u32>,
+    ) -> io::Result<()> {
+        let interface = &spec.interface;
+        self.interfaces.create(interface, infos, parent).await?;
+        let marked = self
+            .interfaces
+            .set_alias(interface, &mark(&spec.name))
+            .await;
+        if marked.is_err() {
+            // Unmarked, the next start would not know it for ours.
+            let _ = self.interfaces.remove(interface).await;
+        }
+        marked
+    }
+
+    async fn create_wireguard(
+        &mut self,
+        spec: &TunnelSpec,
+        wireguard: &WireGuardSpec,
+    ) -> io::Result<()> {
+        if wireguard.backend != BackendChoice::Userspace {
+            match self.make(spec, device::wireguard(), None).await {
+                Err(error)
+                    if kernel::is_missing(&error) && wireguard.backend == BackendChoice::Auto => {}
+                made => return made,
+            }
+        }
+        self.create_tun(spec).await
+    }
+
+    async fn parent(&mut self, vlan: &VlanSpec) -> Result<u32, StepError> {
+        self.interfaces
+            .index(&vlan.parent)
             .await
-            .map_err(|error| failed(spec, error))
+            .map_err(|source| match source.raw_os_error() {
+                Some(libc::ENODEV) => StepError::NoParent(vlan.clone()),
+                _ => StepError::Kernel {
+                    what: "find",
+                    interface: vlan.parent.clone(),
+                    source,
+                },
+            })
     }
 
     /// Until it is persistent the interface is gone when its queue closes: no step half done
@@ -236,24 +271,37 @@ impl Linux {
     }
 
     async fn configure(&mut self, spec: &TunnelSpec) -> Result<(), StepError> {
-        let Kind::WireGuard(wireguard) = &spec.kind;
         let interface = &spec.interface;
-        let port = Some(wireguard.listen_port);
-        let done = match self.interfaces.backend(interface).await {
-            Ok(Some(BackendKind::Kernel)) => {
-                let set = self.wireguard.set(interface, wireguard).await;
-                if let (Ok(()), Some(endpoint)) = (&set, wireguard.peer.endpoint) {
-                    self.endpoints.insert(interface.clone(), endpoint);
-                }
-                set
-            }
-            Ok(Some(BackendKind::Userspace)) => self.serve(interface, wireguard).await,
-            Ok(None) => Err(io::Error::from_raw_os_error(libc::ENODEV)),
-            Err(error) => Err(error),
+        let port = spec.kind.wireguard().map(|wireguard| wireguard.listen_port);
+        let done = match &spec.kind {
+            Kind::WireGuard(wireguard) => self.configure_wireguard(interface, wireguard).await,
+            Kind::Gre(gre) => self.interfaces.change(interface, device::gre(gre)).await,
+            // Only made anew.
+            Kind::Vlan(_) => Ok(()),
         };
         done.map_err(|error| {
             StepError::of(&Action::Configure(spec.clone()), interface, port, error)
         })
+    }
+
+    async fn configure_wireguard(
+        &mut self,
+        interface: &str,
+        wireguard: &WireGuardSpec,
+    ) -> io::Result<()> {
+        match self.interfaces.device(interface).await? {
+            Some(Device::WireGuard) => {
+                self.wireguard.set(interface, wireguard).await?;
+                if let Some(endpoint) = wireguard.peer.endpoint {
+                    self.endpoints.insert(interface.to_owned(), endpoint);
+                }
+                Ok(())
+            }
+            Some(Device::Tun) => self.serve(interface, wireguard).await,
+            Some(Device::Gre(_) | Device::Vlan(_)) | None => {
+                Err(io::Error::from_raw_os_error(libc::ENODEV))
+            }
+        }
     }
 
     async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
@@ -333,21 +381,44 @@ impl Linux {
         Ok(seen)
     }
 
+    /// What can be said about a tunnel of any kind.
     fn plain_status(&self, spec: &TunnelSpec, seen: Option<&Observed>) -> TunnelStatus {
-        let Kind::WireGuard(wireguard) = &spec.kind;
         let ours = seen.filter(|seen| matches!(seen.owner, Owner::Ours(_)));
+        let device = ours.and_then(|seen| seen.device.as_ref());
         TunnelStatus {
             name: spec.name.clone(),
             interface: spec.interface.clone(),
-            backend: ours.and_then(|seen| seen.backend),
+            backend: device.map(Device::backend),
             up: ours.is_some_and(|seen| seen.admin_up && seen.addresses.contains(&spec.address)),
-            endpoint: wireguard.peer.endpoint,
+            endpoint: spec.kind.wireguard().and_then(|spec| spec.peer.endpoint),
+            far_end: match spec.kind {
+                Kind::WireGuard(_) => FarEnd::ByHandshake,
+                Kind::Gre(_) | Kind::Vlan(_) => FarEnd::Unknown,
+            },
             last_handshake: None,
-            rx_bytes: 0,
-            tx_bytes: 0,
-            public_key: wireguard.private_key.public_key(),
+            rx_bytes: ours.map_or(0, |seen| seen.rx_bytes),
+            tx_bytes: ours.map_or(0, |seen| seen.tx_bytes),
             problem: self.problems.get(&spec.interface).cloned(),
         }
+    }
+
+    async fn wireguard_status(
+        &mut self,
+        spec: &WireGuardSpec,
+        seen: Option<&Observed>,
+        status: &mut TunnelStatus,
+    ) -> io::Result<()> {
+        (status.rx_bytes, status.tx_bytes) = (0, 0);
+        match seen.and_then(|seen| seen.device.as_ref()) {
+            _ if status.backend.is_none() => {}
+            Some(Device::Tun) => self.userspace_status(status),
+            Some(Device::WireGuard) => self.wireguard.status(status).await?,
+            Some(Device::Gre(_) | Device::Vlan(_)) | None => {}
+        }
+        if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
+            status.problem = Some(self.no_handshake(spec, status));
+        }
+        Ok(())
     }
 
     fn userspace_status(&self, status: &mut TunnelStatus) {
@@ -370,11 +441,10 @@ impl Linux {
     }
 
     /// A sentence on why there is no fresh handshake, and the remedy.
-    fn no_handshake(&self, spec: &TunnelSpec, status: &TunnelStatus) -> String {
-        let Kind::WireGuard(wireguard) = &spec.kind;
-        let counters = self.tunnels.get(&spec.interface).map(Tunnel::counters);
+    fn no_handshake(&self, spec: &WireGuardSpec, status: &TunnelStatus) -> String {
+        let counters = self.tunnels.get(&status.interface).map(Tunnel::counters);
         if status.backend.is_none() {
-            return "the interface does not exist yet".to_owned();
+            return NO_INTERFACE.to_owned();
         }
         if let Some(trouble) = counters.and_then(userspace_trouble) {
             return trouble;
@@ -397,7 +467,7 @@ impl Linux {
             ),
             (None, _) => format!(
                 "{since}: waiting for the peer to reach UDP port {}; is the port open?",
-                wireguard.listen_port
+                spec.listen_port
             ),
         }
     }

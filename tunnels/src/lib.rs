@@ -8,6 +8,8 @@
 //! The driver's loop: `observe`, [`plan::plan`], `apply`, tell the [`supervisor`]; once a second
 //! `status`; a `watch` wakes it.
 
+mod backoff;
+
 pub mod backend;
 pub mod plan;
 pub mod spec;

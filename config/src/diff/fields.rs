@@ -5,12 +5,13 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Carrier, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router, SecretSource,
+    Api, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router, SecretSource,
 };
 use crate::read::value::spell;
 
 use super::{LinkPart, RouterField};
 
+mod carrier;
 mod peer;
 
 pub(super) use peer::{peer, range};
@@ -120,39 +121,8 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.down-after", probe.down_after),
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
     ];
-    fields.extend(carried_by(carrier));
+    fields.extend(carrier::fields(carrier));
     fields
-}
-
-/// The same fields for every carrier: two links are compared field by field.
-fn carried_by(carrier: &Carrier) -> Vec<Field<LinkPart>> {
-    let (kind, wireguard) = match carrier {
-        Carrier::Interface => ("interface", None),
-        Carrier::WireGuard(wireguard) => ("wireguard", Some(wireguard)),
-    };
-    let of = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let tunnel = |name, value| field(LinkPart::Tunnel, name, of(value));
-    let psk = wireguard.and_then(|w| w.preshared_key.as_ref());
-    vec![
-        field(LinkPart::Tunnel, "carrier", kind),
-        tunnel("private-key", wireguard.map(|w| source(&w.private_key))),
-        tunnel("listen", wireguard.map(|w| w.listen.to_string())),
-        tunnel("backend", wireguard.map(|w| word(w.backend))),
-        tunnel("mtu", wireguard.map(|w| w.mtu.to_string())),
-        tunnel(
-            "peer.public-key",
-            wireguard.map(|w| base64(&w.peer_public_key)),
-        ),
-        tunnel("peer.preshared-key", psk.map(source)),
-        tunnel(
-            "peer.endpoint",
-            wireguard.and_then(|w| w.endpoint.as_ref()).map(endpoint),
-        ),
-        tunnel(
-            "peer.keepalive",
-            wireguard.and_then(|w| w.keepalive).map(exact),
-        ),
-    ]
 }
 
 pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {

@@ -28,6 +28,12 @@ keepalive = "25s"
 [link.nic]
 interface = "eth1"
 inside = { local = "10.98.0.1/30", remote = "10.98.0.2" }
+[link.tgw]
+inside = { local = "169.254.6.1/29", remote = "169.254.6.2" }
+gre = { local = "198.51.100.1", remote = "198.51.100.2", key = 7, ttl = 32 }
+[link.dx]
+inside = { local = "10.97.0.1/30", remote = "10.97.0.2" }
+vlan = { parent = "eth0", id = 100 }
 [group.g]
 slo = { rtt = "40ms", loss = "0.5%" }
 hold-down = "6s"
@@ -179,6 +185,32 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "keepalive = \"25s\"",
             "",
             "link wg-a: peer.keepalive 25s -> none",
+        ),
+        (
+            "local = \"198.51.100.1\"",
+            "local = \"198.51.100.3\"",
+            "link tgw: gre.local 198.51.100.1 -> 198.51.100.3",
+        ),
+        (
+            "remote = \"198.51.100.2\"",
+            "remote = \"198.51.100.3\"",
+            "link tgw: gre.remote 198.51.100.2 -> 198.51.100.3",
+        ),
+        (
+            "key = 7, ",
+            "",
+            "link tgw: mtu 1472 -> 1476, gre.key 7 -> none",
+        ),
+        ("ttl = 32", "ttl = 33", "link tgw: gre.ttl 32 -> 33"),
+        (
+            "id = 100 }",
+            "id = 101, mtu = 9000 }",
+            "link dx: mtu 1500 -> 9000, vlan.id 100 -> 101",
+        ),
+        (
+            "\"eth0\", id",
+            "\"eth2\", id",
+            "link dx: vlan.parent eth0 -> eth2",
         ),
         (
             "rtt = \"40ms\"",

@@ -13,10 +13,12 @@ use crate::model::{
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, check_name, is_name, peer, secret, value};
+use super::{Draft, Sketch, bad_name, carrier, check_name, is_name, peer, secret, value};
 
-const CARRIERS: &str =
-    "a link is carried by exactly one of `wireguard = { … }` and `interface = \"eth1\"`";
+const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
+                        `vlan = { … }` and `interface = \"eth1\"`";
+/// The keys that say what carries a link.
+const CARRIER_KEYS: [&str; 4] = ["wireguard", "gre", "vlan", "interface"];
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -33,7 +35,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     draft.used_groups.extend(group.clone());
     let priority = section.or(sink, "priority", 100, value::any_u32);
     let inside = inside(&mut section, sink);
-    let carried = carrier(name, &mut section, sink);
+    let carried = carried(name, &mut section, sink);
     let probe = probe(&mut section, sink);
     let terms = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
@@ -58,6 +60,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
         inside,
         interface: interface.clone(),
         port,
+        carrier: carrier.clone(),
         probe: probe.clone(),
     };
     draft.sketches.insert(name.to_owned(), sketch);
@@ -108,34 +111,51 @@ struct Carried {
     carrier: Option<Carrier>,
 }
 
-fn carrier(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carried {
+fn carried(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carried {
     let given = section.optional(sink, "interface", interface_name);
     let example = "wireguard = { private-key = …, listen = 51820, peer = { … } }";
     let (port, wireguard) = section
         .table(sink, "wireguard", example)
         .map(|table| wireguard(table, sink))
         .unzip();
-    match (section.has("interface"), section.has("wireguard")) {
-        (true, false) => Carried {
-            interface: given,
-            port: None,
-            carrier: Some(Carrier::Interface),
-        },
-        (false, true) => Carried {
-            interface: Some(default_interface(name)),
-            port: port.flatten(),
-            carrier: wireguard.flatten().map(Carrier::WireGuard),
-        },
-        (true, true) => {
-            let wrong = Wrong::new("link.carrier", "this link is carried twice", CARRIERS);
-            sink.error(section.key_span("interface"), wrong);
-            Carried::default()
+    let example = "gre = { local = \"10.0.0.4\", remote = \"10.0.1.9\" }";
+    let gre = section
+        .table(sink, "gre", example)
+        .and_then(|table| carrier::gre(table, sink));
+    let vlan = section
+        .table(sink, "vlan", "vlan = { parent = \"eth0\", id = 100 }")
+        .and_then(|table| carrier::vlan(table, sink));
+    let keys: Vec<&str> = CARRIER_KEYS
+        .into_iter()
+        .filter(|key| section.has(key))
+        .collect();
+    let carrier = match keys.as_slice() {
+        ["interface"] => {
+            return Carried {
+                interface: given,
+                port: None,
+                carrier: Some(Carrier::Interface),
+            };
         }
-        (false, false) => {
+        ["wireguard"] => wireguard.flatten().map(Carrier::WireGuard),
+        ["gre"] => gre.map(Carrier::Gre),
+        ["vlan"] => vlan.map(Carrier::Vlan),
+        [] => {
             let wrong = Wrong::new("link.carrier", "nothing carries this link", CARRIERS);
             sink.error(section.span(), wrong);
-            Carried::default()
+            return Carried::default();
         }
+        [_, .., last] => {
+            let wrong = Wrong::new("link.carrier", "this link is carried twice", CARRIERS);
+            sink.error(section.key_span(last), wrong);
+            return Carried::default();
+        }
+        [_] => None,
+    };
+    Carried {
+        interface: Some(default_interface(name)),
+        port: port.flatten(),
+        carrier,
     }
 }
 
@@ -231,7 +251,7 @@ fn far_end(mut peer: Section<'_>, sink: &mut Sink<'_>) -> Option<FarEnd> {
 }
 
 /// IPv6 needs 1280 (RFC 8200 §5); 9000 is as jumbo as clouds go.
-fn mtu(value: &DeValue<'_>) -> Result<u32, Wrong> {
+pub(super) fn mtu(value: &DeValue<'_>) -> Result<u32, Wrong> {
     value::integer(value, 1280..=9000)
 }
 

@@ -1,6 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
+mod carrier;
 pub(crate) mod filter;
 mod link;
 mod peer;
@@ -17,8 +18,8 @@ use toml::de::DeTable;
 
 use crate::Config;
 use crate::model::{
-    Aggregate, Api, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe, Router,
-    Rule,
+    Aggregate, Api, Carrier, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe,
+    Router, Rule,
 };
 use crate::report::{Sink, Wrong};
 
@@ -58,6 +59,7 @@ pub(crate) struct Sketch {
     pub(crate) interface: Option<String>,
     /// UDP port of its WireGuard.
     pub(crate) port: Option<u16>,
+    pub(crate) carrier: Option<Carrier>,
     pub(crate) probe: Probe,
 }
 

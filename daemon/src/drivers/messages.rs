@@ -102,8 +102,8 @@ pub(crate) struct Place {
     pub(crate) interface: String,
     pub(crate) group: Option<String>,
     pub(crate) priority: u32,
-    /// The peer at the far end, and the way to its task.
-    pub(crate) peer: Option<(PeerId, mpsc::Sender<ToPeer>)>,
+    /// The peers that are reached through it, and the ways to their tasks.
+    pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
 }
 
 /// A tunnel of the intent; its endpoint may be a name.

@@ -162,7 +162,9 @@ impl Driver {
             let Some(endpoint) = &wanted.endpoint else {
                 continue;
             };
-            let Kind::WireGuard(wireguard) = &mut wanted.spec.kind;
+            let Kind::WireGuard(wireguard) = &mut wanted.spec.kind else {
+                continue;
+            };
             match lookup(&endpoint.host, endpoint.port).await {
                 Ok(address) => wireguard.peer.endpoint = Some(address),
                 Err(error) => {

@@ -22,8 +22,36 @@ fn spec(interface: &str) -> TunnelSpec {
 }
 
 fn wireguard(spec: &mut TunnelSpec) -> &mut WireGuardSpec {
-    let Kind::WireGuard(wireguard) = &mut spec.kind;
-    wireguard
+    match &mut spec.kind {
+        Kind::WireGuard(wireguard) => wireguard,
+        Kind::Gre(_) | Kind::Vlan(_) => panic!("not WireGuard"),
+    }
+}
+
+fn gre(interface: &str, remote: &str) -> TunnelSpec {
+    let local = match remote.contains(':') {
+        true => "2001:db8::1",
+        false => "192.0.2.1",
+    };
+    TunnelSpec {
+        kind: Kind::Gre(GreSpec {
+            local: local.parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+            key: Some(7),
+            ttl: 64,
+        }),
+        ..spec(interface)
+    }
+}
+
+fn vlan(interface: &str, parent: &str, id: u16) -> TunnelSpec {
+    TunnelSpec {
+        kind: Kind::Vlan(VlanSpec {
+            parent: parent.to_owned(),
+            id,
+        }),
+        ..spec(interface)
+    }
 }
 
 /// What an obedient kernel would do with the steps.
@@ -58,8 +86,8 @@ impl Model {
             Action::RemoveAddress(address) => assert!(seen.addresses.remove(address)),
             Action::Up => seen.admin_up = true,
             Action::Configure(spec) => {
-                let Kind::WireGuard(wireguard) = &spec.kind;
-                seen.wireguard = Some(ObservedWireGuard {
+                seen.device = Some(device(&spec.kind));
+                seen.wireguard = spec.kind.wireguard().map(|wireguard| ObservedWireGuard {
                     peer: Some(wireguard.peer.clone()),
                     private_key: Some(wireguard.private_key.clone()),
                     listen_port: wireguard.listen_port,
@@ -76,18 +104,28 @@ impl Model {
 }
 
 fn created(spec: &TunnelSpec) -> Observed {
-    let Kind::WireGuard(wireguard) = &spec.kind;
     Observed {
         interface: spec.interface.clone(),
         owner: Owner::Ours(spec.name.clone()),
-        backend: Some(match wireguard.backend {
-            BackendChoice::Auto | BackendChoice::Kernel => BackendKind::Kernel,
-            BackendChoice::Userspace => BackendKind::Userspace,
-        }),
+        device: Some(device(&spec.kind)),
         mtu: 1500,
         addresses: BTreeSet::new(),
         admin_up: false,
         wireguard: None,
+        rx_bytes: 0,
+        tx_bytes: 0,
+    }
+}
+
+/// What an obedient kernel with everything makes.
+fn device(kind: &Kind) -> Device {
+    match kind {
+        Kind::WireGuard(wireguard) => match wireguard.backend {
+            BackendChoice::Auto | BackendChoice::Kernel => Device::WireGuard,
+            BackendChoice::Userspace => Device::Tun,
+        },
+        Kind::Gre(gre) => Device::Gre(gre.clone()),
+        Kind::Vlan(vlan) => Device::Vlan(vlan.clone()),
     }
 }
 
@@ -233,7 +271,7 @@ fn any_starting_point_settles_in_one_round() {
             seen.wireguard = None;
         }
         if bits & 32 != 0 {
-            seen.backend = None;
+            seen.device = None;
         }
         model.apply(&plan(&[spec("sb-a")], &model.observed()));
         assert_eq!(
@@ -241,5 +279,40 @@ fn any_starting_point_settles_in_one_round() {
             [],
             "starting point {bits:#b}"
         );
+    }
+}
+
+#[test]
+fn a_tunnel_of_any_kind_is_made_and_then_left_alone() {
+    settled(&[
+        gre("sb-a", "192.0.2.9"),
+        gre("sb-b", "2001:db8::9"),
+        vlan("sb-c", "eth0", 100),
+    ]);
+}
+
+#[test]
+fn gre_is_led_elsewhere_without_making_it_anew() {
+    let model = settled(&[gre("sb-a", "192.0.2.9")]);
+    let moved = gre("sb-a", "192.0.2.10");
+    let steps = plan(std::slice::from_ref(&moved), &model.observed());
+    assert_eq!(steps, [step("sb-a", Action::Configure(moved))]);
+}
+
+#[test]
+fn what_the_kernel_cannot_change_is_made_anew() {
+    for (from, to) in [
+        (gre("sb-a", "192.0.2.9"), gre("sb-a", "2001:db8::9")),
+        (vlan("sb-a", "eth0", 100), vlan("sb-a", "eth0", 101)),
+        (vlan("sb-a", "eth0", 100), vlan("sb-a", "eth1", 100)),
+        (vlan("sb-a", "eth0", 100), gre("sb-a", "192.0.2.9")),
+        (gre("sb-a", "192.0.2.9"), spec("sb-a")),
+        (spec("sb-a"), vlan("sb-a", "eth0", 100)),
+    ] {
+        let mut model = settled(std::slice::from_ref(&from));
+        let steps = plan(std::slice::from_ref(&to), &model.observed());
+        assert_eq!(steps.first(), Some(&step("sb-a", Action::Remove)));
+        model.apply(&steps);
+        assert_eq!(plan(std::slice::from_ref(&to), &model.observed()), []);
     }
 }
