@@ -41,6 +41,8 @@ pub struct Config {
     pub prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     /// `[fib]`.
     pub fib: Fib,
+    /// `[ipsec]`.
+    pub strongswan: StrongSwan,
     /// `[api]`.
     pub api: Api,
     /// `[metrics]`.
@@ -126,6 +128,9 @@ pub struct Link {
     pub inside: Inside,
     /// What carries it.
     pub carrier: Carrier,
+    /// `profile`: the provider service at the far end, by the name of a
+    /// [`Profile`](crate::profile::Profile).
+    pub profile: Option<&'static str>,
     /// How it is measured.
     pub probe: Probe,
 }
@@ -223,6 +228,13 @@ pub struct Fib {
     pub metric: u32,
     /// A BGP nexthop that only a default route leads to counts as reachable. Default false.
     pub resolve_via_default: bool,
+}
+
+/// `[ipsec]`: the strongSwan of this host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StrongSwan {
+    /// `socket`: where it listens (VICI). Default `/run/charon.vici`.
+    pub socket: PathBuf,
 }
 
 /// `[api]`.

@@ -10,7 +10,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::Child,
+    time::UNIX_EPOCH,
 };
 
 pub use error::StepError;
@@ -20,10 +22,14 @@ use netlink::Watch;
 use netlink_packet_route::link::LinkInfo;
 
 use crate::{
+    ipsec::{
+        driver::{self, Handle},
+        machine::State,
+    },
     plan::{Action, Device, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
-        BackendChoice, FarEnd, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, VlanSpec,
-        WireGuardSpec,
+        BackendChoice, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
+        VlanSpec, WireGuardSpec,
     },
     userspace::{self, Trouble, Tunnel, keeper::Keeper},
 };
@@ -44,6 +50,19 @@ pub struct Linux {
     /// The endpoint last configured in the kernel, where the peer may have roamed from.
     endpoints: BTreeMap<String, SocketAddr>,
     problems: BTreeMap<String, String>,
+    /// Where strongSwan listens.
+    vici: PathBuf,
+    /// Runs once there is something for it to do.
+    ipsec: Option<Handle>,
+}
+
+/// What [`Linux::watch`] has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Noticed {
+    /// An interface or an address is not what it was: time to observe and plan.
+    Interfaces,
+    /// An IPsec tunnel has got or lost its far end: time to ask for the status.
+    FarEnd,
 }
 
 impl Linux {
@@ -62,7 +81,16 @@ impl Linux {
             keepers: Vec::new(),
             endpoints: BTreeMap::new(),
             problems: BTreeMap::new(),
+            vici: PathBuf::from(driver::SOCKET),
+            ipsec: None,
         })
+    }
+
+    /// With strongSwan's socket elsewhere than at [`driver::SOCKET`].
+    #[must_use]
+    pub fn with_vici(mut self, socket: &Path) -> Self {
+        socket.clone_into(&mut self.vici);
+        self
     }
 
     /// Reads every interface; whose it is tells [`Observed::owner`].
@@ -73,12 +101,18 @@ impl Linux {
         self.reap();
         let mut observed = self.interfaces.list().await?;
         for seen in &mut observed {
+            if let (Owner::Ours(link), Some(ipsec)) = (&seen.owner, &self.ipsec) {
+                seen.ipsec = ipsec.wanted(link).cloned().map(Box::new);
+            }
             seen.wireguard = match (&seen.owner, &seen.device) {
                 (Owner::Ours(_), Some(Device::Tun)) => self.serving(&seen.interface),
                 (Owner::Ours(_), Some(Device::WireGuard)) => {
                     self.in_kernel(&seen.interface).await?
                 }
-                (Owner::Ours(_), Some(Device::Gre(_) | Device::Vlan(_)) | None)
+                (
+                    Owner::Ours(_),
+                    Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None,
+                )
                 | (Owner::Foreign, _) => None,
             };
         }
@@ -111,15 +145,27 @@ impl Linux {
             }
             results.push(result);
         }
+        if let Some(ipsec) = &mut self.ipsec {
+            ipsec.complete().await;
+        }
         results
     }
 
-    /// Resolves when an interface or an address changed. Cancel-safe.
+    /// Resolves when something changed. Cancel-safe.
     ///
     /// # Errors
     /// The kernel's. An overrun is no error: it is a change.
-    pub async fn watch(&mut self) -> io::Result<()> {
-        self.watch.changed().await
+    pub async fn watch(&mut self) -> io::Result<Noticed> {
+        let stirred = async {
+            match &mut self.ipsec {
+                Some(ipsec) => ipsec.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.watch.changed() => changed.map(|()| Noticed::Interfaces),
+            () = stirred => Ok(Noticed::FarEnd),
+        }
     }
 
     /// How each of these tunnels is, in their order.
@@ -137,6 +183,8 @@ impl Linux {
             let mut status = self.plain_status(spec, seen);
             if let Kind::WireGuard(wireguard) = &spec.kind {
                 self.wireguard_status(wireguard, seen, &mut status).await?;
+            } else if let Kind::Ipsec(ipsec) = &spec.kind {
+                self.ipsec_status(ipsec, &mut status);
             } else if status.problem.is_none() && status.backend.is_none() {
                 status.problem = Some(NO_INTERFACE.to_owned());
             }
@@ -153,7 +201,7 @@ impl Linux {
         let mut removed = Vec::new();
         for seen in self.interfaces.list().await? {
             if matches!(seen.owner, Owner::Ours(_)) {
-                self.remove(&seen.interface).await?;
+                self.interfaces.remove(&seen.interface).await?;
                 removed.push(seen.interface);
             }
         }
@@ -205,6 +253,7 @@ impl Linux {
                 let parent = self.parent(vlan).await?;
                 self.make(spec, device::vlan(vlan), Some(parent)).await
             }
+            Kind::Ipsec(ipsec) => self.make(spec, device::xfrm(ipsec.if_id), None).await,
         }
         .map_err(|error| StepError::of_creation(spec, error))
     }
@@ -278,6 +327,10 @@ impl Linux {
             Kind::Gre(gre) => self.interfaces.change(interface, device::gre(gre)).await,
             // Only made anew.
             Kind::Vlan(_) => Ok(()),
+            Kind::Ipsec(ipsec) => {
+                self.ipsec().want(&spec.name, ipsec).await;
+                Ok(())
+            }
         };
         done.map_err(|error| {
             StepError::of(&Action::Configure(spec.clone()), interface, port, error)
@@ -298,7 +351,7 @@ impl Linux {
                 Ok(())
             }
             Some(Device::Tun) => self.serve(interface, wireguard).await,
-            Some(Device::Gre(_) | Device::Vlan(_)) | None => {
+            Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None => {
                 Err(io::Error::from_raw_os_error(libc::ENODEV))
             }
         }
@@ -323,6 +376,10 @@ impl Linux {
     }
 
     async fn remove(&mut self, interface: &str) -> io::Result<()> {
+        if let Some((link, Device::Xfrm(_))) = self.interfaces.ours(interface).await? {
+            // A leftover is one of strongSwan's too.
+            self.ipsec().forget(&link).await;
+        }
         self.tunnels.remove(interface);
         self.endpoints.remove(interface);
         self.problems.remove(interface);
@@ -394,12 +451,50 @@ impl Linux {
             far_end: match spec.kind {
                 Kind::WireGuard(_) => FarEnd::ByHandshake,
                 Kind::Gre(_) | Kind::Vlan(_) => FarEnd::Unknown,
+                Kind::Ipsec(_) => FarEnd::NotAssociated,
             },
             last_handshake: None,
             rx_bytes: ours.map_or(0, |seen| seen.rx_bytes),
             tx_bytes: ours.map_or(0, |seen| seen.tx_bytes),
             problem: self.problems.get(&spec.interface).cloned(),
+            detail: match &spec.kind {
+                Kind::WireGuard(_) => String::new(),
+                Kind::Gre(gre) => gre.to_string(),
+                Kind::Vlan(vlan) => vlan.to_string(),
+                Kind::Ipsec(ipsec) => ipsec.to_string(),
+            },
         }
+    }
+
+    fn ipsec_status(&self, spec: &IpsecSpec, status: &mut TunnelStatus) {
+        let standing = self
+            .ipsec
+            .as_ref()
+            .and_then(|ipsec| ipsec.standing(&status.name));
+        let problem = match standing.as_ref().map(|standing| &standing.state) {
+            _ if status.backend.is_none() => Some(NO_INTERFACE.to_owned()),
+            Some(State::Up(child)) => {
+                status.far_end = FarEnd::Associated;
+                let udp = if child.in_udp { ", in UDP" } else { "" };
+                status.detail = format!("{spec}: ESP {}{udp}", child.cipher);
+                None
+            }
+            Some(State::Down(reason)) => Some(reason.clone()),
+            None => Some("strongSwan has not been told yet".to_owned()),
+        };
+        let unwatched = standing.and_then(|standing| standing.unwatched);
+        if status.problem.is_none() {
+            status.problem = problem.or(unwatched);
+        }
+    }
+
+    /// The IPsec task, which is started when there is something for it to do.
+    fn ipsec(&mut self) -> &mut Handle {
+        self.ipsec.get_or_insert_with(|| {
+            let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+            let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()));
+            Handle::start(&self.vici, seed)
+        })
     }
 
     async fn wireguard_status(
@@ -413,7 +508,7 @@ impl Linux {
             _ if status.backend.is_none() => {}
             Some(Device::Tun) => self.userspace_status(status),
             Some(Device::WireGuard) => self.wireguard.status(status).await?,
-            Some(Device::Gre(_) | Device::Vlan(_)) | None => {}
+            Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None => {}
         }
         if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
             status.problem = Some(self.no_handshake(spec, status));
@@ -500,10 +595,13 @@ fn failed(spec: &TunnelSpec, error: io::Error) -> StepError {
     StepError::of(&Action::Create(spec.clone()), &spec.interface, None, error)
 }
 
-/// Removes every interface of ours, for an uninstallation. Returns their names.
+/// Removes every interface of ours, and what strongSwan has of ours, for an uninstallation. Returns the
+/// names of the interfaces.
 ///
 /// # Errors
 /// The kernel's.
-pub async fn flush() -> io::Result<Vec<String>> {
-    Linux::open()?.flush().await
+pub async fn flush(vici: &Path) -> io::Result<Vec<String>> {
+    let removed = Linux::open()?.flush().await?;
+    driver::flush(vici).await.map_err(io::Error::other)?;
+    Ok(removed)
 }

@@ -11,6 +11,7 @@
 mod backoff;
 
 pub mod backend;
+pub mod ipsec;
 pub mod plan;
 pub mod spec;
 pub mod supervisor;

@@ -4,11 +4,16 @@
 //! behind is seen. An interface is ours when its alias says so (`skybridge:<link>`); one that is
 //! not ours is never touched, only reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use ipnet::IpNet;
 
-use crate::spec::{BackendKind, GreSpec, Kind, TunnelSpec, VlanSpec, WireGuardPeer, WireGuardSpec};
+use crate::spec::{
+    BackendKind, GreSpec, IpsecSpec, Kind, TunnelSpec, VlanSpec, WireGuardPeer, WireGuardSpec,
+};
 
 /// What our interfaces' aliases (`IFLA_IFALIAS`) begin with.
 pub const MARK: &str = "skybridge:";
@@ -30,6 +35,8 @@ pub struct Observed {
     pub admin_up: bool,
     /// How WireGuard is set up on it; `None` when it is not, as on a TUN that no process serves.
     pub wireguard: Option<ObservedWireGuard>,
+    /// What the IPsec task was told about it in this run.
+    pub ipsec: Option<Box<IpsecSpec>>,
     /// Bytes received since it was made.
     pub rx_bytes: u64,
     /// Bytes sent since it was made.
@@ -47,6 +54,8 @@ pub enum Device {
     Gre(GreSpec),
     /// A `vlan` interface.
     Vlan(VlanSpec),
+    /// An `xfrm` interface with this number.
+    Xfrm(NonZeroU32),
 }
 
 impl Device {
@@ -55,7 +64,7 @@ impl Device {
     pub fn backend(&self) -> BackendKind {
         match self {
             Self::Tun => BackendKind::Userspace,
-            Self::WireGuard | Self::Gre(_) | Self::Vlan(_) => BackendKind::Kernel,
+            Self::WireGuard | Self::Gre(_) | Self::Vlan(_) | Self::Xfrm(_) => BackendKind::Kernel,
         }
     }
 }
@@ -101,7 +110,7 @@ pub enum Action {
     /// Set the MTU, in bytes.
     SetMtu(u32),
     /// Set what the tunnel leads to: outer addresses; with WireGuard keys, port and peer, and in
-    /// userspace also start the data plane if it does not run.
+    /// userspace also start the data plane if it does not run; with IPsec have strongSwan told.
     Configure(TunnelSpec),
     /// Remove an address.
     RemoveAddress(IpNet),
@@ -195,7 +204,8 @@ fn can_become(device: &Device, kind: &Kind) -> bool {
         (Kind::Gre(wanted), Device::Gre(seen)) => wanted.remote.is_ipv4() == seen.remote.is_ipv4(),
         // The kernel changes neither the tag nor the parent.
         (Kind::Vlan(wanted), Device::Vlan(seen)) => wanted == seen,
-        (Kind::WireGuard(_) | Kind::Gre(_) | Kind::Vlan(_), _) => false,
+        (Kind::Ipsec(wanted), Device::Xfrm(if_id)) => wanted.if_id == *if_id,
+        (Kind::WireGuard(_) | Kind::Gre(_) | Kind::Vlan(_) | Kind::Ipsec(_), _) => false,
     }
 }
 
@@ -208,6 +218,7 @@ fn is_set_up(kind: &Kind, seen: &Observed) -> bool {
             .is_some_and(|seen| is_configured(wanted, seen)),
         (Kind::Gre(wanted), Some(Device::Gre(seen))) => wanted == seen,
         (Kind::Vlan(wanted), Some(Device::Vlan(seen))) => wanted == seen,
+        (Kind::Ipsec(wanted), _) => seen.ipsec.as_ref() == Some(wanted),
         (Kind::Gre(_) | Kind::Vlan(_), _) => false,
     }
 }
@@ -217,7 +228,9 @@ fn create(spec: &TunnelSpec, steps: &mut Vec<Step>) {
     steps.push(step(name, Action::Create(spec.clone())));
     steps.push(step(name, Action::SetMtu(spec.mtu)));
     match spec.kind {
-        Kind::WireGuard(_) => steps.push(step(name, Action::Configure(spec.clone()))),
+        Kind::WireGuard(_) | Kind::Ipsec(_) => {
+            steps.push(step(name, Action::Configure(spec.clone())));
+        }
         // Made as they shall be.
         Kind::Gre(_) | Kind::Vlan(_) => {}
     }

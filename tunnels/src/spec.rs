@@ -11,8 +11,10 @@ use ipnet::IpNet;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 mod carrier;
+mod ipsec;
 
 pub use carrier::{GreSpec, VlanSpec};
+pub use ipsec::{Auth, Hidden, IkeVersion, Initiator, IpsecSpec, NatTraversal, Selectors};
 
 /// WireGuard's REJECT_AFTER_TIME: a session older than this carries nothing.
 pub const HANDSHAKE_FRESH: Duration = Duration::from_secs(180);
@@ -41,6 +43,8 @@ pub enum Kind {
     Gre(GreSpec),
     /// A VLAN.
     Vlan(VlanSpec),
+    /// IPsec, on an XFRM interface.
+    Ipsec(Box<IpsecSpec>),
 }
 
 impl Kind {
@@ -51,6 +55,7 @@ impl Kind {
             Self::WireGuard(_) => "wireguard",
             Self::Gre(_) => "gre",
             Self::Vlan(_) => "vlan",
+            Self::Ipsec(_) => "ipsec",
         }
     }
 
@@ -59,7 +64,7 @@ impl Kind {
     pub fn wireguard(&self) -> Option<&WireGuardSpec> {
         match self {
             Self::WireGuard(wireguard) => Some(wireguard),
-            Self::Gre(_) | Self::Vlan(_) => None,
+            Self::Gre(_) | Self::Vlan(_) | Self::Ipsec(_) => None,
         }
     }
 }
@@ -157,6 +162,8 @@ pub struct TunnelStatus {
     pub tx_bytes: u64,
     /// What keeps it from carrying traffic, and the remedy.
     pub problem: Option<String>,
+    /// What there is to say about its encapsulation, such as the cipher agreed on; may be empty.
+    pub detail: String,
 }
 
 /// What tells that the far end of a tunnel is there.
@@ -164,6 +171,10 @@ pub struct TunnelStatus {
 pub enum FarEnd {
     /// The age of the last handshake.
     ByHandshake,
+    /// Security associations with it are in the kernel.
+    Associated,
+    /// None are.
+    NotAssociated,
     /// Nothing can: it counts as there, and the probes of the link find out.
     Unknown,
 }
@@ -175,7 +186,8 @@ impl TunnelStatus {
     pub fn is_fresh(&self, now: SystemTime) -> bool {
         match self.far_end {
             FarEnd::ByHandshake => self.has_fresh_handshake(now),
-            FarEnd::Unknown => true,
+            FarEnd::Associated | FarEnd::Unknown => true,
+            FarEnd::NotAssociated => false,
         }
     }
 

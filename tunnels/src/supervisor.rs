@@ -224,6 +224,7 @@ mod tests {
             rx_bytes: 0,
             tx_bytes: 0,
             problem: None,
+            detail: String::new(),
         }
     }
 

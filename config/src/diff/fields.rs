@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router, SecretSource,
+    Api, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router, SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
@@ -106,6 +106,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         interface,
         inside,
         carrier,
+        profile,
         probe,
     } = link;
     let mut fields = vec![
@@ -121,7 +122,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.down-after", probe.down_after),
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
     ];
-    fields.extend(carrier::fields(carrier));
+    fields.extend(carrier::fields(carrier, *profile));
     fields
 }
 
@@ -138,6 +139,10 @@ pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {
         field((), "metric", metric),
         field((), "resolve-via-default", resolve_via_default),
     ]
+}
+
+pub(super) fn strongswan(strongswan: &StrongSwan) -> Vec<Field<()>> {
+    vec![field((), "socket", strongswan.socket.display())]
 }
 
 pub(super) fn api(api: &Api) -> Vec<Field<()>> {

@@ -1,6 +1,7 @@
 //! What carries a link.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::SecretSource;
@@ -16,6 +17,8 @@ pub enum Carrier {
     Gre(Gre),
     /// `vlan = { … }`.
     Vlan(Vlan),
+    /// `ipsec = { … }`.
+    Ipsec(Box<Ipsec>),
 }
 
 impl Carrier {
@@ -27,6 +30,7 @@ impl Carrier {
             Self::WireGuard(_) => "wireguard",
             Self::Gre(_) => "gre",
             Self::Vlan(_) => "vlan",
+            Self::Ipsec(_) => "ipsec",
         }
     }
 }
@@ -98,4 +102,88 @@ pub struct Endpoint {
     pub host: String,
     /// Not 0.
     pub port: u16,
+}
+
+/// `ipsec = { remote = "198.51.100.1", psk = { file = … }, … }`, by strongSwan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ipsec {
+    /// Our outer address. Default: the kernel's choice.
+    pub local: Option<IpAddr>,
+    /// The gateway's.
+    pub remote: IpAddr,
+    /// `local-id`: who we say we are. Default: our outer address.
+    pub local_id: Option<String>,
+    /// `remote-id`: who the gateway has to be. Default: its address.
+    pub remote_id: Option<String>,
+    /// How either end proves it.
+    pub auth: IpsecAuth,
+    /// `version`: 2 (default) or 1.
+    pub version: IkeVersion,
+    /// `ike`: proposals, best first. Default: the profile's.
+    pub ike: Vec<String>,
+    /// `esp`: proposals, best first. Default: the profile's.
+    pub esp: Vec<String>,
+    /// `ike-lifetime`. Default: the profile's, else 8 h.
+    pub ike_lifetime: Duration,
+    /// `esp-lifetime`. Default: the profile's, else 1 h.
+    pub esp_lifetime: Duration,
+    /// `dpd`: a silent gateway is asked whether it lives after this. Default: the profile's, else 10 s.
+    pub dpd: Duration,
+    /// `initiate`: we call. Default true.
+    pub initiate: bool,
+    /// `nat-traversal`: `auto` (default) or `force`.
+    pub nat_traversal: NatTraversal,
+    /// `selectors`: `ipv4`, `ipv6` or `both`. Default: the profile's, else both; with IKEv1 the family of the
+    /// addresses inside.
+    pub selectors: Selectors,
+    /// `if-id`: ties interface and keys together in the kernel; not 0. Default: made of the link's name.
+    pub if_id: u32,
+    /// In bytes. Default: what ciphers, outer header and NAT-T leave of 1500, at most the profile's.
+    pub mtu: u32,
+}
+
+/// How the two ends prove who they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum IpsecAuth {
+    /// `psk = { file = … }`.
+    Psk(SecretSource),
+    /// `certificate = "ours.pem"`, `private-key = { file = … }`, `ca = "ca.pem"`.
+    Certificate {
+        /// Ours; a relative path is relative to the configuration file.
+        certificate: PathBuf,
+        /// Ours.
+        private_key: SecretSource,
+        /// Who must have signed the gateway's.
+        ca: PathBuf,
+    },
+}
+
+/// Of IKE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IkeVersion {
+    /// RFC 2409.
+    V1,
+    /// RFC 7296.
+    V2,
+}
+
+/// When ESP travels in UDP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NatTraversal {
+    /// When there is a NAT in between.
+    #[default]
+    Auto,
+    /// Always.
+    Force,
+}
+
+/// What may pass inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selectors {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// Both.
+    Both,
 }

@@ -10,15 +10,16 @@ use crate::model::{
     Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, SecretSource, Slo,
     WireGuard,
 };
+use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, carrier, check_name, is_name, peer, secret, value};
+use super::{Draft, Sketch, bad_name, carrier, check_name, ipsec, is_name, peer, secret, value};
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
-                        `vlan = { … }` and `interface = \"eth1\"`";
+                        `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
 /// The keys that say what carries a link.
-const CARRIER_KEYS: [&str; 4] = ["wireguard", "gre", "vlan", "interface"];
+const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -35,7 +36,8 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     draft.used_groups.extend(group.clone());
     let priority = section.or(sink, "priority", 100, value::any_u32);
     let inside = inside(&mut section, sink);
-    let carried = carried(name, &mut section, sink);
+    let profile = section.optional(sink, "profile", profile);
+    let carried = carried(name, &mut section, (profile, inside), sink);
     let probe = probe(&mut section, sink);
     let terms = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
@@ -61,6 +63,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
         interface: interface.clone(),
         port,
         carrier: carrier.clone(),
+        profile,
         probe: probe.clone(),
     };
     draft.sketches.insert(name.to_owned(), sketch);
@@ -71,10 +74,19 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
             interface,
             inside,
             carrier,
+            profile: profile.map(|profile| profile.name),
             probe,
         };
         draft.links.insert(name.to_owned(), link);
     }
+}
+
+fn profile(value: &DeValue<'_>) -> Result<&'static Profile, Wrong> {
+    let known: Vec<(&str, &'static Profile)> = PROFILES
+        .iter()
+        .map(|profile| (profile.name, profile))
+        .collect();
+    value::word(value, &known)
 }
 
 fn group_name(value: &DeValue<'_>) -> Result<String, Wrong> {
@@ -111,7 +123,12 @@ struct Carried {
     carrier: Option<Carrier>,
 }
 
-fn carried(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carried {
+fn carried(
+    name: &str,
+    section: &mut Section<'_>,
+    (profile, inside): (Option<&'static Profile>, Option<Inside>),
+    sink: &mut Sink<'_>,
+) -> Carried {
     let given = section.optional(sink, "interface", interface_name);
     let example = "wireguard = { private-key = …, listen = 51820, peer = { … } }";
     let (port, wireguard) = section
@@ -125,6 +142,10 @@ fn carried(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carrie
     let vlan = section
         .table(sink, "vlan", "vlan = { parent = \"eth0\", id = 100 }")
         .and_then(|table| carrier::vlan(table, sink));
+    let example = "ipsec = { remote = \"198.51.100.1\", psk = { file = \"secrets/a.psk\" } }";
+    let ipsec = section
+        .table(sink, "ipsec", example)
+        .and_then(|table| ipsec::ipsec(name, table, profile, inside, sink));
     let keys: Vec<&str> = CARRIER_KEYS
         .into_iter()
         .filter(|key| section.has(key))
@@ -140,6 +161,7 @@ fn carried(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carrie
         ["wireguard"] => wireguard.flatten().map(Carrier::WireGuard),
         ["gre"] => gre.map(Carrier::Gre),
         ["vlan"] => vlan.map(Carrier::Vlan),
+        ["ipsec"] => ipsec.map(Box::new).map(Carrier::Ipsec),
         [] => {
             let wrong = Wrong::new("link.carrier", "nothing carries this link", CARRIERS);
             sink.error(section.span(), wrong);

@@ -1,12 +1,14 @@
 //! What carries the links of an intent, with the secrets that it needs.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use config::Config;
 use config::model::{self, Carrier};
 use tunnels::spec::{
-    BackendChoice, GreSpec, Kind, TunnelSpec, VlanSpec, WireGuardPeer, WireGuardSpec,
+    Auth, BackendChoice, GreSpec, IkeVersion, Initiator, IpsecSpec, Kind, NatTraversal, Selectors,
+    TunnelSpec, VlanSpec, WireGuardPeer, WireGuardSpec,
 };
 
 use crate::drivers::messages::Wanted;
@@ -77,6 +79,7 @@ fn carried(link: &model::Link, base: &Path) -> Result<Option<Carried>, SecretErr
             };
             (Kind::Vlan(spec), vlan.mtu)
         }
+        Carrier::Ipsec(ipsec) => (Kind::Ipsec(Box::new(self::ipsec(ipsec, base)?)), ipsec.mtu),
     };
     Ok(Some(Carried {
         kind,
@@ -117,5 +120,51 @@ fn wireguard(wireguard: &model::WireGuard, base: &Path) -> Result<Carried, Secre
         kind: Kind::WireGuard(spec),
         mtu: wireguard.mtu,
         endpoint: wireguard.endpoint.clone().filter(|_| address.is_none()),
+    })
+}
+
+fn ipsec(ipsec: &model::Ipsec, base: &Path) -> Result<IpsecSpec, SecretError> {
+    let auth = match &ipsec.auth {
+        model::IpsecAuth::Psk(psk) => Auth::Psk(secrets::line(psk, base)?),
+        model::IpsecAuth::Certificate {
+            certificate,
+            private_key,
+            ca,
+        } => Auth::Certificate {
+            certificate: secrets::public(certificate, base)?,
+            key: secrets::whole(private_key, base)?,
+            ca: secrets::public(ca, base)?,
+        },
+    };
+    Ok(IpsecSpec {
+        // The config allows no 0.
+        if_id: NonZeroU32::new(ipsec.if_id).unwrap_or(NonZeroU32::MAX),
+        local: ipsec.local,
+        remote: ipsec.remote,
+        local_id: ipsec.local_id.clone(),
+        remote_id: ipsec.remote_id.clone(),
+        auth,
+        version: match ipsec.version {
+            model::IkeVersion::V1 => IkeVersion::V1,
+            model::IkeVersion::V2 => IkeVersion::V2,
+        },
+        ike: ipsec.ike.clone(),
+        esp: ipsec.esp.clone(),
+        ike_lifetime: ipsec.ike_lifetime,
+        esp_lifetime: ipsec.esp_lifetime,
+        dpd: ipsec.dpd,
+        initiator: match ipsec.initiate {
+            true => Initiator::Us,
+            false => Initiator::Them,
+        },
+        nat_traversal: match ipsec.nat_traversal {
+            model::NatTraversal::Auto => NatTraversal::Auto,
+            model::NatTraversal::Force => NatTraversal::Forced,
+        },
+        selectors: match ipsec.selectors {
+            model::Selectors::Ipv4 => Selectors::V4,
+            model::Selectors::Ipv6 => Selectors::V6,
+            model::Selectors::Both => Selectors::Both,
+        },
     })
 }

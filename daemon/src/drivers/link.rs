@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, error, info, warn};
 
-use super::messages::GroupsMessage;
+use super::messages::{GroupsMessage, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -49,6 +49,7 @@ pub(crate) struct Link {
     pub(crate) config: LinkConfig,
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
+    pub(crate) severed: watch::Receiver<Severed>,
     pub(crate) board: Arc<Board>,
 }
 
@@ -175,6 +176,10 @@ impl Driver {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
             },
+            changed = self.link.severed.changed() => match changed {
+                Ok(()) => Wake::Interfaces,
+                Err(_) => Wake::Ended,
+            },
             () = until(deadline) => Wake::Timeout,
         }
     }
@@ -281,8 +286,13 @@ impl Driver {
         let interfaces = Arc::clone(&self.link.interfaces.borrow_and_update());
         let interface = interfaces.named(&self.link.config.interface);
         self.link.board.set_interface(&self.link.name, interface);
+        let is_severed = self
+            .link
+            .severed
+            .borrow_and_update()
+            .contains(&self.link.name);
         let index = interface
-            .filter(|interface| self.is_ready(interface))
+            .filter(|interface| !is_severed && self.is_ready(interface))
             .map(|i| i.index);
         let now = Instant::now();
         match index {
@@ -297,7 +307,11 @@ impl Driver {
                 self.sockets = Sockets::default();
                 self.incomplete = None;
                 self.attached = None;
-                self.health.handle(HealthInput::InterfaceDown, now);
+                let input = match is_severed {
+                    true => HealthInput::TunnelDown,
+                    false => HealthInput::InterfaceDown,
+                };
+                self.health.handle(input, now);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Everything that passes between the tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -112,6 +112,9 @@ pub(crate) struct Wanted {
     pub(crate) spec: TunnelSpec,
     pub(crate) endpoint: Option<config::model::Endpoint>,
 }
+
+/// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
+pub(crate) type Severed = BTreeSet<String>;
 
 /// What the tunnels are told.
 pub(crate) struct TunnelsMessage {

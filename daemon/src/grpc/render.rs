@@ -6,7 +6,6 @@ use api::v1::{self, alarm};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bgp::rib::{PathView, RouteView, Step};
-use tunnels::spec::Kind;
 
 use crate::board::{Board, GroupRow};
 use crate::drivers::messages::Carried;
@@ -217,11 +216,7 @@ pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
             receive_bytes: status.rx_bytes,
             transmit_bytes: status.tx_bytes,
             mtu: spec.mtu,
-            detail: match &spec.kind {
-                Kind::WireGuard(_) => String::new(),
-                Kind::Gre(gre) => gre.to_string(),
-                Kind::Vlan(vlan) => vlan.to_string(),
-            },
+            detail: status.detail.clone(),
         }
     };
     snapshot.tunnels.iter().map(tunnel).collect()

@@ -208,6 +208,7 @@ impl Router {
                 config: wanted.clone(),
                 groups: self.groups.clone(),
                 interfaces: self.interfaces.clone(),
+                severed: self.severed.clone(),
                 board: Arc::clone(&self.reader.board),
             };
             let task = tokio::spawn(link::run(link));

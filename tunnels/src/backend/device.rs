@@ -1,10 +1,10 @@
 //! The kinds of interface that we make, in the kernel's attributes, and back.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32};
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    GreIOFlags, InfoData, InfoGre, InfoGre6, InfoKind, InfoVlan, LinkAttribute, LinkInfo,
+    GreIOFlags, InfoData, InfoGre, InfoGre6, InfoKind, InfoVlan, InfoXfrm, LinkAttribute, LinkInfo,
     LinkMessage,
 };
 
@@ -71,6 +71,14 @@ pub(super) fn vlan(spec: &VlanSpec) -> Vec<LinkInfo> {
     ]
 }
 
+/// `xfrm`, on no other interface: routing decides where its packets leave.
+pub(super) fn xfrm(if_id: NonZeroU32) -> Vec<LinkInfo> {
+    vec![
+        LinkInfo::Kind(InfoKind::Xfrm),
+        LinkInfo::Data(InfoData::Xfrm(vec![InfoXfrm::IfId(if_id.get())])),
+    ]
+}
+
 fn v6(address: IpAddr) -> std::net::Ipv6Addr {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -102,6 +110,8 @@ pub(super) fn of(link: &LinkMessage, names: &BTreeMap<u32, String>) -> Option<De
             gre6_of(attributes)
         } else if let LinkInfo::Data(InfoData::Vlan(attributes)) = info {
             vlan_of(attributes, parent_of(link, names)?)
+        } else if let LinkInfo::Data(InfoData::Xfrm(attributes)) = info {
+            xfrm_of(attributes)
         } else {
             None
         }
@@ -179,6 +189,17 @@ fn vlan_of(attributes: &[InfoVlan], parent: String) -> Option<Device> {
     Some(Device::Vlan(VlanSpec { parent, id }))
 }
 
+fn xfrm_of(attributes: &[InfoXfrm]) -> Option<Device> {
+    let if_id = attributes.iter().find_map(|attribute| {
+        if let InfoXfrm::IfId(if_id) = attribute {
+            NonZeroU32::new(*if_id)
+        } else {
+            None
+        }
+    })?;
+    Some(Device::Xfrm(if_id))
+}
+
 fn parent_of(link: &LinkMessage, names: &BTreeMap<u32, String>) -> Option<String> {
     let index = link.attributes.iter().find_map(|attribute| {
         if let LinkAttribute::Link(index) = attribute {
@@ -220,6 +241,8 @@ mod tests {
         };
         assert_eq!(read_back(vlan(&spec), Some(3)), Some(Device::Vlan(spec)));
         assert_eq!(read_back(wireguard(), None), Some(Device::WireGuard));
+        let if_id = NonZeroU32::MAX;
+        assert_eq!(read_back(xfrm(if_id), None), Some(Device::Xfrm(if_id)));
     }
 
     #[test]

@@ -134,6 +134,7 @@ fn missing(kind: &Kind) -> Option<StepError> {
         Kind::Gre(gre) if gre.local.is_ipv4() => ("GRE over IPv4", "ip_gre"),
         Kind::Gre(_) => ("GRE over IPv6", "ip6_gre"),
         Kind::Vlan(_) => ("VLANs", "8021q"),
+        Kind::Ipsec(_) => ("XFRM interfaces", "xfrm_interface"),
     };
     Some(StepError::NoModule { what, module })
 }
@@ -144,6 +145,7 @@ fn same(kind: &Kind) -> Option<String> {
         Kind::WireGuard(_) => None,
         Kind::Gre(gre) => Some(gre.to_string()),
         Kind::Vlan(vlan) => Some(vlan.to_string()),
+        Kind::Ipsec(ipsec) => Some(format!("IPsec with if-id {}", ipsec.if_id)),
     }
 }
 

@@ -63,6 +63,20 @@ impl Interfaces {
         Ok(device::of(&self.find(interface).await?, &BTreeMap::new()))
     }
 
+    /// The link that an interface of ours is for, and what it is.
+    pub(super) async fn ours(&mut self, interface: &str) -> io::Result<Option<(String, Device)>> {
+        let link = match self.find(interface).await {
+            Ok(link) => link,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Observed { owner, device, .. } = observed(&link, &BTreeMap::new(), &[]);
+        Ok(match owner {
+            Owner::Ours(name) => device.map(|device| (name, device)),
+            Owner::Foreign => None,
+        })
+    }
+
     /// Whether anything holds a queue of this TUN.
     pub(super) async fn has_carrier(&mut self, interface: &str) -> io::Result<bool> {
         let link = self.find(interface).await?;
@@ -228,6 +242,7 @@ fn observed(
         addresses: BTreeSet::new(),
         admin_up: link.header.flags.contains(LinkFlags::Up),
         wireguard: None,
+        ipsec: None,
         rx_bytes: 0,
         tx_bytes: 0,
     };

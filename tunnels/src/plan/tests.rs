@@ -24,7 +24,7 @@ fn spec(interface: &str) -> TunnelSpec {
 fn wireguard(spec: &mut TunnelSpec) -> &mut WireGuardSpec {
     match &mut spec.kind {
         Kind::WireGuard(wireguard) => wireguard,
-        Kind::Gre(_) | Kind::Vlan(_) => panic!("not WireGuard"),
+        Kind::Gre(_) | Kind::Vlan(_) | Kind::Ipsec(_) => panic!("not WireGuard"),
     }
 }
 
@@ -87,6 +87,9 @@ impl Model {
             Action::Up => seen.admin_up = true,
             Action::Configure(spec) => {
                 seen.device = Some(device(&spec.kind));
+                if let Kind::Ipsec(spec) = &spec.kind {
+                    seen.ipsec = Some(spec.clone());
+                }
                 seen.wireguard = spec.kind.wireguard().map(|wireguard| ObservedWireGuard {
                     peer: Some(wireguard.peer.clone()),
                     private_key: Some(wireguard.private_key.clone()),
@@ -112,6 +115,7 @@ fn created(spec: &TunnelSpec) -> Observed {
         addresses: BTreeSet::new(),
         admin_up: false,
         wireguard: None,
+        ipsec: None,
         rx_bytes: 0,
         tx_bytes: 0,
     }
@@ -126,6 +130,7 @@ fn device(kind: &Kind) -> Device {
         },
         Kind::Gre(gre) => Device::Gre(gre.clone()),
         Kind::Vlan(vlan) => Device::Vlan(vlan.clone()),
+        Kind::Ipsec(ipsec) => Device::Xfrm(ipsec.if_id),
     }
 }
 
@@ -315,4 +320,34 @@ fn what_the_kernel_cannot_change_is_made_anew() {
         model.apply(&steps);
         assert_eq!(plan(std::slice::from_ref(&to), &model.observed()), []);
     }
+}
+
+fn ipsec(interface: &str, if_id: u32) -> TunnelSpec {
+    let spec = IpsecSpec {
+        if_id: if_id.try_into().expect("not zero"),
+        ..crate::ipsec::example()
+    };
+    TunnelSpec {
+        kind: Kind::Ipsec(Box::new(spec)),
+        ..self::spec(interface)
+    }
+}
+
+#[test]
+fn an_ipsec_interface_found_at_start_is_kept_and_strongswan_told() {
+    let wanted = ipsec("sb-a", 7);
+    let mut model = settled(std::slice::from_ref(&wanted));
+    model.0.get_mut("sb-a").expect("it is there").ipsec = None;
+    let steps = plan(std::slice::from_ref(&wanted), &model.observed());
+    assert_eq!(steps, [step("sb-a", Action::Configure(wanted))]);
+}
+
+#[test]
+fn an_ipsec_interface_of_another_number_is_made_anew() {
+    let mut model = settled(&[ipsec("sb-a", 7)]);
+    let wanted = ipsec("sb-a", 8);
+    let steps = plan(std::slice::from_ref(&wanted), &model.observed());
+    assert_eq!(steps.first(), Some(&step("sb-a", Action::Remove)));
+    model.apply(&steps);
+    assert_eq!(plan(std::slice::from_ref(&wanted), &model.observed()), []);
 }
