@@ -213,6 +213,8 @@ fn parent_of(link: &LinkMessage, names: &BTreeMap<u32, String>) -> Option<String
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::Emitable;
+
     use super::*;
 
     fn read_back(infos: Vec<LinkInfo>, parent: Option<u32>) -> Option<Device> {
@@ -243,6 +245,48 @@ mod tests {
         assert_eq!(read_back(wireguard(), None), Some(Device::WireGuard));
         let if_id = NonZeroU32::MAX;
         assert_eq!(read_back(xfrm(if_id), None), Some(Device::Xfrm(if_id)));
+    }
+
+    /// Attributes as `ip link add` of iproute2 6.1 sends them, for kernels that this test does not run on.
+    #[test]
+    fn the_kernel_is_asked_in_the_octets_that_iproute2_uses() {
+        let spec = |local: &str, remote: &str, key| GreSpec {
+            local: local.parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+            key,
+            ttl: 64,
+        };
+        let octets = |infos: Vec<LinkInfo>| {
+            let mut octets = vec![0; infos.as_slice().buffer_len()];
+            infos.as_slice().emit(&mut octets);
+            octets
+        };
+        let v4 = octets(gre(&spec("192.0.2.1", "192.0.2.2", Some(7))));
+        let v6 = octets(gre(&spec("2001:db8::1", "2001:db8::2", None)));
+        let number = octets(xfrm(NonZeroU32::new(7).expect("not zero")));
+        let cases: [(&[u8], &[u8]); 12] = [
+            (&v4, b"\x08\0\x01\0gre\0"),
+            (&v4, b"\x08\0\x04\0\0\0\0\x07"),
+            (&v4, b"\x08\0\x05\0\0\0\0\x07"),
+            (&v4, b"\x06\0\x02\0\x20\0\0\0"),
+            (&v4, b"\x06\0\x03\0\x20\0\0\0"),
+            (&v4, b"\x08\0\x06\0\xc0\0\x02\x01"),
+            (&v4, b"\x08\0\x07\0\xc0\0\x02\x02"),
+            (&v4, b"\x05\0\x0a\0\x01"),
+            (&v4, b"\x05\0\x08\0\x40"),
+            (
+                &v6,
+                b"\x14\0\x07\0\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02",
+            ),
+            (&v6, b"\x08\0\x0d\0\x01\0\0\0"),
+            (&number, b"\x08\0\x02\0\x07\0\0\0"),
+        ];
+        for (octets, attribute) in cases {
+            let found = octets
+                .windows(attribute.len())
+                .any(|window| window == attribute);
+            assert!(found, "{attribute:x?} is not in {octets:x?}");
+        }
     }
 
     #[test]
