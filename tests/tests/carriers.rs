@@ -3,6 +3,9 @@
 //! Needs root and `cargo build --workspace --bins`; GRE and VLANs only where the kernel has them, which
 //! `./dev vm` boots.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -264,6 +267,63 @@ fn a_kernel_that_cannot_carry_a_link_is_said_at_that_link_and_hurts_no_other() -
             good.is_some_and(|link| link.state() == LinkState::Up),
             "{links:?}"
         );
+        Ok(())
+    })
+}
+
+/// One host behind the router, and a tunnel that leads nowhere: what goes into it is seen all the same.
+#[test]
+fn tcp_through_a_tunnel_is_told_what_fits_and_the_rules_go_with_the_tunnel() -> Result<()> {
+    let mut scratch = Scratch::new("cm")?;
+    let (near, host) = (scratch.namespace("nva")?, scratch.namespace("host")?);
+    let end = |namespace, address| End {
+        namespace,
+        interface: "lan",
+        address,
+    };
+    cable(end(&near, "10.1.0.1/24"), end(&host, "10.1.0.2/24"))?;
+    host.ip("route add default via 10.1.0.1")?;
+    near.sysctl("net.ipv4.ip_forward", "1")?;
+    near.sysctl("net.ipv4.conf.default.rp_filter", "1")?;
+    let key = scratch.directory().join("key");
+    fs::write(&key, "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n")?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    let router = "[router]\nname = \"r\"\nasn = 65010\nid = \"10.1.1.1\"\n";
+    let link = "[link.t]\ninside = { local = \"10.99.0.1/30\", remote = \"10.99.0.2\" }\n\
+                wireguard = { private-key = { file = \"key\" }, listen = 51820, backend = \"userspace\", mtu = 1300, \
+                peer = { public-key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\" } }\n";
+    let mut nva = Nva::new(&near, scratch.directory(), &Binaries::find()?)?;
+    nva.configure(&format!("{router}{link}"))?;
+    nva.start()?;
+    wait_for("the rules", PATIENCE, || {
+        let rules = near.run("nft", &["list", "table", "inet", "skybridge"])?;
+        ensure!(rules.contains("maxseg size set 1260"), "{rules}");
+        near.ip("route replace 198.51.100.0/24 dev sb-t").map(drop)
+    })?;
+    for (name, value) in [("forwarding", "1\n"), ("rp_filter", "2\n")] {
+        let path = format!("/proc/sys/net/ipv4/conf/sb-t/{name}");
+        let found = near.run("cat", &[&path])?;
+        ensure!(found == value, "{name}: {found}");
+    }
+    let mut capture = near.command("timeout");
+    capture.args(["20", "tcpdump", "-n", "-l", "-c", "1", "-i", "sb-t", "tcp"]);
+    let capture = capture
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut call = host.command("timeout");
+    let call = call.args(["15", "bash", "-c", "exec 3<>/dev/tcp/198.51.100.9/80"]);
+    let mut call = call.stderr(Stdio::null()).spawn()?;
+    let seen = String::from_utf8(capture.wait_with_output()?.stdout)?;
+    call.kill()?;
+    call.wait()?;
+    ensure!(seen.contains("mss 1260"), "{seen}");
+
+    nva.configure(router)?;
+    nva.cli(&["reload"])?;
+    wait_for("no rules", PATIENCE, || {
+        let tables = near.run("nft", &["list", "tables"])?;
+        ensure!(tables.is_empty(), "{tables}");
         Ok(())
     })
 }

@@ -20,7 +20,7 @@ use tests::lab::process::{Process, wait_for};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The release that the package is for, with what the package depends on.
 const RELEASE: &str = "bookworm";
-const INCLUDE: &str = "--include=charon-systemd,iproute2,libstrongswan-standard-plugins,procps,strongswan-swanctl,systemd";
+const INCLUDE: &str = "--include=charon-systemd,iproute2,libstrongswan-standard-plugins,nftables,procps,strongswan-swanctl,systemd";
 /// Another one whenever [`INCLUDE`] changes: what is kept is not looked into.
 const EDITION: u32 = 2;
 /// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW: bits 10, 12, 13.

@@ -5,6 +5,7 @@ mod error;
 mod interfaces;
 mod kernel;
 mod netlink;
+mod nft;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +55,7 @@ pub struct Linux {
     vici: PathBuf,
     /// Runs once there is something for it to do.
     ipsec: Option<Handle>,
+    nft: nft::Nft,
 }
 
 /// What [`Linux::watch`] has seen.
@@ -83,6 +85,7 @@ impl Linux {
             problems: BTreeMap::new(),
             vici: PathBuf::from(driver::SOCKET),
             ipsec: None,
+            nft: nft::Nft::default(),
         })
     }
 
@@ -168,6 +171,11 @@ impl Linux {
         }
     }
 
+    /// Has TCP told what these tunnels carry in one segment.
+    pub async fn clamp(&mut self, desired: &[TunnelSpec]) {
+        self.nft.set(desired).await;
+    }
+
     /// How each of these tunnels is, in their order.
     ///
     /// # Errors
@@ -220,6 +228,10 @@ impl Linux {
             Action::Remove => self.remove(interface).await,
             Action::Mark(link) => self.interfaces.set_alias(interface, &mark(link)).await,
             Action::SetMtu(mtu) => self.interfaces.set_mtu(interface, *mtu).await,
+            Action::Forward => {
+                tracing::info!(interface, "forwarding on, rp_filter 2 (loose)");
+                self.interfaces.forward(interface).await
+            }
             Action::SetAddress(address) => self.interfaces.add_address(interface, *address).await,
             Action::RemoveAddress(address) => {
                 self.interfaces.remove_address(interface, *address).await
@@ -602,6 +614,7 @@ fn failed(spec: &TunnelSpec, error: io::Error) -> StepError {
 /// The kernel's.
 pub async fn flush(vici: &Path) -> io::Result<Vec<String>> {
     let removed = Linux::open()?.flush().await?;
+    nft::flush().await?;
     driver::flush(vici).await.map_err(io::Error::other)?;
     Ok(removed)
 }

@@ -11,6 +11,7 @@
 mod backoff;
 
 pub mod backend;
+pub mod clamp;
 pub mod ipsec;
 pub mod plan;
 pub mod spec;

@@ -33,6 +33,8 @@ pub struct Observed {
     pub addresses: BTreeSet<IpNet>,
     /// Admin up (`IFF_UP`).
     pub admin_up: bool,
+    /// IPv4 is forwarded through it, with loose reverse path filtering.
+    pub forwards: bool,
     /// How WireGuard is set up on it; `None` when it is not, as on a TUN that no process serves.
     pub wireguard: Option<ObservedWireGuard>,
     /// What the IPsec task was told about it in this run.
@@ -116,6 +118,8 @@ pub enum Action {
     RemoveAddress(IpNet),
     /// Add an address, with its connected route.
     SetAddress(IpNet),
+    /// Have IPv4 forwarded through it, with loose reverse path filtering.
+    Forward,
     /// Set it admin up.
     Up,
     /// Do nothing, and fail: an interface of that name exists and is not ours.
@@ -235,6 +239,7 @@ fn create(spec: &TunnelSpec, steps: &mut Vec<Step>) {
         Kind::Gre(_) | Kind::Vlan(_) => {}
     }
     steps.push(step(name, Action::SetAddress(spec.address)));
+    steps.push(step(name, Action::Forward));
     steps.push(step(name, Action::Up));
 }
 
@@ -263,6 +268,9 @@ fn adjust(spec: &TunnelSpec, seen: &Observed, steps: &mut Vec<Step>) {
         .filter(|address| **address != spec.address)
     {
         steps.push(step(name, Action::RemoveAddress(*address)));
+    }
+    if !seen.forwards {
+        steps.push(step(name, Action::Forward));
     }
     if !seen.admin_up {
         steps.push(step(name, Action::Up));

@@ -157,6 +157,7 @@ impl Driver {
                 specs.iter().map(failed).collect()
             }
         };
+        self.backend.clamp(&specs).await;
         for spec in &specs {
             let outcome = match outcomes.get(&spec.interface) {
                 Some(reason) => Outcome::Failed(reason.clone()),

@@ -159,6 +159,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Configure(_) => "configure",
         Action::Mark(_) => "set the alias of",
         Action::SetMtu(_) => "set the MTU of",
+        Action::Forward => "set forwarding and rp_filter of",
         Action::SetAddress(_) => "add the address to",
         Action::RemoveAddress(_) => "remove an address from",
         Action::Up => "set up",

@@ -7,16 +7,25 @@ use std::{
 };
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{device, netlink::Netlink};
 use crate::plan::{Device, MARK, Observed, Owner};
+
+/// `IFLA_INET_CONF`.
+const IFLA_INET_CONF: u16 = 1;
+/// `IPV4_DEVCONF_FORWARDING`.
+const DEVCONF_FORWARDING: u16 = 1;
+/// `IPV4_DEVCONF_RP_FILTER`.
+const DEVCONF_RP_FILTER: u16 = 8;
+/// RFC 3704 §2.4; the greater of this and that of `all` counts.
+const RP_FILTER_LOOSE: i32 = 2;
 
 /// Reads and changes interfaces and their addresses.
 pub(super) struct Interfaces {
@@ -134,6 +143,25 @@ impl Interfaces {
         self.set(interface, LinkAttribute::Mtu(mtu)).await
     }
 
+    /// Forwarding on, and reverse path filtering loose: for a moment of each failover the two ends use
+    /// different links. By netlink, because the unit may not write below /proc/sys.
+    pub(super) async fn forward(&mut self, interface: &str) -> io::Result<()> {
+        let values = [
+            (DEVCONF_FORWARDING, 1),
+            (DEVCONF_RP_FILTER, RP_FILTER_LOOSE),
+        ];
+        let values = values
+            .map(|(name, value): (u16, i32)| DefaultNla::new(name, value.to_ne_bytes().to_vec()));
+        let mut octets = vec![0; values.as_slice().buffer_len()];
+        values.as_slice().emit(&mut octets);
+        let inet = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF, octets));
+        self.set(
+            interface,
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![inet])]),
+        )
+        .await
+    }
+
     pub(super) async fn set_up(&mut self, interface: &str) -> io::Result<()> {
         let mut link = self.target(interface).await?;
         link.header.flags = LinkFlags::Up;
@@ -241,6 +269,7 @@ fn observed(
         mtu: 0,
         addresses: BTreeSet::new(),
         admin_up: link.header.flags.contains(LinkFlags::Up),
+        forwards: forwards(link),
         wireguard: None,
         ipsec: None,
         rx_bytes: 0,
@@ -262,6 +291,23 @@ fn observed(
         .filter(|(index, _)| *index == link.header.index);
     seen.addresses = own.map(|(_, address)| *address).collect();
     seen
+}
+
+fn forwards(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| {
+        let LinkAttribute::AfSpecUnspec(families) = attribute else {
+            return false;
+        };
+        families.iter().any(|family| {
+            let AfSpecUnspec::Inet(settings) = family else {
+                return false;
+            };
+            settings.iter().any(|setting| {
+                matches!(setting, AfSpecInet::DevConf(conf)
+                    if conf.forwarding != 0 && conf.rp_filter == RP_FILTER_LOOSE)
+            })
+        })
+    })
 }
 
 /// An address and the index of its interface; link-local IPv6, which the kernel makes, left out.

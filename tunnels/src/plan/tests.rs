@@ -84,6 +84,7 @@ impl Model {
             Action::SetMtu(mtu) => seen.mtu = *mtu,
             Action::SetAddress(address) => assert!(seen.addresses.insert(*address)),
             Action::RemoveAddress(address) => assert!(seen.addresses.remove(address)),
+            Action::Forward => seen.forwards = true,
             Action::Up => seen.admin_up = true,
             Action::Configure(spec) => {
                 seen.device = Some(device(&spec.kind));
@@ -114,6 +115,7 @@ fn created(spec: &TunnelSpec) -> Observed {
         mtu: 1500,
         addresses: BTreeSet::new(),
         admin_up: false,
+        forwards: false,
         wireguard: None,
         ipsec: None,
         rx_bytes: 0,
@@ -255,8 +257,8 @@ fn a_tun_that_no_process_serves_is_configured_and_nothing_else() {
 
 #[test]
 fn any_starting_point_settles_in_one_round() {
-    // Every combination of what can differ, 2^6 of them.
-    for bits in 0u32..64 {
+    // Every combination of what can differ, 2^7 of them.
+    for bits in 0u32..128 {
         let mut model = settled(&[spec("sb-a")]);
         let seen = model.0.get_mut("sb-a").expect("it is there");
         if bits & 1 != 0 {
@@ -277,6 +279,9 @@ fn any_starting_point_settles_in_one_round() {
         }
         if bits & 32 != 0 {
             seen.device = None;
+        }
+        if bits & 64 != 0 {
+            seen.forwards = false;
         }
         model.apply(&plan(&[spec("sb-a")], &model.observed()));
         assert_eq!(
