@@ -87,6 +87,7 @@ fn read(octets: &[u8]) {
         assert!(held(&message) <= octets.len());
         let mut again = Vec::new();
         message.encode(&mut again);
+        assert!(message.room() >= again.len());
         assert_eq!(again, octets, "what is understood is understood whole");
     }
     let Ok(Packet::Event(name, message)) = Packet::decode(octets) else {

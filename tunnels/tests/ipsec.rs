@@ -375,6 +375,67 @@ fn ikev1_comes_up_where_a_gateway_needs_it() {
     });
 }
 
+/// As behind a cloud's NAT: our address is not who we are, and the other end was set up by other means.
+#[test]
+fn a_gateway_that_somebody_else_has_set_up_knows_us_by_our_identity() {
+    let ends = ends();
+    let conf = ends.b.directory.join("swanctl.conf");
+    let text = "connections { us {
+        local_addrs = 172.31.0.2
+        remote_addrs = %any
+        proposals = aes256gcm16-prfsha384-ecp384
+        encap = yes
+        local { auth = psk
+            id = 172.31.0.2 }
+        remote { auth = psk
+            id = 203.0.113.10 }
+        children { net { local_ts = 0.0.0.0/0
+            remote_ts = 0.0.0.0/0
+            esp_proposals = aes256gcm16-ecp384 } } } }
+        secrets { ike-us { id = 203.0.113.10
+            secret = \"a.Secret_of-32 characters # and more\" } }";
+    fs::write(&conf, text).expect("a file of our own");
+    let uri = format!("unix://{}", ends.b.socket().display());
+    let conf = conf.display().to_string();
+    run(
+        "swanctl",
+        &["--load-all", "--noprompt", "--file", &conf, "--uri", &uri],
+    );
+    let spec = IpsecSpec {
+        local: None,
+        local_id: Some("203.0.113.10".to_owned()),
+        auth: psk("a.Secret_of-32 characters # and more"),
+        ike: vec!["aes256gcm16-prfsha384-ecp384".to_owned()],
+        esp: vec!["aes256gcm16-ecp384".to_owned()],
+        selectors: Selectors::Both,
+        ..ends.spec_a.clone()
+    };
+    block_on(async {
+        let mut a = driven(&ends.a, &spec).await;
+        until(&mut a, "with an identity of our own", is_up).await;
+        // Who we are by our address it does not know.
+        let unknown = IpsecSpec {
+            local_id: None,
+            ..spec.clone()
+        };
+        a.want("t", &unknown).await;
+        until_down_for(&mut a, "refuses our authentication").await;
+        // Somebody reloads strongSwan from files that have nothing of ours: it is loaded again with the next call.
+        run(
+            "swanctl",
+            &[
+                "--load-conns",
+                "--file",
+                &conf,
+                "--uri",
+                &format!("unix://{}", ends.a.socket().display()),
+            ],
+        );
+        a.want("t", &spec).await;
+        until(&mut a, "up again", is_up).await;
+    });
+}
+
 #[test]
 fn certificates_prove_who_is_who() {
     let mut ends = ends();

@@ -136,6 +136,21 @@ impl Message {
             .map(|(_, section)| section)
     }
 
+    /// At least as many octets as [`Message::encode`] appends: with room for them a vector is not copied as it
+    /// grows, and leaves no part of a secret behind.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let values = self.0.iter().map(|(key, value)| {
+            let value = match value {
+                Value::Text(text) => text.len(),
+                Value::List(items) => items.iter().map(|item| item.len() + 3).sum(),
+                Value::Section(section) => section.room(),
+            };
+            key.len() + value + 4
+        });
+        values.sum()
+    }
+
     /// Appends its octets.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for (key, value) in &self.0 {
@@ -313,6 +328,7 @@ mod tests {
         expected.extend(b"\x01\x08section1\x01\x0bsub-section\x03\x04key2\x00\x06value2\x02\x02");
         expected.extend(b"\x04\x05list1\x05\x00\x05item1\x05\x00\x05item2\x06");
         assert_eq!(encoded(&message), expected);
+        assert!(message.room() >= expected.len());
         assert_eq!(Message::decode(&expected), Ok(message));
     }
 

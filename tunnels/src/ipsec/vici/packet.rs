@@ -58,9 +58,11 @@ pub fn register(event: &str) -> Vec<u8> {
 }
 
 fn framed(kind: u8, name: &str, message: Option<&Message>) -> Vec<u8> {
-    let mut octets = vec![0; 4];
-    octets.push(kind);
     let name = name.as_bytes();
+    let room = message.map_or(0, Message::room);
+    let mut octets = Vec::with_capacity(4 + 2 + name.len() + room);
+    octets.extend_from_slice(&[0; 4]);
+    octets.push(kind);
     octets.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
     octets.extend_from_slice(&name[..name.len().min(usize::from(u8::MAX))]);
     if let Some(message) = message {
