@@ -150,7 +150,7 @@ fn drain(rib: &mut Rib) -> usize {
     while let Some(output) = rib.poll_output() {
         match output {
             Output::Routes(routes) => changes += routes.len(),
-            Output::ExportReady(_) | Output::Limit { .. } => {}
+            Output::ExportReady(_) | Output::NexthopOurs { .. } | Output::Limit { .. } => {}
         }
     }
     changes

@@ -272,6 +272,51 @@ impl ExtCommunity {
     }
 }
 
+/// As filters write it: `rt:65010:100`, `link-bandwidth:65010:1Gbit`, or the octets.
+impl fmt::Display for ExtCommunity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [type_code, subtype, a, b, c, d, e, last] = self.0.to_be_bytes();
+        let short = u16::from_be_bytes([a, b]);
+        let kind = match subtype {
+            0x02 => "rt",
+            0x03 => "soo",
+            0x04 => "link-bandwidth",
+            _ => return write!(f, "{:#018x}", self.0),
+        };
+        if let Some(bandwidth) = self.link_bandwidth() {
+            return write!(f, "{kind}:{short}:{}", Bits(bandwidth));
+        }
+        let local = u16::from_be_bytes([e, last]);
+        match (type_code, subtype) {
+            (0x00, 0x02 | 0x03) => {
+                let value = u32::from_be_bytes([c, d, e, last]);
+                write!(f, "{kind}:{short}:{value}")
+            }
+            (0x01, 0x02 | 0x03) => write!(f, "{kind}:{a}.{b}.{c}.{d}:{local}"),
+            (0x02, 0x02 | 0x03) => {
+                write!(f, "{kind}:{}:{local}", u32::from_be_bytes([a, b, c, d]))
+            }
+            _ => write!(f, "{:#018x}", self.0),
+        }
+    }
+}
+
+/// A bandwidth in bytes a second, shown in bits with a unit.
+struct Bits(f32);
+
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = f64::from(self.0) * 8.0;
+        let units = [("Tbit", 1e12), ("Gbit", 1e9), ("Mbit", 1e6), ("kbit", 1e3)];
+        match units.into_iter().find(|(_, factor)| bits >= *factor) {
+            Some((unit, factor)) => {
+                write!(f, "{}{unit}", (bits / factor * 1000.0).round() / 1000.0)
+            }
+            None => write!(f, "{bits}bit"),
+        }
+    }
+}
+
 /// ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Reflection {
@@ -290,4 +335,23 @@ pub struct RawAttr {
     pub flags: u8,
     /// The value.
     pub value: Box<[u8]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_communities_are_shown_as_the_file_has_them() {
+        for (octets, text) in [
+            (0x0002_fdf2_0000_0064, "rt:65010:100"),
+            (0x0103_c000_0201_0007, "soo:192.0.2.1:7"),
+            (0x0202_0001_0000_0007, "rt:65536:7"),
+            (0x4004_fdf2_4cee_6b28, "link-bandwidth:65010:1Gbit"),
+            (0x4302_0000_0000_0001, "0x4302000000000001"),
+            (0x0204_0000_0000_0001, "0x0204000000000001"),
+        ] {
+            assert_eq!(ExtCommunity(octets).to_string(), text);
+        }
+    }
 }

@@ -50,12 +50,17 @@ impl RouteEvent {
         }
     }
 
+    /// The prefixes that it names.
+    pub(crate) fn prefixes(&self) -> &[Prefix] {
+        match self {
+            Self::Announce { prefixes, .. } | Self::Withdraw { prefixes, .. } => prefixes,
+            Self::EndOfRib(_) | Self::RefreshBegins(_) | Self::RefreshEnds(_) => &[],
+        }
+    }
+
     /// How many prefixes it names.
     pub(crate) fn prefix_count(&self) -> usize {
-        match self {
-            Self::Announce { prefixes, .. } | Self::Withdraw { prefixes, .. } => prefixes.len(),
-            Self::EndOfRib(_) | Self::RefreshBegins(_) | Self::RefreshEnds(_) => 0,
-        }
+        self.prefixes().len()
     }
 
     /// Prefixes that had one path each.

@@ -17,8 +17,8 @@ use bgp::filter::{
     Action, Filter, Match, MedChange, Nexthop, Number, PrefixPattern, Prepend, Rule, Set,
 };
 use bgp::rib::{
-    ExportBounds, Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteChange,
-    Standing, Step,
+    ExportBounds, Input, LimitEvent, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer,
+    RouteChange, Standing, Step,
 };
 use bgp::wire::Dialect;
 use bgp::{
@@ -73,6 +73,7 @@ struct Router {
     now: Instant,
     fib: BTreeMap<Prefix, Vec<PeerId>>,
     ready: Vec<PeerId>,
+    limits: Vec<(PeerId, LimitEvent)>,
     dialects: BTreeMap<PeerId, Dialect>,
 }
 
@@ -94,6 +95,7 @@ impl Router {
             now: Instant::now(),
             fib: BTreeMap::new(),
             ready: Vec::new(),
+            limits: Vec::new(),
             dialects: BTreeMap::new(),
         };
         for id in [A, B, C] {
@@ -120,7 +122,8 @@ impl Router {
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),
-                Output::Limit { .. } => {}
+                Output::Limit { peer, event, .. } => self.limits.push((peer, event)),
+                Output::NexthopOurs { .. } => {}
             }
         }
     }
@@ -944,6 +947,8 @@ fn a_limit_on_prefixes_is_never_crossed_and_room_is_used() {
         (counts.advertised, counts.held_back)
     };
     assert_eq!((held.len(), counts(&router)), (100, (100, 50)));
+    let said = |max| (B, LimitEvent::HeldBack { max });
+    assert_eq!(router.limits, [said(100)], "once");
     router.withdraw(A, (0..20).chain(145..150).map(nth).collect());
     for change in router.told(B) {
         apply(&mut held, vec![change]);
@@ -953,6 +958,7 @@ fn a_limit_on_prefixes_is_never_crossed_and_room_is_used() {
     router.handle(Input::Configure(limited(60)));
     apply(&mut held, router.told(B));
     assert_eq!((held.len(), counts(&router)), (60, (60, 65)));
+    assert_eq!(router.limits, [said(100), said(60)]);
     router.handle(Input::Configure(limited(1_000)));
     apply(&mut held, router.told(B));
     assert_eq!((held.len(), counts(&router)), (125, (125, 0)));

@@ -46,6 +46,7 @@ struct Router {
     fib: BTreeMap<Prefix, Vec<RouteHop>>,
     changes: usize,
     limits: Vec<(PeerId, LimitEvent)>,
+    ours: Vec<(PeerId, IpAddr)>,
 }
 
 impl Router {
@@ -60,6 +61,7 @@ impl Router {
             fib: BTreeMap::new(),
             changes: 0,
             limits: Vec::new(),
+            ours: Vec::new(),
         };
         for id in [A, B, C, I, J] {
             router.configure(id, PeerOptions::default());
@@ -89,6 +91,7 @@ impl Router {
                 }
                 Output::ExportReady(_) => {}
                 Output::Limit { peer, event, .. } => self.limits.push((peer, event)),
+                Output::NexthopOurs { peer, nexthop } => self.ours.push((peer, nexthop)),
             }
         }
     }
@@ -177,6 +180,10 @@ impl Router {
             .iter()
             .map(|path| (path.peer.unwrap(), path.step))
             .collect()
+    }
+
+    fn hops(&self, prefix: &str) -> Vec<RouteHop> {
+        self.fib.get(&net(prefix)).cloned().unwrap_or_default()
     }
 
     fn best(&self, prefix: &str) -> Option<Arc<Attrs>> {
@@ -334,6 +341,50 @@ fn a_second_restart_before_end_of_rib_takes_what_the_first_left() {
     router.handle(Input::Down(A, retention(120, 0)));
     assert_eq!(router.steps("10.0.0.0/24"), []);
     assert_eq!(router.steps("10.0.1.0/24"), [(A, Step::OnlyPath)]);
+}
+
+#[test]
+fn a_session_that_ends_within_a_refresh_keeps_the_newest_known_of_each() {
+    let mut router = Router::new();
+    let all = ["10.0.0.0/24", "10.0.1.0/24"];
+    router.announce(A, &all, attrs(A, &[1]));
+    router.events(A, vec![RouteEvent::RefreshBegins(V4)]);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1, 7]));
+    router.handle(Input::Down(A, retention(120, 0)));
+    let counts = router.rib.counts(A, V4);
+    assert_eq!((counts.received, counts.stale, counts.best), (2, 2, 2));
+    assert_eq!(router.best("10.0.0.0/24").unwrap().as_path, path(&[1, 7]));
+    assert_eq!(router.best("10.0.1.0/24").unwrap().as_path, path(&[1]));
+
+    router.handle(Input::Up(A, preserving(A)));
+    router.announce(A, &["10.0.1.0/24"], attrs(A, &[1, 8]));
+    router.withdraw(A, "10.0.0.0/24");
+    assert_eq!(router.steps("10.0.0.0/24"), []);
+    router.events(A, vec![RouteEvent::EndOfRib(V4)]);
+    let counts = router.rib.counts(A, V4);
+    assert_eq!((counts.received, counts.stale, counts.best), (1, 0, 1));
+}
+
+#[test]
+fn what_a_refresh_had_not_brought_goes_when_the_peer_stays_away() {
+    let mut router = Router::new();
+    router.announce(A, &["10.0.0.0/24", "10.0.1.0/24"], attrs(A, &[1]));
+    router.events(A, vec![RouteEvent::RefreshBegins(V4)]);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
+    router.handle(Input::Down(A, retention(120, 0)));
+    router.pass(Duration::from_secs(120));
+    assert_eq!(router.received(A), 0);
+    assert!(router.fib.values().all(Vec::is_empty));
+
+    router.up(A);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
+    router.events(A, vec![RouteEvent::RefreshBegins(V4)]);
+    router.handle(Input::Down(A, Retention::new()));
+    assert_eq!(
+        router.received(A),
+        0,
+        "without graceful restart nothing stays"
+    );
 }
 
 #[test]
@@ -498,6 +549,62 @@ fn what_is_over_the_limit_is_discarded_and_what_is_known_still_changes() {
     assert!(router.best("10.0.4.0/24").is_some());
 }
 
+/// Attributes of so many octets more than usual, about.
+fn long(id: PeerId, octets: u32) -> Attrs {
+    let communities = 0..64 + octets.div_ceil(4);
+    Attrs {
+        communities: communities.map(Community).collect(),
+        ..attrs(id, &[1])
+    }
+}
+
+#[test]
+fn a_peer_cannot_fill_the_memory_with_long_attributes() {
+    let mut router = Router::new();
+    let nets = |from: u32, count: u32| -> Vec<Prefix> {
+        let nets = (from..from + count).map(|net| Ipv4Addr::from(net << 8));
+        nets.map(|net| Prefix::new(net.into(), 24).unwrap())
+            .collect()
+    };
+    let send = |router: &mut Router, attrs: &Attrs, prefixes: Vec<Prefix>| {
+        let event = RouteEvent::announce(Arc::new(attrs.clone()), prefixes);
+        router.events(A, vec![event]);
+    };
+    let (usual, four) = (attrs(A, &[1]), long(A, 4096));
+    let room = 256 << 10 >> 2;
+    send(&mut router, &four, nets(0, room + 5_000));
+    let bulky = LimitEvent::Bulky { octets: 256 << 20 };
+    assert_eq!(router.limits, [(A, bulky)], "said once");
+    let counts = router.rib.counts(A, V4);
+    assert!(
+        (60_000..=room as usize).contains(&counts.received),
+        "{counts:?}"
+    );
+    assert!(counts.discarded >= 5_000, "{counts:?}");
+    let full = counts.received;
+
+    // Usual ones are taken all the same, and do not become long ones behind our back.
+    send(&mut router, &usual, nets(1 << 20, 1));
+    assert_eq!(router.received(A), full + 1);
+    let last = nets(1 << 20, 1);
+    send(&mut router, &four, last.clone());
+    assert_eq!(router.received(A), full);
+    assert!(
+        router.fib[&last[0]].is_empty(),
+        "what it said before is over"
+    );
+
+    // What goes makes room; what grows needs some.
+    router.events(A, vec![RouteEvent::withdraw(nets(0, 2))]);
+    send(&mut router, &four, last.clone());
+    assert_eq!(router.received(A), full - 1);
+    send(&mut router, &long(A, 8 << 10), last.clone());
+    assert_eq!(router.received(A), full - 1);
+    send(&mut router, &long(A, 16 << 10), last);
+    assert_eq!(router.received(A), full - 2);
+    assert_eq!(router.limits.len(), 1);
+}
+
 #[test]
 fn a_session_that_is_to_end_for_its_limit_brings_nothing_more() {
     let (mut router, limit) = limited(LimitAction::Shutdown);
@@ -591,6 +698,31 @@ fn a_path_that_is_about_to_go_is_preferred_least() {
     router.announce(B, &["10.0.0.0/24"], attrs(B, &[2, 3, 4, 5]));
     let lost = [(B, Step::LocalPref), (A, Step::LocalPref)];
     assert_eq!(router.steps("10.0.0.0/24"), lost);
+}
+
+#[test]
+fn a_path_to_ourselves_is_not_used_while_the_address_is_ours_and_said_once() {
+    let mut router = Router::new();
+    let ours: IpAddr = [192, 0, 2, 7].into();
+    let to_us = Attrs {
+        nexthop: Some(ours),
+        ..attrs(A, &[1])
+    };
+    router.announce(B, &["10.0.0.0/16"], attrs(B, &[2, 9]));
+    router.announce(A, &["10.0.0.0/16"], to_us.clone());
+    assert_eq!(router.hops("10.0.0.0/16")[0].hop.peer, A);
+    router.handle(Input::OwnAddresses([ours].into()));
+    assert_eq!(
+        router.steps("10.0.0.0/16"),
+        [(B, Step::OnlyPath), (A, Step::NexthopOurs)]
+    );
+    assert_eq!(router.hops("10.0.0.0/16").len(), 1, "{:?}", router.fib);
+    router.announce(A, &["10.1.0.0/16"], to_us.clone());
+    router.announce(A, &["10.2.0.0/16"], to_us);
+    assert_eq!(router.hops("10.1.0.0/16"), [], "not even for a moment");
+    assert_eq!(router.ours, [(A, ours)]);
+    router.handle(Input::OwnAddresses([[192, 0, 2, 8].into()].into()));
+    assert_eq!(router.hops("10.1.0.0/16").len(), 1, "it has moved away");
 }
 
 fn role(role: Role) -> PeerOptions {
@@ -938,6 +1070,44 @@ fn an_aggregate_counts_what_was_there_before_it_was_configured() {
 }
 
 /// All prefixes that are selected, in order, collected two places at a time.
+#[test]
+fn aggregates_are_counted_in_bites_and_those_before_stay_in_force_meanwhile() {
+    let mut router = aggregating(MoreSpecifics::Suppressed);
+    let nets: Vec<Prefix> = (0..20_000_u32)
+        .map(|net| Prefix::new(Ipv4Addr::from((10 << 24) | (net << 8)).into(), 24).unwrap())
+        .filter(|net| net.addr() < Ipv4Addr::new(10, 70, 0, 0))
+        .collect();
+    let event = RouteEvent::announce(Arc::new(attrs(A, &[1])), nets.clone());
+    router.events(A, vec![event]);
+    router.told(B);
+    let other = Aggregate {
+        prefix: net("10.0.0.0/9"),
+        more_specifics: MoreSpecifics::Suppressed,
+    };
+    let now = router.now;
+    router.rib.handle(Input::Aggregate(vec![other]), now);
+    assert_eq!(
+        router.rib.poll_timeout(),
+        Some(now),
+        "one bite is not enough"
+    );
+    assert_eq!(router.told(B), [], "nothing leaks");
+    // What changes meanwhile counts once, before and behind the place that has been reached.
+    for net in [nets[0], nets[nets.len() - 1]] {
+        let gone = vec![RouteEvent::withdraw(vec![net])];
+        router.rib.handle(Input::Routes(A, gone), now);
+        let back = RouteEvent::announce(Arc::new(attrs(A, &[1])), vec![net]);
+        router.rib.handle(Input::Routes(A, vec![back]), now);
+    }
+    router.handle(Input::Timeout);
+    let told = router.told(B);
+    let announced = told.iter().filter(|(_, attrs)| attrs.is_some());
+    let announced: Vec<Prefix> = announced.map(|(prefix, _)| *prefix).collect();
+    assert_eq!(announced, [net("10.0.0.0/9")]);
+    router.events(A, vec![RouteEvent::withdraw(nets)]);
+    assert_eq!(router.told(B), [(net("10.0.0.0/9"), None)]);
+}
+
 fn selected(router: &Router, selection: Selection) -> Vec<Prefix> {
     let (mut prefixes, mut from) = (Vec::new(), None);
     loop {

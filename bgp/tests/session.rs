@@ -6,7 +6,7 @@ mod single;
 use std::time::Duration;
 
 use bgp::session::{
-    Cease, Conn, DownReason, GracefulRestart, Input, Mode, Output, SessionConfig, State,
+    Cease, Conn, DownReason, GracefulRestart, Input, Mode, Output, Reading, SessionConfig, State,
 };
 use bgp::wire::{MAX_MESSAGE_LEN, Notification, encode_end_of_rib, encode_withdraw};
 use bgp::{Family, FamilySet, Prefix, RouteEvent, Updates};
@@ -338,6 +338,50 @@ fn a_late_connection_is_refused_while_one_is_established() {
     session.connect(Conn::Outbound);
     assert_eq!(session.refusal(Conn::Outbound), Some((6, 7)));
     assert_eq!(session.session.status().state, State::Established);
+}
+
+/// An hour in which nobody reads. Returns how many KEEPALIVEs were sent in it.
+fn an_hour_unread(single: &mut Single) -> usize {
+    single.input(Input::Reading(Reading::Pauses));
+    let end = single.now + Duration::from_secs(3600);
+    let mut sent = 0;
+    while let Some(next) = single.session.poll_timeout().filter(|at| *at <= end) {
+        single.now = next;
+        single.input(Input::Timeout);
+        sent += single.sent(Conn::Inbound).len() / single::keepalive().len();
+    }
+    single.now = end;
+    single.input(Input::Timeout);
+    sent
+}
+
+#[test]
+fn a_peer_is_not_given_up_while_what_it_sends_is_not_read() {
+    let mut single = Single::established(single::config(), &[]);
+    single.wait(Duration::from_secs(89));
+    single.sent(Conn::Inbound);
+    let sent = an_hour_unread(&mut single);
+    assert_eq!(single.state(), State::Established);
+    assert!((120..=160).contains(&sent), "{sent} KEEPALIVEs in an hour");
+    single.input(Input::Reading(Reading::GoesOn));
+    single.input(Input::Timeout);
+    assert_eq!(single.state(), State::Established, "there is time to read");
+    single.hear(Conn::Inbound, &single::keepalive());
+    single.wait(Duration::from_secs(89));
+    assert_eq!(single.state(), State::Established);
+}
+
+#[test]
+fn a_peer_that_had_nothing_to_say_meanwhile_is_given_up_soon_after() {
+    let mut single = Single::established(single::config(), &[]);
+    single.wait(Duration::from_secs(40));
+    an_hour_unread(&mut single);
+    single.input(Input::Reading(Reading::GoesOn));
+    single.wait(Duration::from_secs(49));
+    assert_eq!(single.state(), State::Established);
+    single.wait(Duration::from_secs(1));
+    let expired = DownReason::Sent(Notification::HOLD_TIMER_EXPIRED);
+    assert_eq!(single.down().map(|(reason, _)| reason), Some(expired));
 }
 
 #[test]

@@ -178,6 +178,8 @@ pub(crate) enum Show {
     },
     /// Tunnels: backend, handshake, traffic
     Tunnels,
+    /// BFD sessions: state, intervals, packets
+    Bfd,
     /// The same by the names that other routers use
     #[command(subcommand)]
     Bgp(Bgp),

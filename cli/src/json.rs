@@ -111,6 +111,7 @@ pub(crate) struct Link {
     receive_bytes: u64,
     transmit_bytes: u64,
     mtu: u32,
+    bfd: Option<Bfd>,
 }
 
 impl From<&v1::Link> for Link {
@@ -131,6 +132,66 @@ impl From<&v1::Link> for Link {
             receive_bytes: message.receive_bytes,
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
+            bfd: message.bfd.as_ref().map(Bfd::from),
+        }
+    }
+}
+
+/// One of `skybridge show bfd`.
+#[derive(Serialize, Debug)]
+pub(crate) struct BfdOfLink {
+    link: String,
+    interface: String,
+    local: String,
+    remote: String,
+    session: Option<Bfd>,
+}
+
+impl From<&v1::Link> for BfdOfLink {
+    fn from(message: &v1::Link) -> Self {
+        Self {
+            link: message.name.clone(),
+            interface: message.interface.clone(),
+            local: message.local.clone(),
+            remote: message.remote.clone(),
+            session: message.bfd.as_ref().map(Bfd::from),
+        }
+    }
+}
+
+/// RFC 5880.
+#[derive(Serialize, Debug)]
+pub(crate) struct Bfd {
+    state: &'static str,
+    since: Option<String>,
+    diagnostic: Option<String>,
+    remote_state: Option<&'static str>,
+    remote_diagnostic: Option<String>,
+    local_discriminator: u32,
+    remote_discriminator: u32,
+    transmit_interval: Option<f64>,
+    detection_time: Option<f64>,
+    sent: u64,
+    received: u64,
+    dropped: u64,
+}
+
+impl From<&v1::BfdSession> for Bfd {
+    fn from(message: &v1::BfdSession) -> Self {
+        let remote = message.remote_state();
+        Self {
+            state: words::bfd(message.state()),
+            since: rfc3339(message.since.as_ref()),
+            diagnostic: filled(&message.diagnostic),
+            remote_state: (remote != v1::BfdState::Unspecified).then(|| words::bfd(remote)),
+            remote_diagnostic: filled(&message.remote_diagnostic),
+            local_discriminator: message.local_discriminator,
+            remote_discriminator: message.remote_discriminator,
+            transmit_interval: seconds(message.transmit_interval.as_ref()),
+            detection_time: seconds(message.detection_time.as_ref()),
+            sent: message.sent,
+            received: message.received,
+            dropped: message.dropped,
         }
     }
 }
@@ -266,6 +327,7 @@ pub(crate) struct Path {
     local_pref: Option<u32>,
     communities: Vec<String>,
     large_communities: Vec<String>,
+    ext_communities: Vec<String>,
     path_id: Option<u32>,
     stale: bool,
 }
@@ -283,6 +345,7 @@ impl From<&v1::Path> for Path {
             local_pref: message.local_pref,
             communities: message.communities.clone(),
             large_communities: message.large_communities.clone(),
+            ext_communities: message.ext_communities.clone(),
             path_id: message.path_id,
             stale: message.stale,
         }

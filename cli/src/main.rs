@@ -137,6 +137,7 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
             };
             show::routes::run(channel, request, output).await
         }
+        Command::Show(Show::Bfd) => show::bfd::run(channel, output).await,
         Command::Show(Show::Tunnels) => show::tunnels::run(channel, output).await,
         Command::Check { .. } | Command::Completions { .. } | Command::Filter(_) => {
             Ok(Outcome::Good)

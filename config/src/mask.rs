@@ -56,6 +56,7 @@ fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let has = |word: &&str| key.contains(*word);
     (key != NOT_SECRET && SECRET_WORDS.iter().any(has))
+        || key == "key"
         || ["private-key", "preshared-key"]
             .iter()
             .any(|known| key.len() < 32 && distance(&key, known) <= 3)

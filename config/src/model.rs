@@ -133,6 +133,8 @@ pub struct Link {
     pub profile: Option<&'static str>,
     /// How it is measured.
     pub probe: Probe,
+    /// `bfd = { … }`.
+    pub bfd: Option<Bfd>,
 }
 
 /// `inside = { local = "169.254.21.2/30", remote = "169.254.21.1" }`.
@@ -186,6 +188,40 @@ pub enum ProbeMethod {
     Icmp,
     /// Not measured: up when its interface is.
     Off,
+}
+
+/// `bfd = { interval = "300ms", multiplier = 3, strict = false, auth = { … } }`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Bfd {
+    /// Sent and heard no more often than this, once up. Default 300 ms, at least 10 ms.
+    pub interval: Duration,
+    /// So many packets missing in a row are too many. 2 to 255, default 3.
+    pub multiplier: u8,
+    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is. Default: it may
+    /// be, and BFD counts from when it was up first.
+    pub strict: bool,
+    /// `auth = { … }`.
+    pub auth: Option<BfdAuth>,
+}
+
+/// `auth = { type = "keyed-sha1", id = 1, key = { file = "secrets/bfd.key" } }`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BfdAuth {
+    /// `keyed-sha1` or `meticulous-keyed-sha1`.
+    pub kind: BfdAuthKind,
+    /// Both ends must have the same. Default 1.
+    pub id: u8,
+    /// 1 to 20 octets.
+    pub key: SecretSource,
+}
+
+/// RFC 5880 §6.7.4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BfdAuthKind {
+    /// The sequence number grows when there is something new.
+    KeyedSha1,
+    /// The sequence number grows with each packet.
+    MeticulousKeyedSha1,
 }
 
 /// `[group.NAME]`: links to the same site.

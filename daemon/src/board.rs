@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{Quality, Rank};
+use links::{Quality, Rank, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
@@ -55,6 +55,8 @@ pub(crate) struct LinkRow {
     pub(crate) since: SystemTime,
     pub(crate) reason: String,
     pub(crate) quality: Option<Quality>,
+    /// `None` without a session.
+    pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
 }
@@ -164,6 +166,10 @@ impl Board {
         self.with_link(link, |row| row.quality = Some(quality));
     }
 
+    pub(crate) fn set_bfd(&self, link: &str, status: Option<bfd::Status>) {
+        self.with_link(link, |row| row.bfd = status);
+    }
+
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
         self.with_link(link, |row| {
             row.mtu = interface.map_or(0, |interface| interface.mtu)
@@ -226,6 +232,7 @@ impl LinkRow {
             since: SystemTime::now(),
             reason: "not measured yet".to_owned(),
             quality: None,
+            bfd: None,
             mtu: 0,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bgp::rib::{
-    Aggregate, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
+    Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
 };
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
@@ -17,9 +17,11 @@ use policy::Filters;
 use crate::drivers::link::LinkConfig;
 use crate::fib::ViaDefault;
 
+mod bfd;
 mod peer;
 mod tunnel;
 
+pub(crate) use bfd::bfd;
 pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
 pub(crate) use tunnel::tunnels;
 
@@ -53,6 +55,10 @@ pub(crate) fn rib(config: &Config, seed: u64) -> Option<RibConfig> {
             } else {
                 MultipathAs::SameNeighbour
             },
+        },
+        forwarding: match config.fib.install {
+            true => Forwarding::Here,
+            false => Forwarding::Elsewhere,
         },
         ..usual
     })

@@ -44,6 +44,11 @@ pub(crate) enum SecretError {
         Md5Key::LONGEST
     )]
     Md5 { origin: String, length: usize },
+    #[error("{origin}: {source}")]
+    Bfd {
+        origin: String,
+        source: links::bfd::KeyError,
+    },
 }
 
 /// The key of TCP MD5 (RFC 2385 §4.5). Never shown, zeroed when it goes.
@@ -129,6 +134,17 @@ pub(crate) fn public(path: &Path, base: &Path) -> Result<Vec<u8>, SecretError> {
         Ok(octets)
     });
     file.map_err(|source| SecretError::File { path, source })
+}
+
+/// Reads a key of BFD: the text as it stands there, without the end of its line.
+///
+/// # Errors
+///
+/// As [`key`]; and it is empty, or longer than RFC 5880 allows.
+pub(crate) fn bfd_key(source: &SecretSource, base: &Path) -> Result<links::bfd::Key, SecretError> {
+    let (origin, text) = read(source, base)?;
+    let key = text.trim_end_matches(['\r', '\n']).as_bytes();
+    links::bfd::Key::new(key).map_err(|source| SecretError::Bfd { origin, source })
 }
 
 /// What is kept there, and where that is in words.

@@ -9,6 +9,7 @@ use bgp::rib::PeerCounts;
 use bgp::session::{SessionStatus, State};
 use bgp::{Family, PeerId};
 use config::Config;
+use links::bfd;
 use tokio::sync::mpsc;
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
@@ -64,6 +65,8 @@ pub(crate) struct LinkView {
     pub(crate) rank: Option<u32>,
     pub(crate) receive_bytes: u64,
     pub(crate) transmit_bytes: u64,
+    /// `None`: it is to have no session; `Some(None)`: it cannot have one yet.
+    pub(crate) bfd: Option<Option<bfd::Status>>,
 }
 
 impl LinkView {
@@ -148,6 +151,7 @@ impl Reader {
                 kind: link.carrier.kind(),
                 local: link.inside.local.to_string(),
                 remote: link.inside.remote,
+                bfd: link.bfd.as_ref().map(|_| row.bfd),
                 row,
                 active: group.is_some_and(|group| group.active.as_ref() == Some(name)),
                 rank: place.and_then(|(_, rank)| *rank),

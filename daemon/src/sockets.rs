@@ -1,19 +1,22 @@
 //! Sockets that leave and arrive where the intent says: bound to an address and an interface.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use crate::secrets::Md5Key;
 
+pub(crate) mod bfd;
+mod message;
 mod tcp;
+
+pub(crate) use message::Message;
 
 /// Class selector 6, internetwork control (RFC 2474 §4.2.2.2; RFC 4271 §8 leaves it to us).
 const CONTROL: u32 = 0xc0;
@@ -159,33 +162,8 @@ pub(crate) fn echo(interface: &str, local: IpAddr, remote: IpAddr) -> io::Result
 /// The reflecting end of STAMP.
 pub(crate) fn reflector(interface: &str, local: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = datagram(interface, SocketAddr::new(local, port), Protocol::UDP)?;
-    match local {
-        IpAddr::V4(_) => ask_for_ttl(&socket)?,
-        IpAddr::V6(_) => socket.set_recv_hoplimit_v6(true)?,
-    }
+    message::ask_for_details(&socket, local)?;
     UdpSocket::from_std(socket.into())
-}
-
-#[expect(unsafe_code, reason = "IP_RECVTTL, which socket2 does not know")]
-fn ask_for_ttl(socket: &Socket) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let length = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: `on` lives through the call, with its size beside it.
-    let result = unsafe {
-        let value = (&raw const on).cast();
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_RECVTTL,
-            value,
-            length,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 fn datagram(interface: &str, local: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
@@ -209,62 +187,11 @@ fn mark(socket: &Socket, address: IpAddr) -> io::Result<()> {
     }
 }
 
-/// Receives a datagram with the TTL or hop limit it arrived with (255 where the kernel does not
-/// say). Cancel-safe.
-pub(crate) async fn receive_with_ttl(
-    socket: &UdpSocket,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr, u8)> {
+/// Receives a datagram with what the kernel tells about it. Cancel-safe.
+pub(crate) async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Message> {
     socket
-        .async_io(Interest::READABLE, || receive_message(socket, buffer))
+        .async_io(Interest::READABLE, || {
+            message::receive(socket.as_fd(), buffer)
+        })
         .await
-}
-
-#[expect(
-    unsafe_code,
-    reason = "recvmsg: the only call that gives the TTL of a datagram"
-)]
-fn receive_message(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, u8)> {
-    let mut control = [MaybeUninit::<libc::cmsghdr>::uninit(); 8];
-    let mut part = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // SAFETY: every pointer in `message` is to something that lives through both calls, with the
-    // length beside it; `control` is aligned for a cmsghdr, and only what the kernel says it wrote
-    // is walked with the CMSG macros.
-    unsafe {
-        let (read, from) = SockAddr::try_init(|address, length| {
-            let mut message: libc::msghdr = std::mem::zeroed();
-            message.msg_name = address.cast();
-            message.msg_namelen = *length;
-            message.msg_iov = &raw mut part;
-            message.msg_iovlen = 1;
-            message.msg_control = control.as_mut_ptr().cast();
-            message.msg_controllen = size_of_val(&control);
-            let read = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT);
-            if read < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            *length = message.msg_namelen;
-            let mut ttl = u8::MAX;
-            let mut header = libc::CMSG_FIRSTHDR(&raw const message);
-            while !header.is_null() {
-                let kind = ((*header).cmsg_level, (*header).cmsg_type);
-                if kind == (libc::IPPROTO_IP, libc::IP_TTL)
-                    || kind == (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
-                {
-                    let value = libc::CMSG_DATA(header)
-                        .cast::<libc::c_int>()
-                        .read_unaligned();
-                    ttl = u8::try_from(value).unwrap_or(u8::MAX);
-                }
-                header = libc::CMSG_NXTHDR(&raw const message, header);
-            }
-            Ok((read as usize, ttl))
-        })?;
-        let from_address = from.as_socket();
-        let unknown = || SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Ok((read.0, from_address.unwrap_or_else(unknown), read.1))
-    }
 }

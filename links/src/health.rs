@@ -2,6 +2,8 @@
 //!
 //! - **Down** from the start until measured; at once when the interface goes down; after `down_after`
 //!   probes in a row without answer.
+//! - **Down** at once when BFD says so, and as long as it does: it speaks for the neighbour's forwarding,
+//!   which a probe that is answered by something else does not. An operator's "admin down" says nothing.
 //! - **Up** for the first time with the first answer: one shows that both ways work.
 //! - **Up** again after `up_after` answers in a row, and not before the hold-down has passed. The
 //!   first fall has none; each further one doubles it, up to `hold_down_max`; each `forget` that it
@@ -12,6 +14,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::bfd::Diagnostic;
 use crate::probe::Quality;
 
 /// Leaving "degraded" takes less than this part of the limit.
@@ -83,8 +86,24 @@ pub enum HealthInput<'a> {
     InterfaceDown,
     /// The interface is there, and leads nowhere: what carries it has lost the far end.
     TunnelDown,
+    /// What BFD has to say, each time that it is something else.
+    Bfd(BfdWord),
     /// A deadline may have passed.
     Timeout,
+}
+
+/// What BFD has to say of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BfdWord {
+    /// Nothing: there is none, it has not been up yet, or an operator of the neighbour has stopped it.
+    #[default]
+    Silent,
+    /// It has not been up yet, and the link waits for it.
+    Awaited,
+    /// The neighbour answers.
+    Up,
+    /// It was up, and no longer is.
+    Down(Diagnostic),
 }
 
 /// Whether a link is usable. Ordered: better is less.
@@ -141,6 +160,10 @@ pub enum Reason {
     },
     /// RTT and loss are well within limits.
     WithinLimits,
+    /// The BFD session went down.
+    Bfd(Diagnostic),
+    /// The BFD session has not been up yet, and has to be.
+    BfdAwaited,
 }
 
 impl fmt::Display for Reason {
@@ -162,6 +185,8 @@ impl fmt::Display for Reason {
                 write!(f, "loss {:.1} % over {:.1} %", ratio * 100.0, limit * 100.0)
             }
             Self::WithinLimits => f.write_str("within limits again"),
+            Self::BfdAwaited => f.write_str("waiting for BFD"),
+            Self::Bfd(diagnostic) => write!(f, "BFD down: {diagnostic}"),
         }
     }
 }
@@ -207,6 +232,7 @@ pub struct Health {
     losses: u32,
     answers: u32,
     was_up: bool,
+    bfd: BfdWord,
     verdict: Verdict,
     falls: u32,
     rose_at: Instant,
@@ -227,6 +253,7 @@ impl Health {
             losses: 0,
             answers: 0,
             was_up: false,
+            bfd: BfdWord::Silent,
             verdict: Verdict::Good,
             falls: 0,
             rose_at: now,
@@ -244,6 +271,7 @@ impl Health {
             HealthInput::InterfaceUp => self.on_interface_up(),
             HealthInput::InterfaceDown => self.on_interface_down(Reason::InterfaceDown, now),
             HealthInput::TunnelDown => self.on_interface_down(Reason::TunnelDown, now),
+            HealthInput::Bfd(word) => self.on_bfd(word, now),
             HealthInput::Timeout => {}
         }
         self.settle(now);
@@ -313,6 +341,21 @@ impl Health {
         }
     }
 
+    fn on_bfd(&mut self, word: BfdWord, now: Instant) {
+        self.bfd = word;
+        match word {
+            BfdWord::Down(diagnostic) if self.state != State::Down => {
+                self.answers = 0;
+                self.fall(Reason::Bfd(diagnostic), now);
+            }
+            // What a link waits for should be seen.
+            BfdWord::Awaited if self.state == State::Down && self.reason != Reason::BfdAwaited => {
+                self.enter(State::Down, Reason::BfdAwaited, now);
+            }
+            BfdWord::Silent | BfdWord::Awaited | BfdWord::Up | BfdWord::Down(_) => {}
+        }
+    }
+
     fn on_quality(&mut self, quality: &Quality, now: Instant) {
         let over = self.over_limit(quality, 1.0);
         let near = self.over_limit(quality, LEAVE_BELOW);
@@ -379,6 +422,9 @@ impl Health {
 
     /// Whether, but for the hold-down, the link is usable.
     fn has_proof(&self) -> bool {
+        if let BfdWord::Awaited | BfdWord::Down(_) = self.bfd {
+            return false;
+        }
         match (self.config.measurement, self.interface) {
             (_, Interface::Down) | (Measurement::Interface, Interface::Unknown) => false,
             (Measurement::Interface, Interface::Up) => true,

@@ -8,6 +8,7 @@
 //!
 //! - [`stamp`]: RFC 8762 test packets, both ends. [`icmp`]: echo, RFC 792 and RFC 4443.
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
+//! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
 //!
@@ -18,6 +19,7 @@
 //! Left out on purpose: STAMP's authenticated mode (RFC 8762 §4.2.2; links between routers are
 //! encrypted already) and its TLVs (RFC 8972 §4), which are reflected as unrecognised.
 
+pub mod bfd;
 pub mod icmp;
 pub mod stamp;
 
@@ -29,5 +31,7 @@ mod random;
 pub use group::{
     Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, MoveReason, Policy, Rank,
 };
-pub use health::{Health, HealthChange, HealthConfig, HealthInput, Measurement, Reason, State};
+pub use health::{
+    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Reason, State,
+};
 pub use probe::{AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Transmit, Via};

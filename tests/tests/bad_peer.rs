@@ -284,3 +284,87 @@ fn check(case: &Case, talks: &[Talk]) -> Result<Vec<Duration>> {
     ensure!(waits[1] > waits[0], "{name}: no backoff: {waits:?}");
     Ok(waits)
 }
+
+/// How many UPDATEs the flood has, each with one prefix and 4 KB of communities of its own: 290 MB.
+const FLOOD: u32 = 72_000;
+/// What the daemon may take by then: 256 MiB of attributes, and what else it takes.
+const MOST_RESIDENT: u64 = 400 << 20;
+
+/// An UPDATE for a prefix within 16.0.0.0/4.
+fn bulky_update(number: u32) -> Vec<u8> {
+    let mut attributes = vec![0x40, 1, 1, 0, 0x40, 2, 4, 2, 1];
+    attributes.extend(BAD_ASN.to_be_bytes());
+    attributes.extend([0x40, 3, 4, 192, 168, 9, 10, 0xd0, 8]);
+    attributes.extend(4000_u16.to_be_bytes());
+    let communities = (0..1000).map(|community| number << 10 | community);
+    attributes.extend(communities.flat_map(u32::to_be_bytes));
+    let mut body = vec![0, 0];
+    body.extend(
+        u16::try_from(attributes.len())
+            .expect("short")
+            .to_be_bytes(),
+    );
+    body.extend(attributes);
+    body.push(24);
+    body.extend(&(16 << 24 | number << 8).to_be_bytes()[..3]);
+    message(2, &body)
+}
+
+/// Speaks as far as it must, says all it has and reads nothing. The connection stays open.
+fn flood(namespace: &Namespace) -> Result<TcpStream> {
+    namespace.enter()?;
+    let listener = TcpListener::bind((address(0), 179))?;
+    let (mut stream, _) = listener.accept()?;
+    read_message(&mut stream).context("the daemon's OPEN")?;
+    stream.write_all(&open(4, BAD_ASN, 0))?;
+    stream.write_all(&message(4, &[]))?;
+    for number in 0..FLOOD {
+        stream.write_all(&bulky_update(number))?;
+    }
+    Ok(stream)
+}
+
+fn resident(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.context("no VmHWM")?.trim().trim_end_matches(" kB");
+    Ok(kibibytes.parse::<u64>()? << 10)
+}
+
+#[test]
+fn a_peer_that_floods_with_long_attributes_fills_a_bounded_part_of_the_memory() -> Result<()> {
+    let bench = Bench::build()?;
+    bench
+        .bad
+        .ip(&format!("addr add {}/24 dev router", address(0)))?;
+    let mut nva = Nva::new(&bench.router, bench.scratch.directory(), &Binaries::find()?)?;
+    nva.configure(&format!(
+        "[router]\nname = \"victim\"\nasn = 65010\nid = \"192.168.9.1\"\n
+[fib]\ninstall = false\n
+[[filter.any]]\nprefix = [\"16.0.0.0/4 le 32\"]\naction = \"accept\"\n
+[peer.flood]\naddress = \"{}\"\nasn = {BAD_ASN}\nimport = \"any\"\nhold-time = \"0s\"\n",
+        address(0)
+    ))?;
+    nva.start()?;
+    let bad = bench.bad.clone();
+    let flood = thread::spawn(move || flood(&bad)).join();
+    let _open = flood.map_err(|_panic| anyhow!("the flood panicked"))??;
+    let family = wait_for("all to be read", PATIENCE, || {
+        let peers = nva.peers()?;
+        let flood = peers.first().context("no peer")?;
+        ensure!(flood.state() == State::Established, "{flood:?}");
+        let ipv4 = flood.families.iter().find(|family| family.family == "ipv4");
+        let ipv4 = ipv4.context("no ipv4")?;
+        let read = ipv4.received + ipv4.discarded;
+        ensure!(read == u64::from(FLOOD), "{read} read");
+        Ok(ipv4.clone())
+    })?;
+    ensure!(family.discarded > 0, "{family:?}");
+    let resident = resident(nva.process()?.pid())?;
+    println!(
+        "{resident} octets resident at most, {} paths kept",
+        family.received
+    );
+    ensure!(resident < MOST_RESIDENT, "{resident}");
+    Ok(())
+}

@@ -4,12 +4,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use bgp::session::{Cease, Conn, Input, Mode, Output, Session, SessionConfig, State};
-use bgp::wire::{
-    Dialect, Frames, MAX_MESSAGE_LEN, MessageKind, Notification, Open, RouteRefresh, UpdateWriter,
-    decode_update, encode_end_of_rib, encode_withdraw,
+use bgp::session::{
+    Cease, Conn, GracefulRestart, Input, Mode, Output, Session, SessionConfig, SessionRole, State,
 };
-use bgp::{Asn, Family, Prefix, RouteEvent, RouterId, Updates};
+use bgp::wire::{
+    AddPathFamily, Capability, Dialect, Direction, Frames, LongLivedFamily, MAX_MESSAGE_LEN,
+    MessageKind, NexthopEncoding, Notification, Open, RestartCapability, RestartFamily,
+    RouteRefresh, UpdateWriter, decode_update, encode_end_of_rib, encode_keepalive,
+    encode_withdraw,
+};
+use bgp::{Asn, Family, FamilySet, Prefix, Role, RouteEvent, RouterId, Updates};
 use bolero::check;
 use bytes::BytesMut;
 
@@ -28,7 +32,14 @@ fn mutated_messages_are_decoded_or_refused() {
 /// As above, for sessions.
 #[test]
 fn mutated_scripts_leave_a_session_in_order() {
-    mutate("session_bytes", check_script);
+    mutate("session_bytes", |input| {
+        let Some((_, script)) = input.split_first() else {
+            return;
+        };
+        // Each script with as many configurations as its mutants have sums.
+        let choice = script.iter().copied().fold(0, u8::wrapping_add);
+        check_script(&[&[choice], script].concat());
+    });
 }
 
 const MUTANTS: usize = 100_000;
@@ -227,7 +238,17 @@ fn check_script(input: &[u8]) {
     }
 }
 
+/// Bit by bit: hold time, mode, graceful restart, role, long messages and marked refreshes, several
+/// paths, nexthops of another family; strictness of the role, and that we restarted.
 fn config(choice: u8) -> SessionConfig {
+    let has = |bit: u8| choice & 1 << bit != 0;
+    let families = |bit| {
+        if has(bit) {
+            FamilySet::ALL
+        } else {
+            FamilySet::EMPTY
+        }
+    };
     SessionConfig {
         hold_time_secs: if choice & 1 == 0 { 90 } else { 0 },
         connect_retry: Duration::from_secs(5),
@@ -237,12 +258,89 @@ fn config(choice: u8) -> SessionConfig {
         } else {
             Mode::Passive
         },
+        graceful_restart: has(2).then_some(GracefulRestart {
+            restart_secs: 30,
+            long_lived_secs: u32::from(has(3)) * 60,
+            restarting: has(7),
+            preserved: families(7),
+        }),
+        role: has(3).then_some(SessionRole {
+            role: Role::Provider,
+            strict: has(7),
+        }),
+        extended_messages: has(4),
+        enhanced_refresh: has(4),
+        add_path_receive: families(5),
+        add_path_send: families(5),
+        extended_nexthop: families(6),
         ..SessionConfig::new(
             Asn(65001),
             RouterId::new(Ipv4Addr::new(10, 0, 0, 1)).expect("not zero"),
             Asn(65002),
         )
     }
+}
+
+/// The OPEN and KEEPALIVE of a peer in order. Bit by bit: graceful restart, with the restart bit,
+/// long-lived, long messages, marked refreshes, several paths, nexthops of another family, a role.
+fn greeting(choice: u8) -> BytesMut {
+    let has = |bit: u8| choice & 1 << bit != 0;
+    let both = Family::ALL.map(|family| (family.afi(), family.safi()));
+    let family = |(afi, safi)| RestartFamily {
+        afi,
+        safi,
+        forwarding: true,
+    };
+    let several = |(afi, safi)| AddPathFamily {
+        afi,
+        safi,
+        direction: Direction::Both,
+    };
+    let mut capabilities = vec![
+        Capability::RouteRefresh,
+        Capability::FourOctetAsn(Asn(65002)),
+    ];
+    let all = both.map(|(afi, safi)| Capability::Multiprotocol { afi, safi });
+    capabilities.extend(all);
+    let mut add = |bit, capability| {
+        if has(bit) {
+            capabilities.push(capability);
+        }
+    };
+    add(
+        0,
+        Capability::GracefulRestart(RestartCapability {
+            restarting: has(1),
+            notification: true,
+            secs: 30,
+            families: both.map(family).to_vec(),
+        }),
+    );
+    let long_lived = both.map(|it| LongLivedFamily {
+        family: family(it),
+        secs: 60,
+    });
+    add(2, Capability::LongLivedRestart(long_lived.to_vec()));
+    add(3, Capability::ExtendedMessage);
+    add(4, Capability::EnhancedRefresh);
+    add(5, Capability::AddPath(both.map(several).to_vec()));
+    let encoding = NexthopEncoding {
+        afi: 1,
+        safi: 1,
+        nexthop_afi: 2,
+    };
+    add(6, Capability::ExtendedNexthop(vec![encoding]));
+    add(7, Capability::Role(3));
+    let open = Open {
+        my_as: 65002,
+        hold_time_secs: 30,
+        router_id: RouterId::new(Ipv4Addr::new(10, 0, 0, 2)).expect("not zero"),
+        capabilities,
+    };
+    let mut out = BytesMut::new();
+    open.encode(&mut out);
+    encode_keepalive(&mut out);
+    out
 }
 
 /// One operation; returns the rest of the script.
@@ -277,6 +375,10 @@ fn operate<'a>(
                 bytes: [out.freeze()].into_iter().collect(),
                 count: 1,
             })
+        }
+        8 => {
+            session.handle(Input::Bytes(conn, &greeting(argument)), *now);
+            return after;
         }
         9 => Input::RequestRefresh(Family::Ipv6Unicast),
         10 => {

@@ -10,6 +10,9 @@ use api::v1::Peer;
 use api::v1::peer::State;
 use rustix::process::Signal;
 use tests::lab::pair::{Announced, FILTERS, Family, Held, Over, Pair, Program, Table, Terms};
+use tests::lab::process::wait_for;
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Each test with each program.
 macro_rules! with_every_program {
@@ -40,6 +43,7 @@ with_every_program! {
     killed_programs_find_each_other_again
     both_dialling_at_once_leaves_one_connection
     a_farewell_says_why
+    our_farewell_says_why
     an_ipv4_session_brings_ipv6_routes
 }
 
@@ -186,8 +190,11 @@ fn an_ipv6_session_carries_ipv6(program: Program) -> Result<()> {
         ..Terms::external()
     };
     let mut pair = Pair::build(program, "v6", terms)?;
+    pair.configure("", &originating(&["2001:db8:10::/48"]))?;
     pair.router.start()?;
     pair.wait_for_session()?;
+    let theirs = plain("2001:db8:1::1", "65010");
+    pair.wait_for_theirs(Family::V6, &table(&[("2001:db8:10::/48", &theirs)]))?;
     pair.wait_for_ours(
         Family::V6,
         &table(&[("2001:db8:20::/48", &plain("2001:db8:1::2", "65020"))]),
@@ -410,6 +417,23 @@ fn a_farewell_says_why(program: Program) -> Result<()> {
     let wanted = "administrative shutdown: \"moved\"";
     ensure!(peer.last_down.contains(wanted), "{}", peer.last_down);
     pair.packets().map(drop)
+}
+
+/// RFC 9003, the other way.
+fn our_farewell_says_why(program: Program) -> Result<()> {
+    let mut pair = Pair::established(program, "adi", Terms::external())?;
+    pair.reconfigure("shutdown = \"moved to rack 7\"", FILTERS)?;
+    pair.wait_for_peer("the end of the session", |peer| !is_up(peer))?;
+    wait_for("the other to notice", PATIENCE, || {
+        let state = pair.other.session_state()?;
+        ensure!(state != "Established", "it says {state}");
+        Ok(())
+    })?;
+    let packets = pair.packets()?;
+    let told = "ip.src == 192.0.2.1 && bgp.notify.major_error == 6 \
+                && frame contains \"moved to rack 7\"";
+    ensure!(!packets.matching(told)?.is_empty(), "nothing was said");
+    Ok(())
 }
 
 /// Filters that let all pass, and what the router originates.

@@ -59,12 +59,21 @@ fn restarts(program: Program, long_lived: Option<u32>) -> Terms {
              long lived graceful restart on; long lived stale time {secs};"
         ),
         (Program::GoBgp, _) => {
-            format!("[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = {time}\n")
+            let long = long_lived.map_or("", |_| "long-lived-enabled = true\n");
+            format!(
+                "[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = {time}\n{long}"
+            )
         }
     };
     let family_words = match program {
         Program::GoBgp => {
-            "[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n".to_owned()
+            let long = long_lived.map_or(String::new(), |secs| {
+                format!(
+                    "[neighbors.afi-safis.long-lived-graceful-restart.config]\n\
+                     enabled = true\nrestart-time = {secs}\n"
+                )
+            });
+            format!("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n{long}")
         }
         Program::Frr | Program::Bird => String::new(),
     };
@@ -208,6 +217,45 @@ fn a_long_absence_of_bird_leaves_paths_of_last_resort() -> Result<()> {
     a_long_absence_leaves_paths_of_last_resort(Program::Bird)
 }
 
+#[test]
+fn a_long_absence_of_gobgp_leaves_paths_of_last_resort() -> Result<()> {
+    a_long_absence_leaves_paths_of_last_resort(Program::GoBgp)
+}
+
+/// RFC 9494 §4.2 at the other end: what we announced is marked there once we are away for long.
+fn our_long_absence_is_marked(program: Program) -> Result<()> {
+    let mut pair = Pair::build(program, "llo", restarts(program, Some(60)))?;
+    let keys = "graceful-restart = { time = \"1s\", long-lived = \"1h\" }";
+    pair.configure(keys, &originating(&["10.1.0.0/16"]))?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    let fresh = plain("192.0.2.1", "65010");
+    pair.wait_for_theirs(Family::V4, &table(&[("10.1.0.0/16", &fresh)]))?;
+    pair.router.process()?.kill()?;
+    wait_for("the mark", PATIENCE, || {
+        let held = pair.other.received(Family::V4)?;
+        let held = held.get("10.1.0.0/16").context("it is gone")?;
+        let is_marked = |word: &String| word == "65535:6" || word == "llgrStale";
+        ensure!(held.communities.iter().any(is_marked), "{held:?}");
+        Ok(())
+    })
+    .map_err(|error| pair.diagnose(error))?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    pair.wait_for_theirs(Family::V4, &table(&[("10.1.0.0/16", &fresh)]))?;
+    pair.packets().map(drop)
+}
+
+#[test]
+fn our_long_absence_is_marked_by_frr() -> Result<()> {
+    our_long_absence_is_marked(Program::Frr)
+}
+
+#[test]
+fn our_long_absence_is_marked_by_bird() -> Result<()> {
+    our_long_absence_is_marked(Program::Bird)
+}
+
 // ---- roles --------------------------------------------------------------------------------------
 
 fn with_role(program: Program, role: &str) -> Terms {
@@ -272,8 +320,7 @@ fn two_customers_do_not_talk_with_bird() -> Result<()> {
 // ---- messages -----------------------------------------------------------------------------------
 
 /// RFC 8654: attributes that fit into no message of 4096 octets, both ways.
-#[test]
-fn long_messages_pass_both_ways_with_bird() -> Result<()> {
+fn long_messages_pass_both_ways(program: Program, session_words: &str) -> Result<()> {
     let many: Vec<(u32, u32, u32)> = (1..=500).map(|n| (65020, 1, n)).collect();
     let dressed = Announced {
         large_communities: many.clone(),
@@ -281,10 +328,10 @@ fn long_messages_pass_both_ways_with_bird() -> Result<()> {
     };
     let terms = Terms {
         announced: vec![dressed],
-        session_words: "enable extended messages on;".to_owned(),
+        session_words: session_words.to_owned(),
         ..Terms::external()
     };
-    let mut pair = Pair::build(Program::Bird, "long", terms)?;
+    let mut pair = Pair::build(program, "long", terms)?;
     let words = |asn: u32| -> BTreeSet<String> {
         many.iter()
             .map(|(_, b, c)| format!("{asn}:{b}:{c}"))
@@ -318,6 +365,16 @@ fn long_messages_pass_both_ways_with_bird() -> Result<()> {
         ensure!(!long.is_empty(), "{source} sent no long message");
     }
     Ok(())
+}
+
+#[test]
+fn long_messages_pass_both_ways_with_bird() -> Result<()> {
+    long_messages_pass_both_ways(Program::Bird, "enable extended messages on;")
+}
+
+#[test]
+fn long_messages_pass_both_ways_with_frr() -> Result<()> {
+    long_messages_pass_both_ways(Program::Frr, "")
 }
 
 /// RFC 7313: a refresh has a beginning and an end.
@@ -396,6 +453,77 @@ fn ipv4_routes_have_an_ipv6_nexthop_with_frr() -> Result<()> {
 #[test]
 fn ipv4_routes_have_an_ipv6_nexthop_with_bird() -> Result<()> {
     ipv4_routes_have_an_ipv6_nexthop(Program::Bird)
+}
+
+/// The same over a session that has link-local addresses alone, so that these are the nexthops.
+fn ipv4_routes_have_a_link_local_nexthop(program: Program) -> Result<()> {
+    let (session_words, family_words) = match program {
+        Program::Frr => (
+            "neighbor fe80::1 interface wire\n neighbor fe80::1 capability extended-nexthop",
+            "",
+        ),
+        Program::Bird => ("interface \"wire\";", "extended next hop on;"),
+        Program::GoBgp => ("", ""),
+    };
+    let terms = Terms {
+        over: Over::LinkLocal,
+        announced: vec![
+            Announced::plain("10.20.0.0/16"),
+            Announced::plain("2001:db8:20::/48"),
+        ],
+        session_words: session_words.to_owned(),
+        family_words: family_words.to_owned(),
+        ..Terms::external()
+    };
+    let mut pair = Pair::build(program, "ll8", terms)?;
+    for (namespace, address) in pair
+        .namespaces()
+        .iter()
+        .zip(["2001:db8:1::1", "2001:db8:1::2"])
+    {
+        // FRR would name a global address too.
+        namespace.ip(&format!("addr del {address}/64 dev wire"))?;
+    }
+    pair.configure(
+        "extended-nexthop = true\ninterface = \"wire\"",
+        &originating(&["10.1.0.0/16", "2001:db8:10::/48"]),
+    )?;
+    pair.router.start()?;
+    pair.wait_for_session()?;
+    for (question, prefix) in [
+        ("route get", "10.20.0.1"),
+        ("-6 route get", "2001:db8:20::1"),
+    ] {
+        wait_for("the route in the kernel", PATIENCE, || {
+            let route = pair.namespaces()[0].ip(&format!("{question} {prefix}"))?;
+            ensure!(route.contains("fe80::2 dev wire"), "{route}");
+            Ok(())
+        })
+        .map_err(|error| pair.diagnose(error))?;
+    }
+    for (family, prefix) in [
+        (Family::V4, "10.1.0.0/16"),
+        (Family::V6, "2001:db8:10::/48"),
+    ] {
+        wait_for("our route", PATIENCE, || {
+            let held = pair.other.received(family)?;
+            let held = held.get(prefix).context("it is not there")?;
+            ensure!(held.as_path == "65010", "{held:?}");
+            Ok(())
+        })
+        .map_err(|error| pair.diagnose(error))?;
+    }
+    pair.packets().map(drop)
+}
+
+#[test]
+fn ipv4_routes_have_a_link_local_nexthop_with_frr() -> Result<()> {
+    ipv4_routes_have_a_link_local_nexthop(Program::Frr)
+}
+
+#[test]
+fn ipv4_routes_have_a_link_local_nexthop_with_bird() -> Result<()> {
+    ipv4_routes_have_a_link_local_nexthop(Program::Bird)
 }
 
 /// The section of a second peer, behind the third cable.

@@ -50,6 +50,27 @@ protocol bgp nva {
 }
 ";
 
+/// The same peer, with an address of ours as nexthop: BIRD does not tell us the one that it talks to.
+const CONFUSED: &str = "log stderr all;
+router id 192.0.2.1;
+protocol device { scan time 10; }
+protocol static cloud {
+  ipv4;
+  route 198.51.100.0/24 unreachable;
+}
+protocol bgp nva {
+  local 10.1.1.2 as 65010;
+  neighbor 10.1.1.1 as 65010;
+  connect retry time 1;
+  connect delay time 1;
+  error wait time 1, 4;
+  ipv4 {
+    import all;
+    export filter { if source = RTS_STATIC then { bgp_next_hop = 10.1.2.1; accept; } reject; };
+  };
+}
+";
+
 fn wait_for_route(namespace: &Namespace, interface: Option<&str>) -> Result<()> {
     let through = |name: &str| (PREFIX.to_owned(), BTreeSet::from([name.to_owned()]));
     let wanted: Routes = interface.map(through).into_iter().collect();
@@ -64,26 +85,57 @@ fn wait_for_route(namespace: &Namespace, interface: Option<&str>) -> Result<()> 
     )
 }
 
-#[test]
-fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
-    let mut scratch = Scratch::new("n")?;
-    let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
+/// Two cables between the router and the far end, 10.1.1.0/24 and 10.1.2.0/24.
+fn cables(near: &Namespace, far: &Namespace) -> Result<()> {
     for (name, number) in [("eth-a", 1), ("eth-b", 2)] {
         let local = format!("10.1.{number}.1/24");
         let remote = format!("10.1.{number}.2/24");
         cable(
             End {
-                namespace: &near,
+                namespace: near,
                 interface: name,
                 address: &local,
             },
             End {
-                namespace: &far,
+                namespace: far,
                 interface: name,
                 address: &remote,
             },
         )?;
     }
+    Ok(())
+}
+
+#[test]
+fn no_route_leads_to_an_address_of_this_host() -> Result<()> {
+    let mut scratch = Scratch::new("n")?;
+    let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
+    cables(&near, &far)?;
+    let bird = Bird::launch(&far, &scratch.directory().join("bird"), CONFUSED)?;
+    let mut nva = Nva::new(&near, &scratch.directory().join("nva"), &Binaries::find()?)?;
+    nva.configure(&ROUTER.replace("192.0.2.1", "10.1.1.2"))?;
+    nva.start()?;
+    wait_for("the reason why it is not used", PATIENCE, || {
+        let shown = nva.cli(&["show", "routes", PREFIX, "--json"])?;
+        ensure!(shown.contains("\"nexthop-ours\""), "{shown}");
+        Ok(())
+    })?;
+    wait_for_route(&near, None)?;
+    let events = nva.cli(&["show", "peers", "far"])?;
+    ensure!(bird.session_state()? == "Established", "{events}");
+
+    // The address moves to the far end, and the reason goes with it.
+    near.ip("addr del 10.1.2.1/24 dev eth-b")?;
+    near.ip("addr add 10.1.2.3/24 dev eth-b")?;
+    far.ip("addr add 10.1.2.1/24 dev eth-b")?;
+    wait_for_route(&near, Some("eth-b"))
+}
+
+#[test]
+fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
+    let mut scratch = Scratch::new("n")?;
+    let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
+    cables(&near, &far)?;
     far.ip("addr add 192.0.2.1/32 dev lo")?;
     near.ip("route add 192.0.2.1/32 via 10.1.1.2")?;
     let bird = Bird::launch(&far, &scratch.directory().join("bird"), FAR)?;
@@ -91,6 +143,10 @@ fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
     nva.configure(ROUTER)?;
     nva.start()?;
     wait_for_route(&near, Some("eth-a"))?;
+
+    let shown = nva.cli(&["show", "routes", PREFIX])?;
+    let is_active = shown.contains("via 192.0.2.1 dev eth-a") && !shown.contains("standby");
+    ensure!(is_active, "{shown}");
 
     near.ip("route replace 192.0.2.1/32 via 10.1.2.2")?;
     wait_for_route(&near, Some("eth-b"))?;

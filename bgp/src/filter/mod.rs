@@ -34,6 +34,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -318,6 +319,12 @@ impl Filter {
     /// The nexthop that these rules ask for.
     pub(crate) fn sets_nexthop(&self, rule: RuleIndex) -> Option<Nexthop> {
         self.sets(rule).filter_map(|set| set.nexthop).last()
+    }
+
+    /// Whether some rule sets this nexthop.
+    pub(crate) fn names_nexthop(&self, address: IpAddr) -> bool {
+        let mut sets = self.steps.iter().filter_map(|step| step.set.as_deref());
+        sets.any(|set| set.nexthop == Some(Nexthop::Address(address)))
     }
 
     /// What these rules set, in order.

@@ -15,9 +15,12 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::Rib;
 use super::interface::{Aggregate, MoreSpecifics, RibConfig};
 use super::source::index_of;
+use super::table::Slot;
 use crate::attrs::{Aggregator, Attrs, Origin};
 use crate::types::{Family, Prefix};
 
@@ -72,6 +75,26 @@ impl Aggregates {
         })
     }
 
+    /// Notes what happened to a prefix.
+    ///
+    /// - `turned`: told of each aggregate that became active, or is no more
+    fn count(&mut self, prefix: &Prefix, presence: Presence, mut turned: impl FnMut(Prefix)) {
+        let covering: SmallVec<[Prefix; 4]> = self.covering(prefix).collect();
+        for aggregate in covering {
+            let Some(state) = self.by_prefix.get_mut(&aggregate) else {
+                continue;
+            };
+            let before = state.contributors;
+            match presence {
+                Presence::Comes => state.contributors += 1,
+                Presence::Goes => state.contributors -= 1,
+            }
+            if (before == 0) != (state.contributors == 0) {
+                turned(aggregate);
+            }
+        }
+    }
+
     /// Where an aggregate for this prefix would be, if there is one.
     fn covering(&self, prefix: &Prefix) -> impl Iterator<Item = Prefix> + use<'_> {
         let (address, length) = (prefix.addr(), prefix.prefix_len());
@@ -83,42 +106,71 @@ impl Aggregates {
     }
 }
 
+/// Aggregates that are to take the place of others once what contributes to them has been counted, in
+/// bites.
+#[derive(Debug)]
+pub(super) struct Counting {
+    aggregates: Aggregates,
+    /// Of the prefixes at places before it the changes count; the others are still to be looked at.
+    at: Slot,
+}
+
 impl Rib {
-    /// Replaces the aggregates. Looks at the whole table at once, to count: a configuration changes
-    /// seldom.
+    /// Replaces the aggregates, once the table has been counted: until then those before are in force, so
+    /// that nothing comes, goes or leaks meanwhile that does not have to.
     pub(super) fn on_aggregate(&mut self, aggregates: &[Aggregate]) {
-        let old = std::mem::replace(&mut self.aggregates, Aggregates::new(aggregates));
-        for family in Family::ALL {
-            for slot in self.tables.slots(family) {
-                if self.tables.entry(slot).chosen().is_some() {
-                    let prefix = self.tables.prefix(slot);
-                    self.count_contributor(&prefix, Presence::Comes);
-                }
+        self.counting = Some(Counting {
+            aggregates: Aggregates::new(aggregates),
+            at: Slot {
+                family: Family::ALL[0],
+                index: 0,
+            },
+        });
+    }
+
+    pub(super) fn work_on_aggregates(&mut self, budget: &mut usize) {
+        while *budget > 0
+            && let Some(counting) = &mut self.counting
+        {
+            let Some(slot) = self.tables.at_or_after(counting.at) else {
+                return self.aggregates_counted();
+            };
+            *budget -= 1;
+            counting.at = Slot {
+                index: slot.index + 1,
+                ..slot
+            };
+            if self.tables.entry(slot).chosen().is_some() {
+                let prefix = self.tables.prefix(slot);
+                counting.aggregates.count(&prefix, Presence::Comes, |_| ());
             }
         }
+    }
+
+    fn aggregates_counted(&mut self) {
+        let Some(counting) = self.counting.take() else {
+            return;
+        };
+        let old = std::mem::replace(&mut self.aggregates, counting.aggregates);
         let both = old.by_prefix.keys().chain(self.aggregates.by_prefix.keys());
         self.originate_pending.extend(both.copied());
         self.owe_everything();
     }
 
     /// A prefix got a route, or has none any more.
-    pub(super) fn count_contributor(&mut self, prefix: &Prefix, presence: Presence) {
-        if self.aggregates.by_prefix.is_empty() {
+    pub(super) fn count_contributor(&mut self, slot: Slot, presence: Presence) {
+        if self.aggregates.by_prefix.is_empty() && self.counting.is_none() {
             return;
         }
-        let covering: Vec<Prefix> = self.aggregates.covering(prefix).collect();
-        for aggregate in covering {
-            let Some(state) = self.aggregates.by_prefix.get_mut(&aggregate) else {
-                continue;
-            };
-            let before = state.contributors;
-            match presence {
-                Presence::Comes => state.contributors += 1,
-                Presence::Goes => state.contributors -= 1,
-            }
-            if (before == 0) != (state.contributors == 0) {
-                self.originate_pending.insert(aggregate);
-            }
+        let prefix = self.tables.prefix(slot);
+        let pending = &mut self.originate_pending;
+        self.aggregates.count(&prefix, presence, |aggregate| {
+            pending.insert(aggregate);
+        });
+        if let Some(counting) = &mut self.counting
+            && slot < counting.at
+        {
+            counting.aggregates.count(&prefix, presence, |_| ());
         }
     }
 }

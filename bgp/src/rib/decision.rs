@@ -284,6 +284,7 @@ fn pass(step: Step, candidates: &[Candidate], rest: &mut Places, med: MedCompari
         Step::OnlyPath
         | Step::LinkUnusable
         | Step::NexthopUnreachable
+        | Step::NexthopOurs
         | Step::Filtered
         | Step::AsLoop
         | Step::ReflectionLoop

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::attrs::AttrsId;
+use smallvec::SmallVec;
+
+use super::attrs::{AttrsId, Leads};
 use super::ingress::Ingress;
-use super::interface::Step;
+use super::interface::{Output, Step};
 use super::limit::Room;
 use super::source::{Life, SourceId, index_of};
-use super::table::{Path, Slot};
+use super::stale::Kept;
+use super::table::{AHEAD, Path, Slot};
 use super::{Peer, Rib};
 use crate::attrs::Attrs;
 use crate::filter::{Filter, RuleIndex};
@@ -32,12 +35,16 @@ struct Intake {
 struct Arrival {
     session: SourceId,
     /// What is kept until it is sent again.
-    kept: Option<SourceId>,
+    kept: Option<Kept>,
 }
 
 impl Rib {
     pub(super) fn on_routes(&mut self, id: PeerId, events: Vec<RouteEvent>, now: Instant) {
-        for event in events {
+        let mut touched = 0;
+        for (number, event) in events.iter().enumerate() {
+            if number == touched {
+                touched += self.touch_events(&events[number..]);
+            }
             // Each event may change what the next belongs to.
             let Some(intake) = self.peers.get(&id).and_then(Peer::intake) else {
                 return;
@@ -47,18 +54,43 @@ impl Rib {
                     attrs,
                     prefixes,
                     path_ids,
-                } => self.announce(&intake, &attrs, &prefixes, &path_ids),
+                } => self.announce(&intake, attrs, prefixes, path_ids),
                 RouteEvent::Withdraw { prefixes, path_ids } => {
-                    self.tables.touch(&prefixes);
-                    for (prefix, path_id) in numbered(&prefixes, &path_ids) {
+                    for (place, prefix, path_id) in numbered(prefixes, path_ids) {
+                        self.touch_further(prefixes, place);
                         self.withdraw(&intake, prefix, path_id);
                     }
                 }
-                RouteEvent::EndOfRib(family) => self.on_end_of_rib(id, family),
-                RouteEvent::RefreshBegins(family) => self.on_refresh_begins(id, family, now),
-                RouteEvent::RefreshEnds(family) => self.on_refresh_ends(id, family),
+                RouteEvent::EndOfRib(family) => self.on_end_of_rib(id, *family),
+                RouteEvent::RefreshBegins(family) => self.on_refresh_begins(id, *family, now),
+                RouteEvent::RefreshEnds(family) => self.on_refresh_ends(id, *family),
             }
         }
+    }
+
+    /// Touches what the first of these events begin with, and returns how many.
+    fn touch_events(&self, events: &[RouteEvent]) -> usize {
+        let mut prefixes = 0;
+        let fits = |event: &&RouteEvent| {
+            let is_first = prefixes == 0;
+            prefixes += event.prefix_count();
+            is_first || prefixes <= AHEAD
+        };
+        let count = events.iter().take_while(fits).count();
+        let ahead = events[..count].iter().flat_map(RouteEvent::prefixes);
+        self.touch(ahead.take(AHEAD));
+        count
+    }
+
+    /// Touches the next prefixes of an event that has many of them.
+    fn touch_further(&self, prefixes: &[Prefix], place: usize) {
+        if place > 0 && place.is_multiple_of(AHEAD) {
+            self.touch(prefixes[place..].iter().take(AHEAD));
+        }
+    }
+
+    fn touch<'a>(&self, prefixes: impl Iterator<Item = &'a Prefix>) {
+        self.attrs.touch(&self.tables.touch(prefixes));
     }
 
     fn announce(
@@ -74,11 +106,14 @@ impl Rib {
         }
         let received = self.attrs.acquire(attrs);
         let refusal = intake.ingress.refusal(attrs, self.attrs.facts(received));
+        if self.attrs.facts(received).nexthop == Leads::ToUs {
+            self.say_nexthop_ours(intake, attrs, prefixes);
+        }
         let import = Arc::clone(&intake.import);
         let prepared = import.prepare(attrs);
         let mut applied = None;
-        self.tables.touch(prefixes);
-        for (prefix, path_id) in numbered(prefixes, path_ids) {
+        for (place, prefix, path_id) in numbered(prefixes, path_ids) {
+            self.touch_further(prefixes, place);
             let Some(arrival) = intake.arrival(prefix) else {
                 continue;
             };
@@ -95,13 +130,26 @@ impl Rib {
                 received,
                 accepted,
             };
-            let kept = arrival
-                .kept
-                .and_then(|kept| self.sources.find(kept, path_id));
-            self.set_path(prefix, path, kept);
+            let kept = arrival.kept.iter().flat_map(Kept::sources);
+            let kept = kept.filter_map(|kept| self.sources.find(kept, path_id));
+            let kept: SmallVec<[SourceId; 2]> = kept.collect();
+            self.set_path(prefix, path, &kept);
         }
         self.release_applied(applied);
         self.attrs.release(received);
+    }
+
+    fn say_nexthop_ours(&mut self, intake: &Intake, attrs: &Attrs, prefixes: &[Prefix]) {
+        let arrival = prefixes.first().and_then(|prefix| intake.arrival(prefix));
+        let (Some(arrival), Some(nexthop)) = (arrival, attrs.nexthop) else {
+            return;
+        };
+        let source = self.sources.source_mut(arrival.session);
+        let was_said = std::mem::replace(&mut source.nexthop_said, true);
+        if let (false, Some(peer)) = (was_said, source.peer) {
+            self.outputs
+                .push_back(Output::NexthopOurs { peer, nexthop });
+        }
     }
 
     /// The attributes after the import filter, held once for the caller.
@@ -139,7 +187,8 @@ impl Rib {
         let (Some(arrival), Some(slot)) = (intake.arrival(prefix), self.tables.find(prefix)) else {
             return;
         };
-        for session in std::iter::once(arrival.session).chain(arrival.kept) {
+        let kept = arrival.kept.iter().flat_map(Kept::sources);
+        for session in std::iter::once(arrival.session).chain(kept) {
             if let Some(source) = self.sources.find(session, path_id)
                 && self.remove_path(slot, source) == Removal::Done
             {
@@ -150,18 +199,31 @@ impl Rib {
 
     /// Stores a path in place of the one its source had, and chooses again.
     ///
-    /// - `kept`: a source of an earlier session whose path this one takes the place of
-    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: Option<SourceId>) {
+    /// - `kept`: sources of an earlier session whose path this one takes the place of
+    pub(super) fn set_path(&mut self, prefix: &Prefix, path: Path, kept: &[SourceId]) {
         self.review_prefix(prefix);
         let slot = self.tables.find_or_insert(prefix);
         let entry = self.tables.entry(slot);
         let before = entry.chosen();
-        let is_known = |known: &Path| known.source == path.source || Some(known.source) == kept;
+        let is_known = |known: &Path| known.source == path.source || kept.contains(&known.source);
         let place = entry.paths.as_slice().iter().position(is_known);
         let known = place.map(|place| entry.paths.as_slice()[place]);
         if known == Some(path) {
             self.release_path(&path);
             return;
+        }
+        if self.room_for_octets(&path, known) == Room::None {
+            self.release_path(&path);
+            self.say_bulky(path.source, slot.family);
+            self.sources.free_if_gone(path.source);
+            // What the peer said before holds no longer.
+            return match place {
+                Some(place) => {
+                    self.take_path(slot, place);
+                    self.choose(slot, before);
+                }
+                None => self.free_if_unused(slot),
+            };
         }
         let is_new = known.is_none_or(|known| known.source != path.source);
         if is_new && self.room_for(path.source, slot) == Room::None {
@@ -170,15 +232,16 @@ impl Rib {
             self.free_if_unused(slot);
             return;
         }
+        let stays = before.is_some_and(|best| self.leaves_best(best, known, path));
         if is_new {
             self.sources.count_received(path.source);
         }
-        self.count_accepted(&path);
+        self.count_path(&path);
         let entry = self.tables.entry_mut(slot);
         match (place, known) {
             (Some(place), Some(old)) => {
                 entry.paths.as_mut_slice()[place] = path;
-                self.uncount_accepted(&old);
+                self.uncount_path(&old);
                 if is_new {
                     self.sources.uncount_received(old.source);
                 }
@@ -190,7 +253,11 @@ impl Rib {
                 entry.paths.push(path);
             }
         }
-        self.choose(slot, before);
+        if stays {
+            self.owe_paths(slot);
+        } else {
+            self.choose(slot, before);
+        }
     }
 
     /// Removes the path of a source, if it has one, and chooses again.
@@ -214,7 +281,7 @@ impl Rib {
         };
         paths.remove(index);
         self.occupied[index_of(slot.family)] -= usize::from(paths.as_slice().is_empty());
-        self.uncount_accepted(&path);
+        self.uncount_path(&path);
         self.sources.uncount_received(path.source);
         self.release_path(&path);
     }
@@ -244,8 +311,8 @@ impl Rib {
         self.release_applied(applied);
         self.attrs.retain(old.received);
         let path = Path { accepted, ..old };
-        self.uncount_accepted(&old);
-        self.count_accepted(&path);
+        self.uncount_path(&old);
+        self.count_path(&path);
         let paths = self.tables.entry_mut(slot).paths.as_mut_slice();
         paths[index] = path;
         self.release_path(&old);
@@ -263,14 +330,19 @@ impl Rib {
         }
     }
 
-    fn count_accepted(&mut self, path: &Path) {
+    fn count_path(&mut self, path: &Path) {
         let counts = &mut self.sources.source_mut(path.source).counts;
         counts.accepted += usize::from(path.accepted.is_some());
+        counts.extra += usize::from(self.attrs.facts(path.received).extra);
     }
 
-    fn uncount_accepted(&mut self, path: &Path) {
+    fn uncount_path(&mut self, path: &Path) {
         let counts = &mut self.sources.source_mut(path.source).counts;
         counts.accepted -= usize::from(path.accepted.is_some());
+        // Hardly any peer has any: its sets are not looked at.
+        if counts.extra > 0 {
+            counts.extra -= usize::from(self.attrs.facts(path.received).extra);
+        }
     }
 }
 
@@ -288,7 +360,7 @@ impl Peer {
         let arrival = |index: usize| {
             Some(Arrival {
                 session: session.sources[index]?,
-                kept: self.kept[index].map(|kept| kept.source),
+                kept: self.kept[index],
             })
         };
         Some(Intake {
@@ -312,12 +384,12 @@ impl Intake {
     }
 }
 
-/// Each prefix with its path identifier, where there is one.
+/// Each prefix with its place in the event, and its path identifier where there is one.
 fn numbered<'a>(
     prefixes: &'a [Prefix],
     path_ids: &'a [PathId],
-) -> impl Iterator<Item = (&'a Prefix, Option<PathId>)> {
+) -> impl Iterator<Item = (usize, &'a Prefix, Option<PathId>)> {
     let path_id = |place| path_ids.get(place).copied();
     let places = prefixes.iter().enumerate();
-    places.map(move |(place, prefix)| (prefix, path_id(place)))
+    places.map(move |(place, prefix)| (place, prefix, path_id(place)))
 }

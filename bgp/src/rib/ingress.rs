@@ -63,7 +63,7 @@ impl Ingress {
         let as_other = self.other_asn.map_or(0, |other| {
             received.as_path.iter().filter(|asn| *asn == other).count()
         });
-        if facts.own_asns as usize + as_other > self.own_as_allowed {
+        if usize::from(facts.own_asns) + as_other > self.own_as_allowed {
             return Some(Step::AsLoop);
         }
         if self.kind == Kind::Internal && facts.has_been_here {

@@ -1,5 +1,6 @@
 //! What goes into a [`Rib`](super::Rib) and what comes out.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct RibConfig {
     pub med: MedComparison,
     /// Over how many paths traffic is spread.
     pub multipath: Multipath,
+    /// Where packets are forwarded.
+    pub forwarding: Forwarding,
     /// How much is exported at once.
     pub bounds: ExportBounds,
     /// Random: seeds the hash tables, so that nobody outside can choose prefixes that collide.
@@ -38,6 +41,16 @@ pub enum MedComparison {
     SameNeighbour,
     /// All (`always-compare-med`).
     Always,
+}
+
+/// Where packets are forwarded by what is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Forwarding {
+    /// Here: routes are given out with all their hops ([`Output::Routes`]).
+    #[default]
+    Here,
+    /// Elsewhere, as with a route server: nobody asks for hops, and no route is given out.
+    Elsewhere,
 }
 
 /// Over how many paths that are as good as the best one traffic is spread.
@@ -225,6 +238,9 @@ pub enum Input {
     /// Whether a nexthop can be used. Usable until said otherwise. What depends on it follows with
     /// the next [`Input::Timeout`], so that many can be told one after the other.
     Nexthop(IpAddr, NexthopState),
+    /// Every address of this host; replaces what was said before. No route leads to one of them
+    /// (RFC 4271 §5.1.3).
+    OwnAddresses(BTreeSet<IpAddr>),
     /// All prefixes that this router originates; replaces what was said before.
     Originate(Vec<Prefix>),
     /// Tell nobody anything, the end of the table least of all, until [`Input::Release`]: paths
@@ -248,6 +264,7 @@ impl RibConfig {
             cluster_id: router_id.address(),
             med: MedComparison::default(),
             multipath: Multipath::default(),
+            forwarding: Forwarding::default(),
             bounds: ExportBounds::default(),
             seed,
         }
@@ -329,6 +346,14 @@ pub enum Output {
     /// There is something for [`Rib::poll_export`](super::Rib::poll_export) for this peer.
     /// Said once until it has been drained.
     ExportReady(PeerId),
+    /// A peer has sent a path whose nexthop is an address of this host. The path is not used, and
+    /// the session goes on (RFC 4271 §6.3). Said once a session and family.
+    NexthopOurs {
+        /// Which.
+        peer: PeerId,
+        /// Which address.
+        nexthop: IpAddr,
+    },
     /// A peer sends much, or too much. Said once until it sends clearly less.
     Limit {
         /// Which.
@@ -348,6 +373,19 @@ pub enum LimitEvent {
     /// `max` is passed. Where the action is to end the session, nothing more is taken from it, and
     /// the owner ends it (Cease 6/1, RFC 4486 §4, with family and `max`).
     Exceeded(PrefixLimit),
+    /// The attributes of its paths take more than this beyond what is usual. No path with long ones is
+    /// stored any more, and one that is there goes if it is to get them; others are. Said once a
+    /// session.
+    Bulky {
+        /// In memory.
+        octets: usize,
+    },
+    /// It takes no more than this ([`PeerOptions::send_limit`]), and there is more for it. Said once
+    /// a session.
+    HeldBack {
+        /// How many prefixes it takes.
+        max: usize,
+    },
 }
 
 /// The route for a prefix, complete: what was there before no longer counts.
@@ -382,6 +420,8 @@ pub enum Step {
     LinkUnusable,
     /// Not eligible: its nexthop is unreachable.
     NexthopUnreachable,
+    /// Not eligible: its nexthop is an address of this host (RFC 4271 §5.1.3, §6.3).
+    NexthopOurs,
     /// Not eligible: the import filter refused it.
     Filtered,
     /// Not eligible: our own AS is in the path (RFC 4271 §9.1.2).

@@ -191,6 +191,17 @@ impl<T: Eq + Hash> Interner<T> {
             .shared
     }
 
+    /// Every value, with its place.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        let values = self.values.iter().enumerate();
+        values.filter_map(|(index, value)| Some((index, &*value.as_ref()?.shared)))
+    }
+
+    /// How many hold a value.
+    pub(super) fn holders(&self, id: Id<T>) -> u32 {
+        live(&self.values, id.index()).map_or(0, |value| value.holders)
+    }
+
     /// How many different values are held.
     pub(super) fn len(&self) -> usize {
         self.index.len()

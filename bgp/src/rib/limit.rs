@@ -2,10 +2,11 @@
 //!
 //! Counted is what its present session has sent in a family and not withdrawn: paths, where it sends
 //! several for a prefix. What is kept of an earlier session, or of before a refresh, does not count:
-//! until it is sent again or gone, up to twice the limit may be held. What was discarded is not
+//! until it is sent again or gone, up to three times the limit may be held. What was discarded is not
 //! asked for again when there is room: a refresh brings it.
 
 use super::Rib;
+use super::attrs::EXTRA;
 use super::interface::{LimitAction, LimitEvent, Output, PrefixLimit};
 use super::source::{Source, SourceId};
 use super::table::{Path, Slot};
@@ -14,6 +15,11 @@ use crate::types::Family;
 /// How many paths for one prefix are taken from one session. Choosing looks at all paths of a
 /// prefix, so without a bound a peer could make each of its paths cost more than the one before.
 const PATHS_PER_PREFIX: usize = 256;
+
+/// What the attributes of all paths of a session and family may take beyond what is usual, in units
+/// of [`EXTRA`] octets: 256 MiB. A full table of today needs a tenth of that; a peer that sends other
+/// 4 KiB with each prefix is stopped at 70,000.
+const MOST_EXTRA: usize = (256 << 20) / EXTRA;
 
 /// What has been said about how much a peer has sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,6 +62,31 @@ impl Rib {
         source.counts.discarded += u64::from(room == Room::None);
         self.say_limit(id, slot.family, event);
         room
+    }
+
+    /// Whether the attributes of this path are taken, in place of those of `known`; says so the first
+    /// time that they are not. Each path is counted as if it had its own: who else holds them may
+    /// change at any time.
+    pub(super) fn room_for_octets(&mut self, path: &Path, known: Option<Path>) -> Room {
+        let extra = usize::from(self.attrs.facts(path.received).extra);
+        let freed = known.filter(|known| known.source == path.source);
+        let freed = freed.map_or(0, |known| self.attrs.facts(known.received).extra.into());
+        let source = self.sources.source_mut(path.source);
+        if extra <= freed || source.counts.extra - freed + extra <= MOST_EXTRA {
+            return Room::Left;
+        }
+        source.counts.discarded += 1;
+        Room::None
+    }
+
+    /// Says the first time that attributes are not taken.
+    pub(super) fn say_bulky(&mut self, id: SourceId, family: Family) {
+        let source = self.sources.source_mut(id);
+        let was_said = std::mem::replace(&mut source.bulky_said, true);
+        let event = LimitEvent::Bulky {
+            octets: MOST_EXTRA * EXTRA,
+        };
+        self.say_limit(id, family, (!was_said).then_some(event));
     }
 
     /// A peer has another limit, or none: what it has sent already counts.

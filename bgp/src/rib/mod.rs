@@ -69,13 +69,14 @@ use crate::route::{Retention, RouteEvent, SessionUp};
 use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
-    Aggregate, AsOverride, ExportBounds, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
-    MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output,
-    PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage, PrivateAs, ReflectionRole,
-    RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection, Standing, Step,
+    Aggregate, AsOverride, ExportBounds, Forwarding, Input, LimitAction, LimitEvent, LocalAs,
+    LocalAsPrepend, MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
+    NexthopState, Output, PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage,
+    PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection,
+    Standing, Step,
 };
 
-use aggregate::Aggregates;
+use aggregate::{Aggregates, Counting};
 use attrs::{AttrsId, AttrsTable};
 use export::{Exports, GroupId, Groups, Key, Marks, Retired, Scratch};
 use ingress::Ingress;
@@ -122,6 +123,7 @@ pub struct Rib {
     originate_pending: BTreeSet<Prefix>,
     originated_attrs: AttrsId,
     aggregates: Aggregates,
+    counting: Option<Counting>,
     aggregated_attrs: Arc<Attrs>,
     sweep: Sweep,
     retired: Vec<Retired>,
@@ -132,6 +134,8 @@ pub struct Rib {
     /// When the first of what is kept has been kept long enough, or earlier.
     expiry: Option<Instant>,
     deadline: Option<Instant>,
+    /// When the last input came: work that comes up later is due from then on.
+    heard_at: Option<Instant>,
     /// [`BITE`], except where a test makes the bites small.
     bite: usize,
 }
@@ -167,6 +171,7 @@ impl Rib {
         let aggregated_attrs = Arc::new(aggregate::attrs(&config));
         Self {
             aggregates: Aggregates::default(),
+            counting: None,
             aggregated_attrs,
             tables: Tables::new(hasher.clone()),
             hops: Interner::new(hasher.clone()),
@@ -186,6 +191,7 @@ impl Rib {
             outputs: VecDeque::new(),
             expiry: None,
             deadline: None,
+            heard_at: None,
             bite: BITE,
             attrs,
             config,
@@ -198,6 +204,7 @@ impl Rib {
     /// not established and prefixes of a family that the session does not carry.
     pub fn handle(&mut self, input: Input, now: Instant) {
         let budget = self.budget(&input);
+        self.heard_at = Some(now);
         match input {
             Input::Configure(peer) => self.on_configure(peer, now),
             Input::Remove(peer) => {
@@ -214,6 +221,7 @@ impl Rib {
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
+            Input::OwnAddresses(addresses) => self.on_own_addresses(addresses),
             Input::Originate(prefixes) => self.on_originate(prefixes),
             Input::Defer => self.on_defer(),
             Input::Release => self.on_release(),
@@ -241,6 +249,7 @@ impl Rib {
             | Input::Down(..)
             | Input::Refresh(..)
             | Input::Standing(..)
+            | Input::OwnAddresses(_)
             | Input::Originate(_)
             | Input::Defer
             | Input::Release
@@ -339,6 +348,8 @@ impl Rib {
                     counts: SourceCounts::default(),
                     limit: options.receive_limit[index_of(family)],
                     fill: Fill::Low,
+                    nexthop_said: false,
+                    bulky_said: false,
                 })
             })
         });
@@ -374,7 +385,7 @@ impl Rib {
             return SmallVec::new();
         };
         let session = peer.session.iter().flat_map(|session| session.sources);
-        let kept = peer.kept.iter().flatten().map(|kept| kept.source);
+        let kept = peer.kept.iter().flatten().flat_map(Kept::sources);
         session.flatten().chain(kept).collect()
     }
 
@@ -400,6 +411,12 @@ impl Rib {
             self.nexthops.insert(address, state)
         };
         if before.unwrap_or(usual) != state {
+            self.sweep.recheck_everything();
+        }
+    }
+
+    fn on_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        if self.attrs.set_own_addresses(addresses) {
             self.sweep.recheck_everything();
         }
     }

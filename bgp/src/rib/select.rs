@@ -3,9 +3,9 @@
 use smallvec::SmallVec;
 
 use super::aggregate::Presence;
-use super::attrs::AttrsId;
+use super::attrs::{AttrsId, Facts, Leads};
 use super::decision::{self, Candidate, Class, Places, Staleness};
-use super::interface::{NexthopState, Output, RouteChange, RouteHop, Standing, Step};
+use super::interface::{Forwarding, NexthopState, Output, RouteChange, RouteHop, Standing, Step};
 use super::multipath;
 use super::source::{Kind, Life};
 use super::table::{Path, Slot};
@@ -42,7 +42,7 @@ impl Ranked {
 struct Ranking {
     /// The place of the best one.
     best: Option<usize>,
-    /// In the order of hops.
+    /// In the order of hops; none where nobody asks for them.
     hops: SmallVec<[Ranked; 8]>,
 }
 
@@ -51,10 +51,10 @@ impl Rib {
     ///
     /// - `before`: the path chosen before the change
     pub(super) fn choose(&mut self, slot: Slot, before: Option<Path>) {
-        let Ranking { best, hops } = self.rank_paths(slot);
-        self.store_route(slot, &hops);
+        let ranking = self.rank_paths(slot);
+        self.store_route(slot, &ranking);
         let entry = self.tables.entry_mut(slot);
-        if let Some(best) = best {
+        if let Some(best) = ranking.best {
             entry.paths.as_mut_slice().swap(0, best);
         }
         let after = entry.chosen();
@@ -75,7 +75,7 @@ impl Rib {
             let alone = self.is_eligible(path).then(|| Ranked::active(0, 0));
             return Ranking {
                 best: alone.map(|alone| alone.place),
-                hops: alone.into_iter().collect(),
+                hops: alone.filter(|_| self.forwards()).into_iter().collect(),
             };
         }
         let mut places = Places::new();
@@ -87,6 +87,13 @@ impl Rib {
             }
         }
         let med = self.config.med;
+        if !self.forwards() {
+            let ranked = decision::rank(&candidates, 1, med);
+            return Ranking {
+                best: ranked.first().map(|&index| places[index]),
+                hops: SmallVec::new(),
+            };
+        }
         let ranked = decision::rank(&candidates, MAX_HOPS, med);
         let shared = multipath::shared(&candidates, &self.config);
         let hops = if shared.is_empty() {
@@ -117,6 +124,27 @@ impl Rib {
         }
     }
 
+    /// Whether a path that came in place of another leaves the chosen one where it is: both lose to
+    /// that before the first pass in which a third path matters, and nobody asks for hops.
+    pub(super) fn leaves_best(&self, best: Path, old: Option<Path>, new: Path) -> bool {
+        let chosen = self.class(&best);
+        let loses = |path: Path| !self.is_eligible(&path) || self.class(&path) > chosen;
+        !self.forwards()
+            && best.source != new.source
+            && old.is_none_or(|old| old.source != best.source && loses(old))
+            && loses(new)
+    }
+
+    fn class(&self, path: &Path) -> Class {
+        let accepted = path.accepted.unwrap_or(path.received);
+        let kind = self.sources.source(path.source).kind;
+        class(kind, self.attrs.facts(accepted))
+    }
+
+    fn forwards(&self) -> bool {
+        self.config.forwarding == Forwarding::Here
+    }
+
     /// Whether a path can be chosen.
     pub(super) fn is_eligible(&self, path: &Path) -> bool {
         let source = self.sources.source(path.source);
@@ -140,22 +168,28 @@ impl Rib {
         if source.life == Life::Ended {
             return Some(Ineligible::Ended);
         }
+        let leads_to_us = |accepted| self.attrs.facts(accepted).nexthop == Leads::ToUs;
         let step = if path.accepted.is_none() {
             let peer = source.peer.and_then(|id| self.peers.get(&id));
             peer.and_then(|peer: &Peer| self.refusal(&peer.ingress, path.received))
                 .unwrap_or(Step::Filtered)
         } else if source.standing == Standing::Unusable {
             Step::LinkUnusable
+        } else if path.accepted.is_some_and(leads_to_us) {
+            Step::NexthopOurs
         } else {
             Step::NexthopUnreachable
         };
         Some(Ineligible::At(step))
     }
 
-    /// To the nexthop that these attributes name; `None` while it is unreachable.
+    /// To the nexthop that these attributes name; `None` while it is unreachable, or our own.
     fn metric(&self, attrs: AttrsId) -> Option<u32> {
+        if self.attrs.facts(attrs).nexthop != Leads::Elsewhere {
+            return None;
+        }
         if self.nexthops.is_empty() {
-            return self.attrs.facts(attrs).has_nexthop.then_some(0);
+            return Some(0);
         }
         let nexthop = self.attrs.value(attrs).nexthop?;
         match self.nexthops.get(&nexthop) {
@@ -169,19 +203,8 @@ impl Rib {
         let source = self.sources.source(path.source);
         let accepted = path.accepted.unwrap_or(path.received);
         let facts = self.attrs.facts(accepted);
-        let staleness = if facts.is_stale {
-            Staleness::LongLived
-        } else {
-            Staleness::No
-        };
         Candidate {
-            class: Class::new(
-                source.kind,
-                staleness,
-                facts.local_pref,
-                facts.as_path_length.into(),
-                facts.origin,
-            ),
+            class: class(source.kind, facts),
             kind: source.kind,
             link: match source.standing {
                 Standing::Ranked { group, rank } => Some((group, rank)),
@@ -192,7 +215,7 @@ impl Rib {
             med: facts.med,
             metric: self.metric(accepted).unwrap_or(0),
             router_id: facts.originator_id.unwrap_or(source.router_id),
-            clusters: facts.clusters,
+            clusters: facts.clusters.into(),
             address: source.address,
             peer: source.peer,
             path_id: self.sources.path_id(path.source),
@@ -229,12 +252,12 @@ impl Rib {
     }
 
     /// Remembers the hops, and gives them out if they changed.
-    fn store_route(&mut self, slot: Slot, ranked: &[Ranked]) {
-        let hops = self.hops_of(slot, ranked);
+    fn store_route(&mut self, slot: Slot, ranking: &Ranking) {
+        let hops = self.hops_of(slot, &ranking.hops);
         let old = self.tables.entry(slot).route;
         let known = old.map(|id| &**self.hops.value(id));
         let changed = known.map_or(&[][..], |hops| hops) != &hops[..];
-        if known.is_some() && !changed && !ranked.is_empty() {
+        if known.is_some() && !changed && ranking.best.is_some() {
             return;
         }
         if changed {
@@ -243,9 +266,11 @@ impl Rib {
             self.changes.push(RouteChange { prefix, hops });
             if self.changes.len() >= CHANGES {
                 self.flush_changes();
+                // Where so many come, more will.
+                self.changes.reserve_exact(CHANGES);
             }
         }
-        let route = (!ranked.is_empty()).then(|| self.hops.acquire_owned(hops));
+        let route = ranking.best.map(|_| self.hops.acquire_owned(hops));
         self.tables.entry_mut(slot).route = route;
         if let Some(old) = old {
             self.hops.release(old);
@@ -266,8 +291,7 @@ impl Rib {
             (Some(_), None) => Presence::Goes,
             (None, None) | (Some(_), Some(_)) => return,
         };
-        let prefix = self.tables.prefix(slot);
-        self.count_contributor(&prefix, presence);
+        self.count_contributor(slot, presence);
     }
 
     fn count_best(&mut self, before: Option<Path>, after: Option<Path>) {
@@ -286,6 +310,16 @@ impl Rib {
             self.tables.free(slot);
         }
     }
+}
+
+fn class(kind: Kind, facts: &Facts) -> Class {
+    let staleness = if facts.is_stale {
+        Staleness::LongLived
+    } else {
+        Staleness::No
+    };
+    let length = facts.as_path_length.into();
+    Class::new(kind, staleness, facts.local_pref, length, facts.origin)
 }
 
 /// Why a path can not be chosen.

@@ -62,6 +62,9 @@ pub(super) struct SourceCounts {
     pub(super) best: usize,
     /// Paths that were too many, and not stored.
     pub(super) discarded: u64,
+    /// What the attributes of those received take beyond what is usual, as if each path had its own,
+    /// in units of [`EXTRA`](super::attrs::EXTRA) octets.
+    pub(super) extra: usize,
 }
 
 /// What the decision needs to know about where a path comes from.
@@ -78,6 +81,10 @@ pub(super) struct Source {
     pub(super) counts: SourceCounts,
     pub(super) limit: Option<PrefixLimit>,
     pub(super) fill: Fill,
+    /// Whether [`Output::NexthopOurs`](super::Output::NexthopOurs) has been said.
+    pub(super) nexthop_said: bool,
+    /// Whether [`LimitEvent::Bulky`](super::LimitEvent::Bulky) has been said.
+    pub(super) bulky_said: bool,
 }
 
 /// Whether the session that brought the paths still stands.
@@ -106,6 +113,8 @@ impl Source {
             counts: SourceCounts::default(),
             limit: None,
             fill: Fill::Low,
+            nexthop_said: false,
+            bulky_said: false,
         }
     }
 

@@ -15,8 +15,10 @@
 //!                     └── RefreshEnds, RESEND ► gone ◄──┴── EndOfRib, RESEND
 //! ```
 //!
-//! A session that ends before all has been sent again takes what was kept before it along
-//! (RFC 4724 §4.2, "consecutive restarts").
+//! A session that ends before all has been sent again takes what was kept of the one before it along
+//! (RFC 4724 §4.2, "consecutive restarts"). One that ends within a refresh does not: what it had not
+//! sent again yet it had sent, and RFC 4724 keeps all that was received. So two sources may be kept, of
+//! which no prefix has both.
 //!
 //! **Long-lived stale** paths (RFC 9494) get the community LLGR_STALE as they pass the import filter
 //! once more, and everything else follows from that: the decision prefers any other path, and only
@@ -38,9 +40,17 @@ const LONGEST: Duration = Duration::from_secs(1 << 24);
 /// The source of a family of a peer whose paths are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
-    pub(super) source: SourceId,
+    source: SourceId,
+    /// What the same session had sent before the refresh that it ended in.
+    older: Option<SourceId>,
     phase: Phase,
     until: Instant,
+}
+
+impl Kept {
+    pub(super) fn sources(&self) -> impl Iterator<Item = SourceId> + Clone + use<> {
+        [Some(self.source), self.older].into_iter().flatten()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +78,7 @@ impl Rib {
         retention: &Retention,
         now: Instant,
     ) {
+        let older = self.take_unrefreshed(id, family);
         self.end_kept(id, family);
         let retained = retention.iter().find(|retained| retained.family == family);
         let Some(Retained {
@@ -76,14 +87,23 @@ impl Rib {
             ..
         }) = retained
         else {
-            self.end_source(source);
+            for source in [Some(source), older].into_iter().flatten() {
+                self.end_source(source);
+            }
             return;
         };
         self.sources.source_mut(source).life = Life::Stale;
         let phase = Phase::Restarting {
             long_lived: *long_lived,
         };
-        self.keep(id, family, source, phase, now, *restart);
+        self.keep(id, family, (source, older), phase, now, *restart);
+    }
+
+    /// What a session that ends within a refresh had not sent again.
+    fn take_unrefreshed(&mut self, id: PeerId, family: Family) -> Option<SourceId> {
+        let kept = &mut self.peers.get_mut(&id)?.kept[index_of(family)];
+        let unrefreshed = kept.take_if(|kept| kept.phase == Phase::Refreshing);
+        unrefreshed.map(|kept| kept.source)
     }
 
     /// The peer is back: what it did not preserve goes at once (RFC 4724 §4.2).
@@ -91,7 +111,7 @@ impl Rib {
         for family in Family::ALL {
             match self.kept(id, family) {
                 Some(kept) if preserved.contains(family) => {
-                    self.keep(id, family, kept.source, Phase::Resending, now, RESEND);
+                    self.keep_on(id, family, kept, Phase::Resending, now, RESEND);
                 }
                 Some(_) => self.end_kept(id, family),
                 None => {}
@@ -107,7 +127,7 @@ impl Rib {
     /// a refresh only gets more time.
     pub(super) fn on_refresh_begins(&mut self, id: PeerId, family: Family, now: Instant) {
         if let Some(kept) = self.kept(id, family) {
-            self.keep(id, family, kept.source, kept.phase, now, RESEND);
+            self.keep_on(id, family, kept, kept.phase, now, RESEND);
             return;
         }
         let session = self.peers.get(&id).and_then(|peer| peer.session.as_ref());
@@ -124,7 +144,7 @@ impl Rib {
             session.sources[index_of(family)] = Some(fresh);
         }
         self.sources.source_mut(old).life = Life::Stale;
-        self.keep(id, family, old, Phase::Refreshing, now, RESEND);
+        self.keep(id, family, (old, None), Phase::Refreshing, now, RESEND);
     }
 
     pub(super) fn on_refresh_ends(&mut self, id: PeerId, family: Family) {
@@ -141,9 +161,11 @@ impl Rib {
             for (id, family, kept) in due {
                 match kept.phase {
                     Phase::Restarting { long_lived } if !long_lived.is_zero() => {
-                        self.sources.source_mut(kept.source).life = Life::LongLived;
-                        self.sweep.refilter(kept.source);
-                        self.keep(id, family, kept.source, Phase::LongLived, now, long_lived);
+                        for source in kept.sources() {
+                            self.sources.source_mut(source).life = Life::LongLived;
+                            self.sweep.refilter(source);
+                        }
+                        self.keep_on(id, family, kept, Phase::LongLived, now, long_lived);
                     }
                     Phase::Restarting { .. }
                     | Phase::LongLived
@@ -171,11 +193,23 @@ impl Rib {
         self.sources.end(source);
     }
 
+    fn keep_on(
+        &mut self,
+        id: PeerId,
+        family: Family,
+        kept: Kept,
+        phase: Phase,
+        now: Instant,
+        time: Duration,
+    ) {
+        self.keep(id, family, (kept.source, kept.older), phase, now, time);
+    }
+
     fn keep(
         &mut self,
         id: PeerId,
         family: Family,
-        source: SourceId,
+        (source, older): (SourceId, Option<SourceId>),
         phase: Phase,
         now: Instant,
         time: Duration,
@@ -184,6 +218,7 @@ impl Rib {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.kept[index_of(family)] = Some(Kept {
                 source,
+                older,
                 phase,
                 until,
             });
@@ -194,7 +229,9 @@ impl Rib {
     fn end_kept(&mut self, id: PeerId, family: Family) {
         let peer = self.peers.get_mut(&id);
         if let Some(kept) = peer.and_then(|peer| peer.kept[index_of(family)].take()) {
-            self.end_source(kept.source);
+            for source in kept.sources() {
+                self.end_source(source);
+            }
         }
     }
 

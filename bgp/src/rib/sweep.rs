@@ -88,13 +88,31 @@ impl Rib {
     /// Does at most `budget` prefixes' worth of what is left.
     pub(super) fn work(&mut self, budget: usize) -> Option<Unfinished> {
         let mut budget = budget;
+        self.work_on_aggregates(&mut budget);
         self.work_on_originated(&mut budget);
         self.work_on_retired(&mut budget);
         self.work_on_sweep(&mut budget);
-        let done = self.originate_pending.is_empty()
+        if self.can_shrink() {
+            self.tables.shrink(&mut budget);
+            if !self.tables.is_sparse() {
+                self.groups.shrink(&self.tables);
+            }
+        }
+        let done = self.counting.is_none()
+            && self.originate_pending.is_empty()
             && self.retired.is_empty()
-            && !self.sweep.is_pending();
+            && !self.sweep.is_pending()
+            && !self.can_shrink();
         (!done).then_some(Unfinished)
+    }
+
+    /// Whether the table can give memory back: much of it is free, and nobody has such a place in mind.
+    pub(super) fn can_shrink(&self) -> bool {
+        self.tables.is_sparse()
+            && self.counting.is_none()
+            && self.retired.is_empty()
+            && !self.sweep.is_pending()
+            && self.groups.are_quiet()
     }
 
     fn work_on_originated(&mut self, budget: &mut usize) {
@@ -119,7 +137,7 @@ impl Rib {
                 received: attrs,
                 accepted: Some(attrs),
             };
-            self.set_path(&prefix, path, None);
+            self.set_path(&prefix, path, &[]);
         }
     }
 
@@ -139,9 +157,14 @@ impl Rib {
                     let Some(last) = last else { continue };
                     (Slot { family, index }, Some(last.attrs()))
                 }
-                Retired::Paths(family, places) => {
-                    let Some((index, paths)) = places.pop() else {
+                Retired::Paths(family, next, places) => {
+                    if places.is_empty() {
                         self.retired.pop();
+                        continue;
+                    }
+                    let index = *next;
+                    *next += 1;
+                    let Some(paths) = places.remove(&index) else {
                         continue;
                     };
                     for (_, attrs) in paths {
@@ -187,16 +210,11 @@ impl Rib {
                 index: 0,
             });
         }
-        let mut at = self.sweep.at?;
-        if at.index >= self.tables.end(at.family) {
-            let following = Family::ALL.into_iter().find(|family| *family > at.family);
-            let Some(family) = following.filter(|family| self.tables.end(*family) > 0) else {
-                self.sweep.at = None;
-                self.sweep.current = Errand::default();
-                return None;
-            };
-            at = Slot { family, index: 0 };
-        }
+        let Some(at) = self.tables.at_or_after(self.sweep.at?) else {
+            self.sweep.at = None;
+            self.sweep.current = Errand::default();
+            return None;
+        };
         self.sweep.at = Some(Slot {
             index: at.index + 1,
             ..at
@@ -269,6 +287,47 @@ mod tests {
 
     const PEER: PeerId = PeerId(1);
     const FAMILY: Family = Family::Ipv6Unicast;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from nowhere else"
+    )]
+    fn the_places_of_a_table_that_is_withdrawn_are_given_back() {
+        let id = |last| RouterId::new([10, 0, 0, last].into()).unwrap();
+        let now = Instant::now();
+        let mut rib = Rib::new(RibConfig::new(Asn(1), id(1), 7));
+        let peer = RibPeer {
+            id: PEER,
+            asn: Asn(2),
+            address: id(2).address().into(),
+            import: Arc::new(Filter::accept_all()),
+            export: Arc::new(Filter::accept_all()),
+            options: PeerOptions::default(),
+        };
+        rib.handle(Input::Configure(peer), now);
+        let up = SessionUp::new(id(2), Dialect::new(Asn(1), Asn(2)));
+        rib.handle(Input::Up(PEER, up), now);
+        let attrs = Arc::new(Attrs {
+            nexthop: Some(id(2).address().into()),
+            ..Attrs::originated()
+        });
+        let nets = (0..9_000u128).map(|i| Ipv6Addr::from(i << 64));
+        let nets: Vec<_> = nets
+            .map(|net| Prefix::new(net.into(), 64).unwrap())
+            .collect();
+        let came = RouteEvent::announce(attrs, nets.clone());
+        rib.handle(Input::Routes(PEER, vec![came]), now);
+        assert_eq!(rib.tables.end(FAMILY), nets.len());
+        let went = RouteEvent::withdraw(nets[1..].to_vec());
+        rib.handle(Input::Routes(PEER, vec![went]), now);
+        while rib.poll_export(PEER).is_some() {}
+        while rib.poll_timeout().is_some_and(|at| at <= now) {
+            rib.handle(Input::Timeout, now);
+        }
+        assert!(rib.tables.end(FAMILY) < 10, "{}", rib.tables.end(FAMILY));
+        assert!(rib.tables.find(&nets[0]).is_some());
+    }
 
     #[test]
     #[expect(

@@ -11,15 +11,20 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as TableEntry;
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::Hops;
 use super::attrs::AttrsId;
+use super::bitset::BitSet;
 use super::intern::Id;
 use super::source::SourceId;
 use crate::types::{Family, Prefix};
+
+/// With so few places memory is never given back. Less in tests, so that random histories meet it.
+const SMALL: usize = if cfg!(test) { 4 } else { 4096 };
+/// How many prefixes are touched before they are looked at.
+pub(super) const AHEAD: usize = 128;
 
 /// One candidate for a prefix. Paid once per prefix and peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,7 +147,11 @@ impl Key for Ipv6Net {
 #[derive(Debug)]
 struct Table<K> {
     nodes: Vec<Node<K>>,
-    free: Vec<u32>,
+    /// Places that nobody needs. The index finds the prefix that was there last until another takes
+    /// the place, so that a table that goes and comes back costs the index nothing.
+    free: BitSet,
+    /// No place below is free.
+    lowest_free: usize,
     index: HashTable<u32>,
     hasher: FixedState,
 }
@@ -151,61 +160,116 @@ impl<K: Key> Table<K> {
     fn new(hasher: FixedState) -> Self {
         Self {
             nodes: Vec::new(),
-            free: Vec::new(),
+            free: BitSet::default(),
+            lowest_free: 0,
             index: HashTable::new(),
             hasher,
         }
     }
 
+    /// The place of a prefix, whether or not it is free.
+    fn place(&self, key: &K) -> Option<usize> {
+        let is_it = |&position: &u32| self.nodes[position as usize].key == *key;
+        let found = self.index.find(key.hash(&self.hasher), is_it);
+        found.map(|&position| position as usize)
+    }
+
     fn find(&self, key: &K) -> Option<usize> {
-        self.index
-            .find(key.hash(&self.hasher), |&position| {
-                self.nodes[position as usize].key == *key
-            })
-            .map(|&position| position as usize)
+        self.place(key).filter(|place| !self.free.contains(*place))
     }
 
     fn find_or_insert(&mut self, key: K) -> usize {
-        let (nodes, hasher) = (&mut self.nodes, &self.hasher);
-        let entry = self.index.entry(
-            key.hash(hasher),
-            |&position| nodes[position as usize].key == key,
-            |&other| nodes[other as usize].key.hash(hasher),
-        );
-        let vacant = match entry {
-            TableEntry::Occupied(entry) => return *entry.get() as usize,
-            TableEntry::Vacant(vacant) => vacant,
-        };
+        if let Some(place) = self.place(&key) {
+            self.free.remove(place);
+            return place;
+        }
+        let place = self.vacate();
         let node = Node {
             key,
             entry: Entry::default(),
         };
-        let position = match self.free.pop() {
-            Some(position) => {
-                nodes[position as usize] = node;
-                position
-            }
-            None => {
-                nodes.push(node);
-                u32::try_from(nodes.len() - 1).expect("2^32 prefixes do not fit in memory")
-            }
-        };
-        vacant.insert(position);
-        position as usize
+        match self.nodes.get_mut(place) {
+            Some(known) => *known = node,
+            None => self.nodes.push(node),
+        }
+        let position = u32::try_from(place).expect("2^32 prefixes do not fit in memory");
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.index
+            .insert_unique(key.hash(hasher), position, |&other| {
+                nodes[other as usize].key.hash(hasher)
+            });
+        place
     }
 
-    fn free(&mut self, index: usize) {
-        let hash = self.nodes[index].key.hash(&self.hasher);
-        let found = self
-            .index
-            .find_entry(hash, |&position| position as usize == index);
-        if let Ok(found) = found {
-            let (position, _) = found.remove();
-            self.nodes[index].entry = Entry::default();
-            self.free.push(position);
+    /// A place for another prefix.
+    fn vacate(&mut self) -> usize {
+        let Some(place) = self.free.next_from(self.lowest_free) else {
+            return self.nodes.len();
+        };
+        self.lowest_free = place + 1;
+        self.free.remove(place);
+        self.forget(place);
+        place
+    }
+
+    /// The index finds what was at this place no longer.
+    fn forget(&mut self, place: usize) {
+        let hash = self.nodes[place].key.hash(&self.hasher);
+        let is_it = |&position: &u32| position as usize == place;
+        if let Ok(found) = self.index.find_entry(hash, is_it) {
+            found.remove();
         }
     }
+
+    fn free(&mut self, place: usize) {
+        self.nodes[place].entry = Entry::default();
+        self.free.insert(place);
+        self.lowest_free = self.lowest_free.min(place);
+    }
+
+    /// Whether most of it is free, the end too. A small one stays as it is.
+    fn is_sparse(&self) -> bool {
+        let places = self.nodes.len();
+        places > SMALL && self.free.len() > places / 4 * 3 && self.free.contains(places - 1)
+    }
+
+    /// Gives memory back, if it is sparse.
+    fn shrink(&mut self, budget: &mut usize) {
+        if self.is_sparse() && self.free.len() == self.nodes.len() {
+            *self = Self::new(self.hasher.clone());
+            return;
+        }
+        while *budget > 0 && self.is_sparse() {
+            *budget -= 1;
+            let last = self.nodes.len() - 1;
+            self.forget(last);
+            self.free.remove(last);
+            self.nodes.pop();
+        }
+        if !self.is_sparse() {
+            let (nodes, hasher) = (&mut self.nodes, &self.hasher);
+            nodes.shrink_to_fit();
+            let again = |&other: &u32| nodes[other as usize].key.hash(hasher);
+            self.index.shrink_to_fit(again);
+        }
+    }
+
+    /// The places where a prefix may be.
+    fn candidates(&self, key: &K, found: &mut Places) {
+        // The key is in the node, which is not looked at yet.
+        let note = |&position: &u32| {
+            found.push(position);
+            false
+        };
+        self.index.find(key.hash(&self.hasher), note);
+    }
 }
+
+/// Places of some prefixes.
+type Places = SmallVec<[u32; AHEAD]>;
+
+/// Attributes of paths that were touched.
+pub(super) type Touched = SmallVec<[AttrsId; 2 * AHEAD]>;
 
 /// Both families.
 #[derive(Debug)]
@@ -243,19 +307,48 @@ impl Tables {
         }
     }
 
-    /// Touches the places and paths of these prefixes. Memory brings many at once in the time of one, so what
-    /// then looks them up one after the other does not wait for each.
-    pub(super) fn touch(&self, prefixes: &[Prefix]) {
-        let places = prefixes.iter().filter_map(|prefix| self.find(prefix));
-        let paths = places.map(|slot| self.entry(slot).paths.as_slice().len());
-        std::hint::black_box(paths.sum::<usize>());
+    /// Touches the places and paths of these prefixes, [`AHEAD`] at most, and says what attributes the
+    /// paths have. Memory brings many at once in the time of one, so what then looks them up one after
+    /// the other does not wait for each. In steps, since each needs what the one before has brought.
+    pub(super) fn touch<'a>(&self, prefixes: impl Iterator<Item = &'a Prefix>) -> Touched {
+        let (mut v4, mut v6) = (Places::new(), Places::new());
+        for prefix in prefixes {
+            match prefix {
+                Prefix::V4(net) => self.v4.candidates(net, &mut v4),
+                Prefix::V6(net) => self.v6.candidates(net, &mut v6),
+            }
+        }
+        let v4 = v4.iter().map(|place| &self.v4.nodes[*place as usize].entry);
+        let v6 = v6.iter().map(|place| &self.v6.nodes[*place as usize].entry);
+        let mut touched = Touched::new();
+        for entry in v4.chain(v6) {
+            let paths = entry.paths.as_slice().iter();
+            touched.extend(paths.map(|path| path.accepted.unwrap_or(path.received)));
+        }
+        touched
     }
 
-    /// Gives the place of a prefix back.
+    /// Gives the place of a prefix back; its entry is empty afterwards.
     pub(super) fn free(&mut self, slot: Slot) {
         match slot.family {
             Family::Ipv4Unicast => self.v4.free(slot.index),
             Family::Ipv6Unicast => self.v6.free(slot.index),
+        }
+    }
+
+    /// Whether [`Tables::shrink`] would find something.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.v4.is_sparse() || self.v6.is_sparse()
+    }
+
+    /// Gives back places at the end that nobody needs, and the memory once enough of them are gone.
+    /// Nobody may have such a place in mind.
+    pub(super) fn shrink(&mut self, budget: &mut usize) {
+        if self.v4.is_sparse() {
+            self.v4.shrink(budget);
+        }
+        if self.v6.is_sparse() {
+            self.v6.shrink(budget);
         }
     }
 
@@ -280,12 +373,22 @@ impl Tables {
         }
     }
 
-    /// One more than the highest place in use so far.
+    /// One more than the highest place that is known.
     pub(super) fn end(&self, family: Family) -> usize {
         match family {
             Family::Ipv4Unicast => self.v4.nodes.len(),
             Family::Ipv6Unicast => self.v6.nodes.len(),
         }
+    }
+
+    /// This place, or the first of the next family that has any; `None` beyond the last.
+    pub(super) fn at_or_after(&self, at: Slot) -> Option<Slot> {
+        if at.index < self.end(at.family) {
+            return Some(at);
+        }
+        let mut following = Family::ALL.into_iter().filter(|family| *family > at.family);
+        let family = following.find(|family| self.end(*family) > 0)?;
+        Some(Slot { family, index: 0 })
     }
 
     /// Every place of a family, the free ones too.
@@ -317,6 +420,49 @@ mod tests {
             let expected = (i % 2 == 1).then(|| slots[i as usize]);
             assert_eq!(tables.find(&net(i)), expected, "{i}");
         }
+    }
+
+    #[test]
+    fn a_prefix_that_returns_has_its_place_again_unless_another_took_it() {
+        let mut tables = Tables::new(FixedState::with_seed(7));
+        let [one, two] = [1, 2].map(|i| tables.find_or_insert(&net(i)));
+        for slot in [one, two] {
+            tables.free(slot);
+        }
+        assert_eq!(tables.find(&net(2)), None, "it is gone all the same");
+        assert_eq!(tables.find_or_insert(&net(2)), two);
+        assert_eq!(tables.find_or_insert(&net(3)), one, "the lowest is free");
+        assert_eq!(tables.find(&net(1)), None);
+        assert_ne!(tables.find_or_insert(&net(1)), one);
+        assert_eq!(tables.prefix(one), net(3));
+    }
+
+    #[test]
+    fn a_table_that_has_become_sparse_gives_its_end_back_in_bites() {
+        let many = 40_000;
+        let mut tables = Tables::new(FixedState::with_seed(7));
+        let slots: Vec<_> = (0..many).map(|i| tables.find_or_insert(&net(i))).collect();
+        for slot in &slots[1..] {
+            tables.free(*slot);
+        }
+        let mut bites = 0;
+        while tables.is_sparse() {
+            tables.shrink(&mut 1000);
+            bites += 1;
+        }
+        assert!(bites > 30, "{bites}");
+        assert!(tables.end(Family::Ipv4Unicast) <= SMALL);
+        assert!(tables.v4.index.capacity() < 100);
+        assert_eq!(tables.find(&net(0)), Some(slots[0]));
+        for i in 1..many {
+            assert_eq!(tables.find(&net(i)), None, "{i}");
+            tables.find_or_insert(&net(i));
+        }
+        for slot in slots {
+            tables.free(slot);
+        }
+        tables.shrink(&mut 1);
+        assert_eq!(tables.end(Family::Ipv4Unicast), 0, "all is gone at once");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::decision::{self, Candidate, Decision};
 use super::interface::{PathView, PeerCounts, Place, PrefixPage, RouteView, Selection, Step};
 use super::select::Ineligible;
 use super::source::{Life, SourceCounts, SourceId, index_of};
+use super::stale::Kept;
 use super::table::{Path, Slot};
 use crate::attrs::Attrs;
 use crate::types::{Family, PeerId, Prefix};
@@ -129,6 +130,12 @@ impl Rib {
         self.occupied[index_of(family)]
     }
 
+    /// The address of a peer that is configured.
+    #[must_use]
+    pub fn peer_address(&self, id: PeerId) -> Option<IpAddr> {
+        self.peers.get(&id).map(|peer| peer.config.address)
+    }
+
     /// Numbers of one peer, those of what is kept of it while it is not up. Maintained, not counted: costs nothing.
     #[must_use]
     pub fn counts(&self, id: PeerId, family: Family) -> PeerCounts {
@@ -141,12 +148,15 @@ impl Rib {
         };
         let place = index_of(family);
         let current = count(session.and_then(|session| session.sources[place]));
-        let kept = count(peer.kept[place].map(|kept| kept.source));
+        let kept = peer.kept[place].iter().flat_map(Kept::sources);
+        let kept = kept.map(|source| count(Some(source)));
+        let sum = |of: fn(&SourceCounts) -> usize| kept.clone().map(|counts| of(&counts)).sum();
+        let stale: usize = sum(|counts| counts.received);
         PeerCounts {
-            received: current.received + kept.received,
-            accepted: current.accepted + kept.accepted,
-            best: current.best + kept.best,
-            stale: kept.received,
+            received: current.received + stale,
+            accepted: current.accepted + sum(|counts| counts.accepted),
+            best: current.best + sum(|counts| counts.best),
+            stale,
             discarded: current.discarded,
             advertised: self.sent_count(id, family),
             unsendable: self.unsendable_count(id, family),

@@ -153,8 +153,19 @@ pub enum Input<'a> {
     Transmit(Updates),
     /// Ask the peer for its routes again (RFC 2918), if it can.
     RequestRefresh(Family),
+    /// Whether what the peer sends is read: it is until said otherwise.
+    Reading(Reading),
     /// A deadline may have passed.
     Timeout,
+}
+
+/// Whether what a peer sends is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reading {
+    /// Not for now: routes cannot be passed on. Hold timers stand still.
+    Pauses,
+    /// Again.
+    GoesOn,
 }
 
 /// What the session wants done, in order.

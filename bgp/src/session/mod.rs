@@ -43,6 +43,7 @@ mod interface;
 mod message;
 mod negotiate;
 mod offer;
+mod reading;
 mod reason;
 mod send_hold;
 mod timers;
@@ -56,7 +57,7 @@ use std::time::Instant;
 pub use farewell::Farewell;
 pub use interface::{
     Cease, Conn, DownReason, GracefulRestart, Input, MessageCounts, Messages, Mode, Negotiated,
-    Output, PeerRestart, SessionConfig, SessionRole, SessionStatus, State, UpdateErrors,
+    Output, PeerRestart, Reading, SessionConfig, SessionRole, SessionStatus, State, UpdateErrors,
 };
 
 use crate::route::RouteEvent;
@@ -113,6 +114,8 @@ pub struct Session {
     /// Attempts that failed since a session was last stable.
     failures: u32,
     established_at: Option<Instant>,
+    /// Since when what the peer sends is not read.
+    paused_at: Option<Instant>,
     /// What the peer of the established session, or of the one that is just ending, said of
     /// graceful restart.
     peer_restart: Option<PeerRestart>,
@@ -161,6 +164,7 @@ impl Session {
             refuse_until: None,
             failures: 0,
             established_at: None,
+            paused_at: None,
             peer_restart: None,
             jitter: Jitter::new(seed),
             outputs: VecDeque::new(),
@@ -193,6 +197,7 @@ impl Session {
             Input::Closed(conn) => self.on_closed(conn, now),
             Input::Transmit(updates) => self.on_transmit(updates),
             Input::RequestRefresh(family) => self.on_request_refresh(family),
+            Input::Reading(reading) => self.on_reading(reading, now),
             Input::Timeout => self.on_timeout(now),
         }
         self.flush_routes();
@@ -215,7 +220,10 @@ impl Session {
         self.connections
             .iter()
             .flatten()
-            .filter_map(|connection| connection.timers.next())
+            .filter_map(|connection| match self.paused_at {
+                Some(_) => connection.timers.next_but(Timer::Hold),
+                None => connection.timers.next(),
+            })
             .chain(self.retry_at)
             .min()
     }
@@ -251,7 +259,8 @@ impl Session {
             let Some(connection) = &mut self.connections[conn as usize] else {
                 continue;
             };
-            if connection.timers.is_due(Timer::Hold, now) {
+            let is_read = self.paused_at.is_none();
+            if is_read && connection.timers.is_due(Timer::Hold, now) {
                 self.fail(conn, Notification::HOLD_TIMER_EXPIRED, now);
             } else if connection.timers.is_due(Timer::SendHold, now) {
                 self.fail(conn, Notification::SEND_HOLD_TIMER_EXPIRED, now);

@@ -35,6 +35,13 @@ impl Timers {
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().flatten().min().copied()
     }
+
+    /// As [`Timers::next`], of all others.
+    pub(super) fn next_but(&self, timer: Timer) -> Option<Instant> {
+        let others = self.0.iter().enumerate();
+        let others = others.filter(|(place, _)| *place != timer as usize);
+        others.filter_map(|(_, deadline)| *deadline).min()
+    }
 }
 
 /// splitmix64: spreads timers of many sessions, guards nothing.

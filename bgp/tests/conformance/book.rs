@@ -19,10 +19,6 @@ hexadecimal. Peers of decisions: A, C and D are in AS 65002 (D has the identifie
 /// What is not there, and why: RFC, subject, reason.
 const LEFT_OUT: &[(&str, &str)] = &[
     (
-        "4271 §6.3, NEXT_HOP that is our own address",
-        "The kernel refuses such a route.",
-    ),
-    (
         "4271 §6.3, prefixes that are multicast",
         "They are taken as any other; a filter keeps them out.",
     ),

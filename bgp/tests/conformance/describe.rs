@@ -54,6 +54,48 @@ pub(crate) fn messages(mut stream: &[u8]) -> String {
     said.join(", ")
 }
 
+/// The UPDATEs of a stream but for those that end a table: attributes apart from each other, prefixes
+/// behind them.
+pub(crate) fn updates(mut stream: &[u8]) -> Vec<String> {
+    let mut frames = Frames::default();
+    let mut said = Vec::new();
+    while let Some(frame) = frames.next(&mut stream) {
+        let body = frame.expect("we send valid headers").body;
+        let mut parts = Vec::new();
+        let (withdrawn, rest) = cut(body);
+        if !withdrawn.is_empty() {
+            parts.push(format!("withdrawn {}", hex(withdrawn)));
+        }
+        let (mut attributes, nlri) = cut(rest);
+        while let [flags, code, rest @ ..] = attributes {
+            let (length, wide) = if flags & 0x10 == 0 {
+                (usize::from(rest[0]), 1)
+            } else {
+                (usize::from(u16::from_be_bytes([rest[0], rest[1]])), 2)
+            };
+            let (value, after) = rest.split_at(wide + length);
+            let (length, value) = value.split_at(wide);
+            let shown = format!("{flags:02x} {code:02x} {} {}", hex(length), hex(value));
+            parts.push(shown.trim_end().to_owned());
+            attributes = after;
+        }
+        if !nlri.is_empty() {
+            parts.push(format!("| {}", hex(nlri)));
+        }
+        let ends_table = parts.is_empty() || parts == ["80 0f 03 000201"];
+        if !ends_table {
+            said.push(parts.join(" ").trim_end().to_owned());
+        }
+    }
+    said
+}
+
+/// What two octets say the length of, and the rest.
+fn cut(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (length, rest) = bytes.split_at(2);
+    rest.split_at(usize::from(u16::from_be_bytes([length[0], length[1]])))
+}
+
 pub(crate) fn events(events: &[RouteEvent]) -> String {
     events.iter().map(event).collect::<Vec<_>>().join(", ")
 }

@@ -22,6 +22,7 @@ mod rfc4271_states;
 mod rfc4271_update;
 mod rfc7606;
 mod rfc_attributes;
+mod rfc_sent;
 mod rfc_sessions;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ fn rows() -> Vec<Row> {
         rfc4271_decision::rows(),
         rfc7606::rows(),
         rfc_attributes::rows(),
+        rfc_sent::rows(),
         rfc_sessions::rows(),
     ]
     .into_iter()

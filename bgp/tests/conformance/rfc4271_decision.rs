@@ -1,7 +1,7 @@
 //! RFC 4271 §9 and what else says which path is best and who is told of it.
 
 use bgp::Role;
-use bgp::filter::Filter;
+use bgp::filter::{Action, Filter, Match, Nexthop, Rule, Set};
 use bgp::rib::ReflectionRole;
 
 use crate::rib::{Setup, among};
@@ -33,6 +33,11 @@ pub(crate) fn rows() -> Vec<Row> {
         row("4271 §5.1.2", "internal", "For an internal one it is not.", among(&["A path 65002 7"]).tells('I', "via self path 65002 7 pref 100")),
         row("4271 §5.1.2", "own", "What is ours has an empty path inside", among(&["own"]).tells('I', "via self pref 100")),
         row("4271 §5.1.2", "own-external", "and our AS alone outside.", among(&["own"]).tells('B', "via self path 65001")),
+        row("4271 §5.1.3", "our-address", "A path whose nexthop is our own address is not used,", among(&["A path 65002 via 10.0.1.1"]).best("none: NexthopOurs")),
+        row("4271 §5.1.3", "our-address-replaces", "and yet takes the place of the one before.", among(&["A path 65002", "A path 65002 via 10.0.1.1"]).best("none: NexthopOurs")),
+        row("4271 §5.1.3", "our-address-told", "It is told to nobody.", among(&["A path 65002 via 10.0.1.1"]).tells('B', "nothing")),
+        row("4271 §5.1.3", "set-to-peer", "Nor is a peer told its own address where a filter sets it.", among(&["own"]).configured("export sets nexthop 10.0.1.3: ", via_b).tells('B', "via self path 65001")),
+        row("4271 §5.1.3", "set-to-other", "Others are.", among(&["own"]).configured("export sets nexthop 10.0.1.3: ", via_b).tells('C', "via 10.0.1.3 path 65001")),
         row("4271 §5.1.4", "external", "A MED of one neighbour is not told to another AS.", among(&["A path 65002 med 5"]).tells('B', "via self path 65001 65002")),
         row("4271 §5.1.4", "internal", "Inside our own it is.", among(&["A path 65002 med 5"]).tells('I', "via self path 65002 med 5 pref 100")),
         row("4271 §5.1.5", "local-pref", "LOCAL_PREF stays inside the AS.", among(&["I pref 200 path 65009"]).tells('B', "via self path 65001 65009")),
@@ -81,8 +86,19 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-fn client(peer: char, setup: &mut Setup) {
+pub(crate) fn client(peer: char, setup: &mut Setup) {
     if peer == 'I' {
         setup.options.reflection = ReflectionRole::Client;
     }
+}
+
+fn via_b(_: char, setup: &mut Setup) {
+    setup.export = Filter::compile(vec![Rule {
+        matches: Match::default(),
+        action: Action::Accept,
+        set: Set {
+            nexthop: Some(Nexthop::Address([10, 0, 1, 3].into())),
+            ..Set::default()
+        },
+    }]);
 }

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::filter::Filter;
-use bgp::rib::{Input, PeerOptions, Rib, RibConfig, RibPeer};
+use bgp::rib::{
+    Aggregate, Input, MoreSpecifics, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteHop,
+};
 use bgp::wire::Dialect;
 use bgp::{
     AsPath, Asn, Attrs, Community, FirstAs, LargeCommunity, Origin, PeerId, Prefix, RouteEvent,
@@ -45,6 +47,7 @@ pub(crate) struct Case {
     output: String,
     with: &'static str,
     change: fn(char, &mut Setup),
+    change_router: fn(&mut RibConfig),
 }
 
 /// What a case may change of a peer.
@@ -52,14 +55,18 @@ pub(crate) struct Setup {
     pub(crate) options: PeerOptions,
     pub(crate) import: Filter,
     pub(crate) export: Filter,
+    pub(crate) up: SessionUp,
 }
 
 enum Question {
     Best,
     Told(char),
+    Sent(char),
+    Hops,
 }
 
-/// Which of these paths is best, and by what. Each begins with its peer, or is `own`.
+/// Which of these paths is best, and by what. Each begins with its peer, or is `own`, or names a
+/// prefix that is an `aggregate`, or a `summary` that is told alone.
 pub(crate) fn among(paths: &'static [&'static str]) -> Case {
     Case {
         paths,
@@ -67,6 +74,7 @@ pub(crate) fn among(paths: &'static [&'static str]) -> Case {
         output: String::new(),
         with: "",
         change: |_, _| (),
+        change_router: |_| (),
     }
 }
 
@@ -75,6 +83,27 @@ impl Case {
     pub(crate) fn configured(mut self, with: &'static str, change: fn(char, &mut Setup)) -> Self {
         self.with = with;
         self.change = change;
+        self
+    }
+
+    /// With a router that is not like all others.
+    pub(crate) fn router(mut self, with: &'static str, change: fn(&mut RibConfig)) -> Self {
+        self.with = with;
+        self.change_router = change;
+        self
+    }
+
+    /// The ways that share the traffic, each with its part, as in `A 1, B 1`.
+    pub(crate) fn leads(mut self, hops: &str) -> Self {
+        self.question = Question::Hops;
+        hops.clone_into(&mut self.output);
+        self
+    }
+
+    /// The UPDATEs that `peer` is sent, in hexadecimal, but for the ends of its tables.
+    pub(crate) fn sends(mut self, peer: char, hex: &str) -> Self {
+        self.question = Question::Sent(peer);
+        hex.clone_into(&mut self.output);
         self
     }
 
@@ -95,6 +124,8 @@ impl Case {
         let asked = match self.question {
             Question::Best => "best?".to_owned(),
             Question::Told(peer) => format!("told {peer}?"),
+            Question::Sent(peer) => format!("sent {peer}?"),
+            Question::Hops => "ways?".to_owned(),
         };
         let paths = self.paths.join("; ");
         Shown {
@@ -107,22 +138,43 @@ impl Case {
         let mut rib = self.rib();
         match self.question {
             Question::Best => best(&rib),
-            Question::Told(peer) => told(&mut rib, id(peer)),
+            Question::Told(peer) => told(&mut rib, id(peer), &self.setup(peer).up.dialect),
+            Question::Sent(peer) => sent(&mut rib, id(peer)),
+            Question::Hops => hops(&mut rib),
         }
+    }
+
+    /// A peer as the case has it. It looks at no first AS: it may be shown another one.
+    fn setup(&self, peer: char) -> Setup {
+        let (_, asn, identifier, _) = place(id(peer));
+        let identifier = RouterId::new([10, 0, 0, identifier].into()).expect("not zero");
+        let dialect = Dialect {
+            first_as: FirstAs::Free,
+            ..Dialect::new(US, Asn(asn))
+        };
+        let mut setup = Setup {
+            options: PeerOptions::default(),
+            import: Filter::accept_all(),
+            export: Filter::accept_all(),
+            up: SessionUp {
+                nexthops: [Some(OUR_NEXTHOP), None],
+                ..SessionUp::new(identifier, dialect)
+            },
+        };
+        (self.change)(peer, &mut setup);
+        setup
     }
 
     #[expect(clippy::disallowed_methods, reason = "where simulated time starts")]
     fn rib(&self) -> Rib {
         let router_id = RouterId::new([10, 0, 0, 1].into()).expect("not zero");
-        let mut rib = Rib::new(RibConfig::new(US, router_id, 1));
+        let mut config = RibConfig::new(US, router_id, 1);
+        (self.change_router)(&mut config);
+        let mut rib = Rib::new(config);
         let now = Instant::now();
-        for (name, asn, identifier, address) in PEERS {
-            let mut setup = Setup {
-                options: PeerOptions::default(),
-                import: Filter::accept_all(),
-                export: Filter::accept_all(),
-            };
-            (self.change)(name, &mut setup);
+        rib.handle(Input::OwnAddresses([OUR_NEXTHOP].into()), now);
+        for (name, asn, _, address) in PEERS {
+            let setup = self.setup(name);
             let peer = RibPeer {
                 id: id(name),
                 asn: Asn(asn),
@@ -132,18 +184,15 @@ impl Case {
                 options: setup.options,
             };
             rib.handle(Input::Configure(peer), now);
-            let identifier = RouterId::new([10, 0, 0, identifier].into()).expect("not zero");
-            let up = SessionUp {
-                nexthops: [Some(OUR_NEXTHOP), None],
-                ..SessionUp::new(identifier, dialect(Asn(asn)))
-            };
-            rib.handle(Input::Up(id(name), up), now);
+            rib.handle(Input::Up(id(name), setup.up), now);
         }
         for path in self.paths {
             let (from, attrs) = path.split_once(' ').unwrap_or((path, ""));
             let prefixes = vec![prefix()];
             let input = match from {
                 "own" => Input::Originate(prefixes),
+                "aggregate" => aggregate(attrs, MoreSpecifics::Told),
+                "summary" => aggregate(attrs, MoreSpecifics::Suppressed),
                 name => {
                     let peer = id(name.chars().next().expect("a name"));
                     let attrs = Arc::new(read(peer, attrs));
@@ -191,12 +240,10 @@ fn best(rib: &Rib) -> String {
     }
 }
 
-fn told(rib: &mut Rib, peer: PeerId) -> String {
+fn told(rib: &mut Rib, peer: PeerId, dialect: &Dialect) -> String {
     let mut told = "nothing".to_owned();
-    let place = PEERS.iter().find(|(name, ..)| id(*name) == peer);
-    let dialect = dialect(Asn(place.expect("a peer").1));
     while let Some(updates) = rib.poll_export(peer) {
-        for event in heard(&updates, &dialect) {
+        for event in heard(&updates, dialect) {
             match event {
                 RouteEvent::Announce { attrs, .. } => told = describe::attributes(&by_us(&attrs)),
                 RouteEvent::Withdraw { .. } => "withdraw".clone_into(&mut told),
@@ -209,6 +256,42 @@ fn told(rib: &mut Rib, peer: PeerId) -> String {
     told
 }
 
+/// The bodies of UPDATEs, but for those that end a table.
+fn sent(rib: &mut Rib, peer: PeerId) -> String {
+    let mut said = Vec::new();
+    while let Some(updates) = rib.poll_export(peer) {
+        for bytes in &updates.bytes {
+            said.extend(describe::updates(bytes));
+        }
+    }
+    said.join(" and ")
+}
+
+fn hops(rib: &mut Rib) -> String {
+    let mut hops = String::new();
+    while let Some(output) = rib.poll_output() {
+        if let Output::Routes(changes) = output {
+            let part = |hop: &RouteHop| format!("{} {}", name(Some(hop.hop.peer)), hop.weight);
+            let last = changes.last().expect("changes are not empty");
+            hops = last.hops.iter().map(part).collect::<Vec<_>>().join(", ");
+        }
+    }
+    hops
+}
+
+fn aggregate(prefix: &str, more_specifics: MoreSpecifics) -> Input {
+    let prefix = prefix.parse().expect("a prefix");
+    Input::Aggregate(vec![Aggregate {
+        prefix,
+        more_specifics,
+    }])
+}
+
+fn place(peer: PeerId) -> (char, u32, u8, u8) {
+    let mut peers = PEERS.iter();
+    *peers.find(|(name, ..)| id(*name) == peer).expect("a peer")
+}
+
 /// With our own address as it is before it is encoded.
 fn by_us(attrs: &Attrs) -> Attrs {
     let mut attrs = attrs.clone();
@@ -216,19 +299,10 @@ fn by_us(attrs: &Attrs) -> Attrs {
     attrs
 }
 
-/// The peer looks at no first AS: what a case configures may show it another one.
-fn dialect(peer: Asn) -> Dialect {
-    Dialect {
-        first_as: FirstAs::Free,
-        ..Dialect::new(US, peer)
-    }
-}
-
 /// The words of [`describe::attributes`], and `as-set 1 2` after a path.
 fn read(peer: PeerId, text: &str) -> Attrs {
     let mut attrs = Attrs::originated();
-    let place = PEERS.iter().find(|(name, ..)| id(*name) == peer);
-    attrs.nexthop = Some([10, 0, 1, place.expect("a peer").3].into());
+    attrs.nexthop = Some([10, 0, 1, place(peer).3].into());
     let words: Vec<&str> = text.split_whitespace().collect();
     let mut rest = words.as_slice();
     while let Some((keyword, after)) = rest.split_first() {
@@ -288,6 +362,12 @@ fn set(attrs: &mut Attrs, keyword: &str, values: &[&str]) {
         "ext-community" => {
             let value = u64::from_str_radix(values[0], 16).expect("16 digits");
             attrs.ext_communities.push(bgp::ExtCommunity(value));
+        }
+        "aggregator" => {
+            attrs.aggregator = Some(bgp::Aggregator {
+                asn: numbers().next().map(Asn).expect("an AS"),
+                router_id: [10, 0, 0, 9].into(),
+            });
         }
         "originator" => {
             reflection(attrs).originator_id = Some(values[0].parse().expect("four octets"))

@@ -1,5 +1,6 @@
 //! Answers as text, for eyes at three in the morning.
 
+pub(crate) mod bfd;
 pub(crate) mod events;
 pub(crate) mod groups;
 pub(crate) mod links;

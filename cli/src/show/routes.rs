@@ -186,6 +186,7 @@ fn attributes(path: &v1::Path, hop: Option<&v1::Hop>) -> Vec<String> {
     );
     add("communities", &path.communities.join(" "));
     add("large", &path.large_communities.join(" "));
+    add("extended", &path.ext_communities.join(" "));
     add(
         "path",
         &path.path_id.map_or(String::new(), |id| id.to_string()),
@@ -246,6 +247,7 @@ pub(crate) mod tests {
             local_pref: Some(100),
             communities: Vec::new(),
             large_communities: Vec::new(),
+            ext_communities: Vec::new(),
             path_id: None,
             stale: false,
         };

@@ -22,6 +22,25 @@ pub(crate) fn link_tone(state: v1::LinkState) -> Tone {
     }
 }
 
+pub(crate) fn bfd(state: v1::BfdState) -> &'static str {
+    match state {
+        v1::BfdState::Unspecified => "unknown",
+        v1::BfdState::AdminDown => "admin-down",
+        v1::BfdState::Down => "down",
+        v1::BfdState::Init => "init",
+        v1::BfdState::Up => "up",
+    }
+}
+
+pub(crate) fn bfd_tone(state: v1::BfdState) -> Tone {
+    match state {
+        v1::BfdState::Unspecified => Tone::Quiet,
+        v1::BfdState::AdminDown | v1::BfdState::Init => Tone::Odd,
+        v1::BfdState::Down => Tone::Bad,
+        v1::BfdState::Up => Tone::Good,
+    }
+}
+
 /// Why traffic moved; a word that this command line does not know is shown as it is.
 pub(crate) fn group_move(reason: &str) -> &str {
     match reason {
@@ -40,6 +59,7 @@ pub(crate) fn ineligible(step: &str) -> Option<&'static str> {
         "as-loop" => Some("our own AS is in its path"),
         "filtered" => Some("rejected by the import filter"),
         "link-unusable" => Some("its link is down"),
+        "nexthop-ours" => Some("its nexthop is an address of this host"),
         "nexthop-unreachable" => Some("its nexthop is unreachable"),
         "reflection-loop" => Some("we, or our cluster, reflected it before"),
         "route-leak" => Some("its peer should not have passed it on (RFC 9234)"),

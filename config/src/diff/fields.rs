@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router, SecretSource, StrongSwan,
+    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router,
+    SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
@@ -108,6 +109,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         carrier,
         profile,
         probe,
+        bfd,
     } = link;
     let mut fields = vec![
         field(LinkPart::Group, "group", or_none(group.as_ref())),
@@ -122,8 +124,30 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.down-after", probe.down_after),
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
     ];
+    fields.extend(watched_by(bfd.as_ref()));
     fields.extend(carrier::fields(carrier, *profile));
     fields
+}
+
+fn watched_by(bfd: Option<&Bfd>) -> Vec<Field<LinkPart>> {
+    let of = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let part = |name, value| field(LinkPart::Bfd, name, of(value));
+    let auth = bfd.and_then(|bfd| bfd.auth.as_ref());
+    vec![
+        part("bfd.interval", bfd.map(|bfd| exact(bfd.interval))),
+        part("bfd.multiplier", bfd.map(|bfd| bfd.multiplier.to_string())),
+        part("bfd.strict", bfd.map(|bfd| bfd.strict.to_string())),
+        part("bfd.auth.type", auth.map(|auth| auth_kind(auth.kind))),
+        part("bfd.auth.id", auth.map(|auth| auth.id.to_string())),
+        part("bfd.auth.key", auth.map(|auth| source(&auth.key))),
+    ]
+}
+
+fn auth_kind(kind: BfdAuthKind) -> String {
+    match kind {
+        BfdAuthKind::KeyedSha1 => "keyed-sha1".to_owned(),
+        BfdAuthKind::MeticulousKeyedSha1 => "meticulous-keyed-sha1".to_owned(),
+    }
 }
 
 pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {

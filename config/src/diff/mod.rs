@@ -150,6 +150,8 @@ pub enum LinkPart {
     Inside,
     /// How it is measured.
     Probe,
+    /// Its BFD session.
+    Bfd,
     /// What carries it, its interface included.
     Tunnel,
 }

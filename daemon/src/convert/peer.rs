@@ -22,6 +22,14 @@ use crate::sockets::Endpoint;
 /// The longest wait between two attempts at a session.
 const CONNECT_RETRY_MAX: Duration = Duration::from_secs(120);
 
+/// For a peer of which the file says nothing. Twice a full table of today: what is passed by none that
+/// means well, and held by a host with the memory for full tables.
+const MOST_PATHS: PrefixLimit = PrefixLimit {
+    max: 2_000_000,
+    warn_at: 1_600_000,
+    action: LimitAction::Discard,
+};
+
 /// Keys of TCP MD5 by the name of their peer or range.
 pub(crate) type Keys = BTreeMap<String, Arc<Md5Key>>;
 
@@ -185,8 +193,8 @@ pub(crate) fn options(peer: &model::Peer) -> PeerOptions {
         },
         // In the order of `Family::ALL`.
         receive_limit: [
-            limit(inward, inward.and_then(|limit| limit.max.ipv4)),
-            limit(inward, inward.and_then(|limit| limit.max.ipv6)),
+            limit(inward, inward.and_then(|limit| limit.max.ipv4)).or(Some(MOST_PATHS)),
+            limit(inward, inward.and_then(|limit| limit.max.ipv6)).or(Some(MOST_PATHS)),
         ],
         send_limit: [outward.ipv4, outward.ipv6],
         add_path_limit: peer.add_path_limit,
@@ -244,7 +252,11 @@ mod tests {
         assert!(session.extended_messages && session.enhanced_refresh);
         let restart = session.graceful_restart.unwrap();
         assert_eq!((restart.restart_secs, restart.long_lived_secs), (120, 0));
-        assert_eq!(options(&peer), PeerOptions::default());
+        let usual = PeerOptions {
+            receive_limit: [Some(MOST_PATHS); Family::ALL.len()],
+            ..PeerOptions::default()
+        };
+        assert_eq!(options(&peer), usual);
     }
 
     #[test]
@@ -258,7 +270,7 @@ mod tests {
                 "asn = 64512\nprefix-limit = {{ ipv6 = {max}, warn = \"{warn}\" }}"
             ));
             let [v4, v6] = options(&peer).receive_limit;
-            assert_eq!(v4, None);
+            assert_eq!(v4, Some(MOST_PATHS), "nothing is said of it");
             assert_eq!(v6.map(|limit| (limit.max, limit.warn_at)), Some((max, at)));
         }
     }

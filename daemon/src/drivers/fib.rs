@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp::rib::RouteChange;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
@@ -128,9 +127,7 @@ impl<F: Fib> Driver<F> {
         match message {
             FibMessage::Routes(changes) => {
                 if self.row.installing {
-                    for RouteChange { prefix, hops } in changes {
-                        self.table.set(prefix, &hops);
-                    }
+                    self.table.set_all(&changes);
                 }
             }
             FibMessage::Sweep => {

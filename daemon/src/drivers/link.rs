@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use links::stamp::{self, NtpTime};
 use links::{
-    Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe, ProbeConfig, Via,
+    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe, ProbeConfig,
+    Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +21,7 @@ use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
 use crate::journal::Severity;
-use crate::sockets;
+use crate::sockets::{self, Message};
 
 /// Between two looks at the quality of the link, and refreshes of what the API shows.
 const PUBLISH: Duration = Duration::from_millis(250);
@@ -50,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
     pub(crate) severed: watch::Receiver<Severed>,
+    /// What its BFD session says.
+    pub(crate) bfd: watch::Receiver<BfdWord>,
     pub(crate) board: Arc<Board>,
 }
 
@@ -119,7 +122,8 @@ struct Buffers {
 
 enum Wake {
     Answer(Via, io::Result<usize>),
-    Request(io::Result<(usize, SocketAddr, u8)>),
+    Request(io::Result<Message>),
+    Bfd,
     Interfaces,
     Ended,
     Timeout,
@@ -132,6 +136,7 @@ impl Driver {
             icmp: [0; DATAGRAM],
             request: [0; DATAGRAM],
         };
+        self.hear_bfd();
         self.follow_interface();
         loop {
             self.drain().await;
@@ -144,9 +149,16 @@ impl Driver {
                     self.probe_input(Input::Received { via, bytes });
                 }
                 Wake::Answer(via, Err(error)) => self.on_socket_error(via, &error),
-                Wake::Request(Ok((length, from, ttl))) => {
-                    self.reflect(&buffers.request[..length], from, ttl);
+                Wake::Request(Ok(message)) => {
+                    let Message {
+                        length,
+                        from,
+                        hop_limit,
+                        ..
+                    } = message;
+                    self.reflect(&buffers.request[..length], from, hop_limit);
                 }
+                Wake::Bfd => self.hear_bfd(),
                 Wake::Request(Err(error)) => debug!(%error, "reflector"),
                 Wake::Interfaces => self.follow_interface(),
                 Wake::Ended => return,
@@ -172,6 +184,7 @@ impl Driver {
             read = request(self.sockets.reflector.as_ref(), &mut buffers.request) => {
                 Wake::Request(read)
             }
+            Ok(()) = self.link.bfd.changed() => Wake::Bfd,
             changed = self.link.interfaces.changed() => match changed {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
@@ -182,6 +195,11 @@ impl Driver {
             },
             () = until(deadline) => Wake::Timeout,
         }
+    }
+
+    fn hear_bfd(&mut self) {
+        let word = *self.link.bfd.borrow_and_update();
+        self.health.handle(HealthInput::Bfd(word), Instant::now());
     }
 
     fn probe_input(&mut self, input: Input<'_>) {
@@ -398,12 +416,9 @@ async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<us
     }
 }
 
-async fn request(
-    socket: Option<&UdpSocket>,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr, u8)> {
+async fn request(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<Message> {
     match socket {
-        Some(socket) => sockets::receive_with_ttl(socket, buffer).await,
+        Some(socket) => sockets::receive(socket, buffer).await,
         None => std::future::pending().await,
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
 
-use crate::fib::{LinkStanding, Way};
+use crate::fib::{Carried, LinkStanding};
 
 /// What a peer task is told.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) enum ToPeer {
     RequestRefresh,
     /// It sends much, or too much, of this family.
     Limit(Family, LimitEvent),
+    /// It names an address of this host as nexthop.
+    NexthopOurs(IpAddr),
     /// A changed intent.
     Reconfigure(SessionConfig),
     /// The peer dialled.
@@ -60,12 +62,8 @@ pub(crate) enum FibMessage {
     /// All routes of an earlier run that are still wanted have been asked for.
     Sweep,
     /// How these prefixes stand in the kernel.
-    Read(Vec<Prefix>, oneshot::Sender<Vec<Carried>>),
+    Read(Vec<Prefix>, oneshot::Sender<Vec<Option<Carried>>>),
 }
-
-/// How a prefix stands in the kernel: whether as wanted, and the ways it takes; `None` when nobody
-/// wants it and it is not there.
-pub(crate) type Carried = Option<(bool, Vec<Way>)>;
 
 /// What moves traffic. The FIB hears it before any [`FibMessage`].
 #[derive(Debug)]

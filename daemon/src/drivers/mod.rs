@@ -11,6 +11,7 @@
 //!                              └────────────────────── groups ─────────────────┘ link ◄──► probes
 //!                                                         ▲                    (one each)
 //!                                                         └─── GroupsMessage ────┘
+//!  bfd: a thread for the sessions of all links; each link hears its own through a watch
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
 //! ```
 //!
@@ -22,6 +23,7 @@
 //! A peer task that panics loses its session and is started again by `router`; a panic of `rib` or
 //! `fib` ends the process, whose start-up takes over what is there.
 
+pub(crate) mod bfd;
 pub(crate) mod fib;
 pub(crate) mod groups;
 pub(crate) mod link;

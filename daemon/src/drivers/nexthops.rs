@@ -1,11 +1,13 @@
 //! Which nexthops packets can be sent to, for the RIB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bgp::Prefix;
 use bgp::rib::{Input, NexthopState, Rib};
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use crate::fib::{Interfaces, Others};
@@ -26,6 +28,8 @@ pub(super) struct Reach {
     /// Of the nexthops, when last looked at.
     revision: u64,
     known: BTreeMap<IpAddr, NexthopState>,
+    /// Addresses of this host.
+    own: BTreeSet<IpAddr>,
     look_at: Option<Instant>,
 }
 
@@ -39,8 +43,14 @@ impl Reach {
             others,
             revision: 0,
             known: BTreeMap::new(),
+            own: BTreeSet::new(),
             look_at: None,
         }
+    }
+
+    /// The network that we share with a peer at this address, where there is one.
+    pub(super) fn network(&self, peer: IpAddr) -> Option<Prefix> {
+        self.interfaces.borrow().network(peer)
     }
 
     /// Plans a look if routes have brought or taken nexthops.
@@ -80,6 +90,11 @@ impl Reach {
         if interfaces.0.is_empty() {
             return;
         }
+        let own = own_addresses(&interfaces);
+        if self.own != own {
+            self.own.clone_from(&own);
+            rib.handle(Input::OwnAddresses(own), now);
+        }
         let state = |address| match others.toward(address, &interfaces) {
             Some((_, metric)) => NexthopState::Reachable { metric },
             None => NexthopState::Unreachable,
@@ -102,4 +117,15 @@ impl Reach {
         }
         self.known = states;
     }
+}
+
+/// Link-local ones are left out: such an address may be ours on one link and another's on the next.
+fn own_addresses(interfaces: &Interfaces) -> BTreeSet<IpAddr> {
+    let all = interfaces.0.iter().flat_map(|it| &it.addresses);
+    all.map(IpNet::addr)
+        .filter(|address| match address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
+        })
+        .collect()
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::rib::{self, LimitEvent};
-use bgp::session::{Conn, DownReason, Input, Output, Session, SessionConfig};
+use bgp::session::{Conn, DownReason, Input, Output, Reading, Session, SessionConfig};
 use bgp::{Family, PeerId, Retention};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -61,6 +61,7 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
         backlog: VecDeque::new(),
         owed: 0,
         life: 0,
+        reading: Reading::GoesOn,
         is_up: false,
         is_ending: false,
         published: None,
@@ -84,6 +85,7 @@ struct Driver {
     owed: usize,
     /// Sessions so far.
     life: u64,
+    reading: Reading,
     is_up: bool,
     is_ending: bool,
     published: Option<Instant>,
@@ -115,6 +117,7 @@ impl Driver {
             }
             self.conns.fill(&mut self.session);
             self.return_credits();
+            self.say_reading();
             self.publish();
             if self.is_ending && self.backlog.is_empty() {
                 return;
@@ -160,6 +163,11 @@ impl Driver {
             ToPeer::ShutDown(text) => self.permit.handle(permit::Input::ShutDown(text), now),
             ToPeer::Reset(farewell) => self.permit.handle(permit::Input::Reset(farewell), now),
             ToPeer::Limit(family, event) => self.on_limit(family, event, now),
+            ToPeer::NexthopOurs(nexthop) => {
+                warn!(%nexthop, "the peer names an address of ours as nexthop");
+                let text = format!("it names {nexthop} as nexthop, an address of this host");
+                self.note(Severity::Warning, "nexthop-ours", text);
+            }
             ToPeer::RequestRefresh => {
                 for family in Family::ALL {
                     self.session.handle(Input::RequestRefresh(family), now);
@@ -285,6 +293,18 @@ impl Driver {
                 let text = format!("more than {} {family} prefixes", limit.max);
                 (Severity::Critical, "prefix-limit", text)
             }
+            LimitEvent::Bulky { octets } => {
+                let mebibytes = octets >> 20;
+                let text = format!(
+                    "attributes of its {family} paths take more than {mebibytes} MiB: \
+                     further long ones are discarded"
+                );
+                (Severity::Critical, "attributes-limit", text)
+            }
+            LimitEvent::HeldBack { max } => {
+                let text = format!("it takes {max} {family} prefixes: further ones are held back");
+                (Severity::Warning, "prefix-limit-out", text)
+            }
         };
         warn!(text, kind, "prefix limit");
         self.note(severity, kind, text);
@@ -311,6 +331,16 @@ impl Driver {
             // A NOTIFICATION that its reader never sees explains nothing.
             let _ = timeout(LINGER, last_words(transport)).await;
         });
+    }
+
+    fn say_reading(&mut self) {
+        let reading = match self.backlog.is_empty() {
+            true => Reading::GoesOn,
+            false => Reading::Pauses,
+        };
+        if std::mem::replace(&mut self.reading, reading) != reading {
+            self.session.handle(Input::Reading(reading), Instant::now());
+        }
     }
 
     fn return_credits(&mut self) {

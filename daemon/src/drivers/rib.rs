@@ -102,12 +102,11 @@ impl Driver {
     async fn run(mut self) {
         let mut burst = Vec::with_capacity(BURST);
         loop {
+            self.drain().await;
             // Exporting may decide what the RIB had left for later.
-            loop {
+            let exported = self.export();
+            if exported {
                 self.drain().await;
-                if !self.export() {
-                    break;
-                }
             }
             self.sweep_when_settled().await;
             self.reach.notice(&self.rib, Instant::now());
@@ -128,6 +127,8 @@ impl Driver {
                     self.reach.look(&mut self.rib, Instant::now());
                 }
                 () = until(deadline) => self.on_timeout(),
+                // There may be more to hand out. A walk that finds nothing for anybody holds up no one.
+                () = std::future::ready(()), if exported => {}
             }
             for message in burst.drain(..) {
                 self.obey(message);
@@ -146,20 +147,26 @@ impl Driver {
                         outlet.is_ready = true;
                     }
                 }
+                Output::NexthopOurs { peer, nexthop } => {
+                    self.tell(peer, ToPeer::NexthopOurs(nexthop));
+                }
                 Output::Limit {
                     peer,
                     family,
                     event,
                 } => {
-                    if let Some(outlet) = self.outlets.get(&peer)
-                        && outlet.sender.capacity() > CREDITS
-                    {
-                        // There is room: connections leave some to others. What was promised for
-                        // credits is never taken.
-                        let _ = outlet.sender.try_send(ToPeer::Limit(family, event));
-                    }
+                    self.tell(peer, ToPeer::Limit(family, event));
                 }
             }
+        }
+    }
+
+    /// There is room: connections leave some to others. What was promised for credits is never taken.
+    fn tell(&self, peer: PeerId, message: ToPeer) {
+        if let Some(outlet) = self.outlets.get(&peer)
+            && outlet.sender.capacity() > CREDITS
+        {
+            let _ = outlet.sender.try_send(message);
         }
     }
 
@@ -171,15 +178,18 @@ impl Driver {
 
     fn obey(&mut self, message: RibMessage) {
         match message {
-            RibMessage::Input(input) => {
+            RibMessage::Input(mut input) => {
                 let now = Instant::now();
                 self.settling.hear(&input, now);
                 if let Input::Remove(peer) = &input {
                     self.outlets.remove(peer);
-                } else if let Input::Up(peer, _) = &input
-                    && let Some(outlet) = self.outlets.get_mut(peer)
-                {
-                    outlet.life += 1;
+                } else if let Input::Up(peer, up) = &mut input {
+                    if let Some(outlet) = self.outlets.get_mut(peer) {
+                        outlet.life += 1;
+                    }
+                    // The session knows both addresses, but not how long the prefix is.
+                    let address = self.rib.peer_address(*peer);
+                    up.connected = address.and_then(|address| self.reach.network(address));
                 }
                 self.rib.handle(input, now);
             }

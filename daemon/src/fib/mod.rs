@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use netlink::{Netlink, flush, traffic};
 pub(crate) use others::{Exit, OtherChange, OtherRoute, Others, ViaDefault};
-pub(crate) use table::{Counts, LinkStanding, Table, Work};
+pub(crate) use table::{Carried, Counts, LinkStanding, Table, Work};
 
 /// A hash table with a random seed: its keys come from strangers.
 type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
@@ -92,13 +92,21 @@ impl Interfaces {
 
     /// The interface that is up and whose connected network holds `address`.
     pub(crate) fn toward(&self, address: IpAddr) -> Option<&Interface> {
+        self.nearest(address).map(|(interface, _)| interface)
+    }
+
+    /// The connected network that holds `address`.
+    pub(crate) fn network(&self, address: IpAddr) -> Option<IpNet> {
+        self.nearest(address).map(|(_, net)| net.trunc())
+    }
+
+    fn nearest(&self, address: IpAddr) -> Option<(&Interface, &IpNet)> {
         self.0
             .iter()
             .filter(|interface| interface.up)
             .flat_map(|interface| interface.addresses.iter().map(move |net| (interface, net)))
             .filter(|(_, net)| net.contains(&address) && net.addr() != address)
             .max_by_key(|(_, net)| net.prefix_len())
-            .map(|(interface, _)| interface)
     }
 }
 

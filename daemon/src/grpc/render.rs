@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 use api::v1::{self, alarm};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bgp::Hop;
 use bgp::rib::{PathView, RouteView, Step};
+use links::bfd;
 
-use crate::board::{Board, GroupRow};
-use crate::drivers::messages::Carried;
-use crate::fib::Way;
+use crate::board::{Board, GroupRow, at};
+use crate::fib::Carried;
 use crate::snapshot::{LinkView, Reader, Snapshot};
 
 mod peer;
@@ -149,6 +150,40 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
+        bfd: link
+            .bfd
+            .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+    }
+}
+
+fn bfd(status: &bfd::Status) -> v1::BfdSession {
+    let (remote_state, remote_diagnostic) = status.remote.unzip();
+    v1::BfdSession {
+        state: bfd_state(status.state).into(),
+        since: Some(timestamp(at(status.since))),
+        diagnostic: status.diagnostic.to_string(),
+        remote_state: remote_state
+            .map_or(v1::BfdState::Unspecified, bfd_state)
+            .into(),
+        remote_diagnostic: remote_diagnostic
+            .map(|diagnostic| diagnostic.to_string())
+            .unwrap_or_default(),
+        local_discriminator: status.local_discriminator,
+        remote_discriminator: status.remote_discriminator,
+        transmit_interval: status.transmit_interval.map(duration),
+        detection_time: status.detection_time.map(duration),
+        sent: status.sent,
+        received: status.received,
+        dropped: status.dropped,
+    }
+}
+
+fn bfd_state(state: bfd::State) -> v1::BfdState {
+    match state {
+        bfd::State::AdminDown => v1::BfdState::AdminDown,
+        bfd::State::Down => v1::BfdState::Down,
+        bfd::State::Init => v1::BfdState::Init,
+        bfd::State::Up => v1::BfdState::Up,
     }
 }
 
@@ -223,13 +258,19 @@ pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
 }
 
 /// - `kernel`: how each of them stands there
-pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) -> Vec<v1::Route> {
+pub(super) fn routes(
+    reader: &Reader,
+    routes: &[RouteView],
+    kernel: &[Option<Carried>],
+) -> Vec<v1::Route> {
     let applied = reader.applied();
     let rows = reader.board.rows();
     let name = |peer: bgp::PeerId| applied.peers.get(&peer).cloned().unwrap_or_default();
-    let hop = |path: &PathView, ways: &[Way]| {
+    let hop = |path: &PathView, kernel: Option<&Carried>| {
         let peer = path.peer.filter(|_| is_eligible(path.step) || path.best)?;
         let address = path.attrs.nexthop?;
+        let way = kernel.and_then(|kernel| kernel.resolved.get(&Hop { peer, address }));
+        let through = way.and_then(|way| rows.interfaces.indexed(way.interface));
         let link = applied
             .config
             .peers
@@ -240,17 +281,13 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
             .and_then(|link| applied.config.links.get(link))
         {
             Some(link) => link.interface.clone(),
-            None => rows
-                .interfaces
-                .toward(address)
+            None => through
+                .or_else(|| rows.interfaces.toward(address))
                 .map(|i| i.name.clone())
                 .unwrap_or_default(),
         };
-        let mut taken = ways.iter().filter(|way| way.gateway == address);
-        let active = taken.any(|way| {
-            let through = rows.interfaces.indexed(way.interface);
-            through.is_some_and(|through| through.name == interface)
-        });
+        let is_taken = |way| kernel.is_some_and(|kernel| kernel.ways.contains(way));
+        let active = way.is_some_and(is_taken);
         let nexthop = address.to_string();
         Some(v1::Hop {
             nexthop,
@@ -259,17 +296,18 @@ pub(super) fn routes(reader: &Reader, routes: &[RouteView], kernel: &[Carried]) 
             active,
         })
     };
-    let route = |(route, kernel): (&RouteView, &Carried)| {
+    let route = |(route, kernel): (&RouteView, &Option<Carried>)| {
         // A prefix that nothing leads to is as wanted when the kernel does not have it.
         let wanted = route
             .paths
             .iter()
             .any(|path| path.best && path.peer.is_some());
-        let (installed, ways) = kernel.clone().unwrap_or((!wanted, Vec::new()));
+        let kernel = kernel.as_ref();
+        let installed = kernel.map_or(!wanted, |kernel| kernel.as_wanted);
         let mut hops: Vec<_> = route
             .paths
             .iter()
-            .filter_map(|path| hop(path, &ways))
+            .filter_map(|path| hop(path, kernel))
             .collect();
         hops.sort_by_key(|hop| !hop.active);
         v1::Route {
@@ -287,6 +325,7 @@ pub(super) fn is_eligible(step: Step) -> bool {
         step,
         Step::LinkUnusable
             | Step::NexthopUnreachable
+            | Step::NexthopOurs
             | Step::Filtered
             | Step::AsLoop
             | Step::ReflectionLoop
@@ -314,6 +353,11 @@ fn path(view: &PathView, name: &impl Fn(bgp::PeerId) -> String) -> v1::Path {
             .iter()
             .map(ToString::to_string)
             .collect(),
+        ext_communities: attrs
+            .ext_communities
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         path_id: view.path_id.map(|id| id.0),
         stale: view.stale,
     }
@@ -324,6 +368,7 @@ fn step(step: Step) -> &'static str {
         Step::OnlyPath => "only-path",
         Step::LinkUnusable => "link-unusable",
         Step::NexthopUnreachable => "nexthop-unreachable",
+        Step::NexthopOurs => "nexthop-ours",
         Step::Filtered => "filtered",
         Step::AsLoop => "as-loop",
         Step::ReflectionLoop => "reflection-loop",

@@ -136,6 +136,43 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         links
             .iter()
             .map(|link| (only(link), f64::from(link.row.mtu))),
+    )?;
+    bfd(snapshot, table)
+}
+
+/// Every link that is configured to have a session has its series, whether the session can be or not.
+fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
+    let sessions = || {
+        let links = snapshot.links.iter();
+        links.filter_map(|link| Some((link, link.bfd?)))
+    };
+    table.gauge(
+        "bfd_session_up",
+        "1 while the BFD session of the link is up",
+        sessions().map(|(link, status)| {
+            let labels = [("link", link.name.clone())];
+            let is_up = |status: links::bfd::Status| status.state == links::bfd::State::Up;
+            (labels, flag(status.is_some_and(is_up)))
+        }),
+    )?;
+    let packets = sessions().flat_map(|(link, status)| {
+        let count = |direction: &str, read: fn(&links::bfd::Status) -> u64| {
+            let labels = [
+                ("link", link.name.clone()),
+                ("direction", direction.to_owned()),
+            ];
+            (labels, status.as_ref().map_or(0, read))
+        };
+        [
+            count("transmit", |status| status.sent),
+            count("receive", |status| status.received),
+            count("refused", |status| status.dropped),
+        ]
+    });
+    table.counter(
+        "bfd_packets",
+        "BFD packets of the link's session: sent, received, and refused for hop limit, key or sequence",
+        packets,
     )
 }
 

@@ -6,12 +6,14 @@ use config::Config;
 use tracing::warn;
 
 use crate::convert::{self, Keys};
+use crate::drivers::bfd::Sessions;
 use crate::drivers::messages::Wanted;
 
 /// An intent with everything that had to be read from elsewhere for it.
 pub(crate) struct Intent {
     pub(crate) config: Config,
     pub(super) tunnels: Vec<Wanted>,
+    pub(super) bfd: Sessions,
     pub(super) keys: Keys,
     warnings: config::Report,
 }
@@ -29,10 +31,12 @@ impl Intent {
             .map_err(|report| report.to_string())?;
         let base = file.parent().unwrap_or(Path::new("."));
         let tunnels = convert::tunnels(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
+        let bfd = convert::bfd(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
         let keys = convert::keys(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
         Ok(Self {
             config: loaded.config,
             tunnels,
+            bfd,
             keys,
             warnings: loaded.warnings,
         })

@@ -34,6 +34,7 @@ pub(crate) use signals::Signals;
 
 use crate::board::Board;
 use crate::convert::{self, Keys};
+use crate::drivers::bfd::Bfd;
 use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
@@ -86,6 +87,7 @@ pub(crate) struct Router {
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     severed: watch::Receiver<Severed>,
+    bfd: Bfd,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
     gate: Gate,
@@ -214,6 +216,13 @@ impl Router {
             "tunnels"
         });
 
+        let (bfd, bfd_task) = Bfd::start(interfaces_seen.clone(), Arc::clone(&board))
+            .context("cannot start the BFD thread")?;
+        vital.spawn(async move {
+            bfd_task.await;
+            "bfd"
+        });
+
         let applied = Applied {
             config: Arc::clone(&config),
             peers: BTreeMap::new(),
@@ -250,6 +259,7 @@ impl Router {
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
             severed: severed_seen,
+            bfd,
             doors,
             gate,
             keys: intent.keys,
@@ -268,6 +278,7 @@ impl Router {
         };
         router.reader.board.retain(&config);
         router.set_tunnels(intent.tunnels).await;
+        router.bfd.configure(intent.bfd);
         router.originate(&config).await;
         for name in config.peers.keys() {
             router.start_peer(name).await;

@@ -209,6 +209,7 @@ impl Router {
                 groups: self.groups.clone(),
                 interfaces: self.interfaces.clone(),
                 severed: self.severed.clone(),
+                bfd: self.bfd.word(&name),
                 board: Arc::clone(&self.reader.board),
             };
             let task = tokio::spawn(link::run(link));

@@ -1,4 +1,4 @@
-//! Options of TCP sockets that no crate of ours knows: how far packets travel and have travelled,
+//! Options of sockets that no crate of ours knows: how far packets travel and have travelled,
 //! and the keys that sign them.
 
 use std::io;
@@ -73,7 +73,7 @@ pub(super) fn set_key(socket: BorrowedFd<'_>, network: IpNet, key: &[u8]) -> io:
 }
 
 #[expect(unsafe_code, reason = "setsockopt with options that no crate knows")]
-fn set<T>(
+pub(super) fn set<T>(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,

@@ -320,3 +320,62 @@ fn reasons_read_as_sentences() {
     assert_eq!(Reason::NotMeasured.to_string(), "not yet measured");
     assert_eq!(Reason::AnswersAgain.to_string(), "answers again");
 }
+
+#[test]
+fn bfd_takes_a_link_down_at_once_and_keeps_it_down_whatever_probes_say() {
+    let mut bench = Bench::up(HealthConfig::default());
+    assert_eq!(bench.give(HealthInput::Bfd(BfdWord::Up)), None);
+    let expired = Diagnostic::DetectionTimeExpired;
+    let change = bench
+        .give(HealthInput::Bfd(BfdWord::Down(expired)))
+        .unwrap();
+    assert_eq!(
+        (change.state, change.reason),
+        (State::Down, Reason::Bfd(expired))
+    );
+    bench.answers(50);
+    assert_eq!(bench.health.poll_output(), None);
+    let change = bench.give(HealthInput::Bfd(BfdWord::Up)).unwrap();
+    assert_eq!(
+        (change.state, change.reason),
+        (State::Up, Reason::AnswersAgain)
+    );
+}
+
+#[test]
+fn bfd_that_is_up_keeps_no_link_up_whose_probes_are_lost() {
+    let mut bench = Bench::up(HealthConfig::default());
+    bench.give(HealthInput::Bfd(BfdWord::Up));
+    bench.losses(3);
+    assert_eq!(
+        bench.health.poll_output().unwrap().reason,
+        Reason::Unanswered(3)
+    );
+}
+
+#[test]
+fn a_neighbour_whose_operator_stops_bfd_has_no_say() {
+    let mut bench = Bench::up(HealthConfig::default());
+    bench.give(HealthInput::Bfd(BfdWord::Up));
+    assert_eq!(bench.give(HealthInput::Bfd(BfdWord::Silent)), None);
+    assert_eq!(bench.health.state(), State::Up);
+}
+
+#[test]
+fn a_link_that_waits_for_bfd_says_so_and_comes_up_with_it() {
+    let mut bench = Bench::new(HealthConfig::default());
+    let change = bench.give(HealthInput::Bfd(BfdWord::Awaited)).unwrap();
+    assert_eq!(
+        (change.state, change.reason),
+        (State::Down, Reason::BfdAwaited)
+    );
+    assert_eq!(
+        bench.give(HealthInput::Bfd(BfdWord::Awaited)),
+        None,
+        "it is told once"
+    );
+    bench.answers(10);
+    assert_eq!(bench.health.poll_output(), None);
+    let change = bench.give(HealthInput::Bfd(BfdWord::Up)).unwrap();
+    assert_eq!((change.state, change.reason), (State::Up, Reason::Answers));
+}

@@ -23,7 +23,8 @@ use crate::lab::scratch::Scratch;
 pub const SENDERS: usize = 10;
 /// Receivers of a fan-out.
 pub const RECEIVERS: usize = 20;
-const FIRST_RECEIVER: u32 = 64_700;
+/// Private, as many as one likes (RFC 6996).
+const FIRST_RECEIVER: u32 = 4_200_000_000;
 /// When nothing was heard for so long, what was heard is judged.
 const QUIET: Duration = Duration::from_millis(300);
 /// When nothing was heard for so long and it is not right, it never will be.
@@ -129,6 +130,16 @@ pub fn run(scenario: Scenario, terms: Terms<'_>) -> Result<Vec<(Scenario, Outcom
         }
     }
     Ok(outcomes)
+}
+
+/// The memory in use, octets, by a daemon with so many peers whose sessions are up and who say nothing.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn idle(terms: Terms<'_>, peers: usize) -> Result<u64> {
+    let bench = Bench::set_up(terms, 0, peers, Ranking::InOrder)?;
+    memory(bench.daemon.pid(), "VmRSS:")
 }
 
 /// A daemon and its peers. Dropping it ends and removes all of it.
@@ -354,17 +365,18 @@ impl Begun {
         Ok(Figures {
             time: since.saturating_duration_since(self.at),
             cpu: cpu_time(pid)?.saturating_sub(self.cpu),
-            peak: peak_memory(pid)?,
+            peak: memory(pid, "VmHWM:")?,
         })
     }
 }
 
 /// The peer that stands at a place on the cable.
 fn identity(asn: Asn, place: usize) -> Identity {
-    let host = u8::try_from(place + 1).expect("few peers");
+    let place = u16::try_from(place).expect("few peers");
+    let [high, low] = (place + 257).to_be_bytes();
     Identity {
         asn,
-        address: Ipv4Addr::new(10, 77, 1, host),
+        address: Ipv4Addr::new(10, 77, high, low),
         daemon: daemon::ADDRESS,
     }
 }
@@ -400,11 +412,11 @@ fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(f64::from(user + system) / TICKS))
 }
 
-/// VmHWM: the most memory that a process ever had in use, octets.
-fn peak_memory(pid: u32) -> Result<u64> {
+/// Memory of a process, octets: `VmRSS:` is what it has in use, `VmHWM:` the most it ever had.
+fn memory(pid: u32, which: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
     let kib = line.and_then(|line| line.split_whitespace().next());
-    let kib: u64 = kib.context("no VmHWM")?.parse()?;
+    let kib: u64 = kib.context("no such line in status")?.parse()?;
     Ok(kib * 1024)
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tests::bench::daemon::Kind;
 use tests::bench::interrupt;
 use tests::bench::measure::{self, Outcome, Scenario, Terms};
@@ -31,6 +32,10 @@ struct Arguments {
     /// Each figure is the median of so many runs.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     runs: u8,
+    /// Instead of all that: the memory of each daemon with one, a tenth of and all of so many peers
+    /// that are up and say nothing.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(10..=10_000))]
+    peers: Option<u16>,
     /// Only these daemons.
     #[arg(long, value_delimiter = ',')]
     daemons: Vec<Kind>,
@@ -67,6 +72,9 @@ fn compare(arguments: &Arguments) -> Result<()> {
     interrupt::watch()?;
     let versions = installed(&arguments.daemons);
     ensure!(!versions.is_empty(), "none of them is installed");
+    if let Some(peers) = arguments.peers {
+        return compare_idle(peers.into(), arguments, &versions);
+    }
     println!(
         "seed {}, {} runs, at most {} s each; table made up, no routes to the kernel\n",
         arguments.seed, arguments.runs, arguments.timeout
@@ -90,6 +98,49 @@ fn compare(arguments: &Arguments) -> Result<()> {
             .with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(())
+}
+
+/// What a peer costs that does nothing.
+fn compare_idle(peers: usize, arguments: &Arguments, versions: &[(Kind, String)]) -> Result<()> {
+    open_many_files()?;
+    let table = Table::generate(10, arguments.seed);
+    println!(
+        "\n{:<10} {:>6} {:>9} {:>15}",
+        "daemon", "peers", "MiB", "KiB a peer more"
+    );
+    for (kind, _) in versions {
+        let terms = Terms {
+            kind: *kind,
+            table: &table,
+            limit: Duration::from_secs(arguments.timeout),
+        };
+        let mut last: Option<(usize, u64)> = None;
+        for peers in [1, peers / 10, peers] {
+            progress(&format!("{peers} peers: {kind} "));
+            let octets =
+                measure::idle(terms, peers).with_context(|| format!("{peers} of {kind}"))?;
+            progress("");
+            let more = last.filter(|last| last.0 < peers).map(|(fewer, before)| {
+                let each = (octets as f64 - before as f64) / (peers - fewer) as f64;
+                format!("{:.1}", each / 1024.0)
+            });
+            let mib = octets as f64 / f64::from(1 << 20);
+            println!(
+                "{:<10} {peers:>6} {mib:>9.1} {:>15}",
+                kind,
+                more.unwrap_or_default()
+            );
+            last = Some((peers, octets));
+        }
+    }
+    Ok(())
+}
+
+/// A connection for each peer at both ends: daemons inherit what we may open.
+fn open_many_files() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("raising the number of open files")
 }
 
 /// Times on a machine that others use say little; ratios still say something.

@@ -99,21 +99,48 @@ impl Frr {
     ///
     /// When `bgpd` does not answer or refuses one.
     pub fn vtysh(&self, commands: &[&str]) -> Result<String> {
+        self.vtysh_of("bgpd", commands)
+    }
+
+    fn vtysh_of(&self, daemon: &str, commands: &[&str]) -> Result<String> {
         let mut vtysh = Command::new("vtysh");
         vtysh.arg("--vty_socket").arg(&self.directory);
-        vtysh.args(["-d", "bgpd"]);
+        vtysh.args(["-d", daemon]);
         for command in commands {
             vtysh.args(["-c", command]);
         }
         output(&mut vtysh)
     }
 
-    /// The process that speaks BGP, once started.
-    pub fn bgpd(&self) -> Option<&Process> {
-        self.processes.last()
+    /// Starts `bfdd` beside them, with a configuration of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn add_bfdd(&mut self, namespace: &Namespace, config: &str) -> Result<()> {
+        fs::write(self.directory.join("bfdd.conf"), config)?;
+        own_by_frr(&self.directory)?;
+        self.spawn(namespace, "bfdd")?;
+        wait_for("bfdd's socket", GATEWAY_START, || {
+            self.check_socket("bfdd.vty")
+        })
     }
 
-    /// `zebra`, then `bgpd`.
+    /// As [`Frr::vtysh`], to `bfdd`.
+    ///
+    /// # Errors
+    ///
+    /// When `bfdd` does not answer or refuses one.
+    pub fn vtysh_bfdd(&self, commands: &[&str]) -> Result<String> {
+        self.vtysh_of("bfdd", commands)
+    }
+
+    /// The process that speaks BGP, once started.
+    pub fn bgpd(&self) -> Option<&Process> {
+        self.processes.get(1)
+    }
+
+    /// `zebra`, then `bgpd`, then `bfdd` where there is one.
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
@@ -129,6 +156,9 @@ impl Frr {
         command.arg("--vty_socket").arg(&self.directory);
         command.arg("-z").arg(self.directory.join("zserv.api"));
         command.args(["-A", "127.0.0.1", "-P", "0", "--log", "stdout"]);
+        if daemon == "bfdd" {
+            command.arg("--bfdctl").arg(file("ctl"));
+        }
         let process = Process::spawn(&format!("FRR {daemon}"), &mut command, &file("log"))?;
         self.processes.push(process);
         Ok(())

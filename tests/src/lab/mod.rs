@@ -8,6 +8,7 @@
 //!
 //! Every node is a network namespace. The demo shows this, the namespace tests assert on it.
 
+pub mod bfd;
 pub mod capture;
 mod cleanup;
 pub mod flow;

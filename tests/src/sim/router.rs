@@ -318,7 +318,7 @@ impl Router {
             match output {
                 Output::Routes(changes) => self.fib.apply(changes),
                 Output::ExportReady(peer) => self.outlets[peer.0 as usize].is_ready = true,
-                Output::Limit { .. } => {}
+                Output::NexthopOurs { .. } | Output::Limit { .. } => {}
             }
         }
     }

@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry;
 
 use super::super::attrs::{AttrsId, AttrsTable};
 use super::super::bitset::BitSet;
-use super::super::interface::Output;
+use super::super::interface::{LimitEvent, Output};
 use super::super::source::index_of;
 use super::super::table::{Slot, Tables};
 use super::batch::{Audience, Batch, Change};
@@ -64,6 +64,8 @@ pub(super) struct OutTable {
     pub(super) paths: PathTable,
     /// Places of prefixes beyond the limit of the only member.
     held_back: BitSet,
+    /// Whether that has been said.
+    held_back_said: bool,
 }
 
 /// Who gains from looking at what is dirty.
@@ -103,6 +105,7 @@ impl OutTable {
             dirty: BitSet::default(),
             position: 0,
             held_back: BitSet::default(),
+            held_back_said: false,
         }
     }
 
@@ -152,11 +155,9 @@ impl OutTable {
     }
 
     pub(super) fn into_retired(self, family: Family) -> [Retired; 2] {
-        let mut paths: Vec<_> = self.paths.into_iter().collect();
-        paths.sort_unstable_by_key(|(place, _)| *place);
         [
             Retired::Sent(family, self.sent),
-            Retired::Paths(family, paths),
+            Retired::Paths(family, 0, self.paths),
         ]
     }
 }
@@ -224,6 +225,22 @@ impl Groups {
         self.groups.iter_mut().flatten().map(|group| &mut **group)
     }
 
+    /// Whether no free place is in mind of any group.
+    pub(in crate::rib) fn are_quiet(&self) -> bool {
+        self.groups.iter().flatten().all(|group| group.is_quiet())
+    }
+
+    /// The table has become shorter.
+    pub(in crate::rib) fn shrink(&mut self, tables: &Tables) {
+        for group in self.iter_mut() {
+            for family in Family::ALL {
+                let sent = &mut group.table_mut(family).sent;
+                sent.truncate(tables.end(family));
+                sent.shrink_to_fit();
+            }
+        }
+    }
+
     /// A group without members that was sent nothing.
     pub(super) fn empty(&self, key: Key) -> Group {
         let table = |_| OutTable::new(self.hasher.clone());
@@ -285,6 +302,13 @@ impl Group {
         self.table(family).dirty.is_empty() || !self.interest.includes(member)
     }
 
+    /// Whether no free place is in mind of it or its members.
+    fn is_quiet(&self) -> bool {
+        self.tables.iter().all(|table| table.dirty.is_empty())
+            && self.log.spent.is_empty()
+            && self.members.values().all(Member::is_quiet)
+    }
+
     fn is_member(&self, whose: Whose) -> bool {
         whose
             .peer()
@@ -304,6 +328,7 @@ impl Group {
         self.policy.change_key(key, attrs);
         for table in &mut self.tables {
             table.held_back = BitSet::default();
+            table.held_back_said = false;
         }
         self.owe_all(tables);
     }
@@ -341,11 +366,22 @@ impl Group {
             }
             return;
         }
+        let alone = self.policy.key().alone();
         let table = self.table_mut(slot.family);
         let sent = table.sent(slot.index).map(|sent| sent.whose);
-        if best.is_none() && sent.is_none() {
-            table.dirty.remove(slot.index);
+        // The only member has no interest in its own path, so it will not look at this one again.
+        if alone.is_some_and(|member| best == Some(Whose::of(Some(member)))) {
             table.held_back.remove(slot.index);
+        }
+        if best.is_none() && sent.is_none() {
+            table.held_back.remove(slot.index);
+            if table.dirty.remove(slot.index) {
+                // It may have been about to take room that another one waits for.
+                self.release_held_back(slot.family);
+                if self.interest != self.woken {
+                    self.wake(outputs);
+                }
+            }
             return;
         }
         table.dirty.insert(slot.index);
@@ -618,7 +654,12 @@ impl Group {
     /// Whether a prefix has to wait: the only member takes no more.
     ///
     /// - `before` and `after`: whether it is told of this prefix now, and is to be
-    pub(super) fn holds_back(&mut self, slot: Slot, (before, after): (bool, bool)) -> bool {
+    pub(super) fn holds_back(
+        &mut self,
+        slot: Slot,
+        (before, after): (bool, bool),
+        outputs: &mut VecDeque<Output>,
+    ) -> bool {
         let key = self.policy.key();
         let (Some(limit), Some(member)) = (key.send_limit(slot.family), key.alone()) else {
             return false;
@@ -628,9 +669,17 @@ impl Group {
         table.held_back.remove(slot.index);
         if after && others >= limit {
             table.held_back.insert(slot.index);
+            if !std::mem::replace(&mut table.held_back_said, true) {
+                outputs.push_back(Output::Limit {
+                    peer: member,
+                    family: slot.family,
+                    event: LimitEvent::HeldBack { max: limit },
+                });
+            }
         }
         let waits = table.held_back.contains(slot.index);
-        if before && (waits || !after) {
+        // Also when this one was to have the room, and is no longer wanted.
+        if others + usize::from(after && !waits) < limit {
             self.release_held_back(slot.family);
         }
         waits

@@ -131,6 +131,12 @@ impl Member {
         Some(Mark::EndOfRib(family))
     }
 
+    /// Whether it has no place in mind.
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_in_step = matches!(self.progress, Progress::InStep(_));
+        is_in_step && self.again.iter().all(Option::is_none)
+    }
+
     pub(super) fn catch_up_mut(&mut self, family: Family) -> Option<&mut CatchUp> {
         match &mut self.progress {
             Progress::InStep(_) => None,

@@ -52,7 +52,7 @@ use crate::wire::{self, RouteRefresh};
 use batch::{Audience, Batch};
 use group::{Group, Logged};
 use member::{Mark, Progress};
-use several::SentPaths;
+use several::PathTable;
 
 pub(super) use group::{GroupId, Groups};
 pub(super) use policy::Key;
@@ -96,8 +96,8 @@ impl Sent {
 pub(super) enum Retired {
     /// What a group was sent.
     Sent(Family, Vec<Option<Sent>>),
-    /// The same, where it was told of several paths.
-    Paths(Family, Vec<(usize, SentPaths)>),
+    /// The same, where it was told of several paths, from this place on.
+    Paths(Family, usize, PathTable),
     /// Places that were kept for a member.
     Kept(Family, BitSet),
 }
@@ -139,6 +139,9 @@ impl Rib {
         self.release_spent(&mut group);
         self.groups.put(id, group);
         self.flush_changes();
+        if updates.is_none() && self.can_shrink() {
+            self.deadline = self.heard_at;
+        }
         updates
     }
 
@@ -192,7 +195,7 @@ impl Rib {
         let mut new = self.wanted(group, slot);
         let old = group.table(slot.family).sent(slot.index);
         let told = [old, new].map(|sent| group.is_told(sent));
-        if group.holds_back(slot, told.into())
+        if group.holds_back(slot, told.into(), &mut self.outputs)
             && let Some(held_back) = new.take()
         {
             self.attrs.release(held_back.attrs);

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::super::attrs::{AttrsId, AttrsTable};
+use super::super::attrs::{AttrsId, AttrsTable, EXTRA};
 use super::super::egress::{self, EgressKey, Sender};
 use super::super::interface::{RibConfig, RibPeer};
 use super::super::source::index_of;
 use crate::attrs::Attrs;
-use crate::filter::{Filter, Nexthop, RuleIndex};
+use crate::filter::{Filter, Nexthop, Prepared, RuleIndex};
 use crate::route::SessionUp;
 use crate::types::{Asn, Family, FamilySet, FirstAs, PeerId, Prefix};
 use crate::wire::{Dialect, UpdateWriter};
 
 /// How many results are remembered before they are forgotten all at once.
 const REMEMBERED: usize = 4096;
+/// And what they may take beyond what is usual: 1 MiB.
+const REMEMBERED_EXTRA: usize = (1 << 20) / EXTRA;
 
 /// Everything that decides what a peer is sent, and in which words. Peers with equal keys form an
 /// update group.
@@ -28,6 +30,8 @@ pub(in crate::rib) struct Key {
     /// What matters only for what the peer sends is left out.
     dialect: Dialect,
     nexthops: [Option<IpAddr>; Family::ALL.len()],
+    /// The address of the peer, where the filter sets it as nexthop.
+    own_nexthop: Option<IpAddr>,
     /// A peer that shares its group with nobody: it takes several paths for a prefix, or only so many
     /// prefixes.
     alone: Option<PeerId>,
@@ -55,6 +59,7 @@ impl Key {
             egress: EgressKey::new(config, peer, up),
             dialect,
             nexthops: up.nexthops,
+            own_nexthop: Some(peer.address).filter(|own| peer.export.names_nexthop(*own)),
             alone: is_alone.then_some(peer.id),
             path_limit: peer.options.add_path_limit,
             send_limit: peer.options.send_limit,
@@ -101,6 +106,10 @@ pub(super) struct Policy {
     key: Key,
     /// Both sets are held for as long as they are remembered. `None`: it cannot be encoded.
     results: HashMap<Question, Option<AttrsId>, FixedState>,
+    /// What these sets take beyond what is usual, as [`Facts::extra`](super::super::attrs::Facts).
+    extra: usize,
+    /// What the filter has left to ask of prefixes with these attributes, which are held.
+    prepared: Option<(AttrsId, Prepared)>,
     /// Neighbours in the table often ask the same.
     last: Option<(Question, Option<AttrsId>)>,
     writer: UpdateWriter,
@@ -115,6 +124,8 @@ impl Policy {
         Self {
             key,
             results: HashMap::with_hasher(hasher),
+            extra: 0,
+            prepared: None,
             last: None,
             writer: UpdateWriter::default(),
             unsendable: [0; Family::ALL.len()],
@@ -145,7 +156,7 @@ impl Policy {
         if !egress::may_tell(sender, family, before, &self.key.egress) {
             return None;
         }
-        let rule = self.key.filter.accepting_rule(prefix, before)?;
+        let rule = self.accepting_rule(best, prefix, attrs)?;
         let question = (best, rule, family, sender);
         let result = match self.last {
             Some((asked, result)) if asked == question => result,
@@ -157,6 +168,27 @@ impl Policy {
             None => self.unsendable[index_of(family)] += 1,
         }
         result
+    }
+
+    /// As [`Filter::accepting_rule`]. Attributes are asked about once while neighbours in the table
+    /// share them.
+    fn accepting_rule(
+        &mut self,
+        best: AttrsId,
+        prefix: &Prefix,
+        attrs: &mut AttrsTable,
+    ) -> Option<RuleIndex> {
+        let known = self.prepared.take_if(|(id, _)| *id == best);
+        let prepared = known.unwrap_or_else(|| {
+            attrs.retain(best);
+            (best, self.key.filter.prepare(attrs.value(best)))
+        });
+        if let Some((last, _)) = self.prepared.take() {
+            attrs.release(last);
+        }
+        let (_, left) = self.prepared.insert(prepared);
+        let filter = &self.key.filter;
+        filter.accepting_rule_of(left, prefix, attrs.value(best))
     }
 
     /// Loads what announces these attributes to the members.
@@ -173,7 +205,7 @@ impl Policy {
         if let Some(&known) = self.results.get(&question) {
             return known;
         }
-        if self.results.len() >= REMEMBERED {
+        if self.results.len() >= REMEMBERED || self.extra >= REMEMBERED_EXTRA {
             self.forget(attrs);
         }
         let (best, rule, family, sender) = question;
@@ -183,6 +215,9 @@ impl Policy {
         self.writer = writer;
         let result = can_be_sent.then(|| attrs.acquire(&Arc::new(after)));
         attrs.retain(best);
+        let sets = [Some(best), result].into_iter().flatten();
+        let extra = |id| usize::from(attrs.facts(id).extra);
+        self.extra += sets.map(extra).sum::<usize>();
         self.results.insert(question, result);
         result
     }
@@ -193,7 +228,10 @@ impl Policy {
         let med = filtered.med.filter(|_| filter.sets_med(rule));
         let mut after = egress::treat(egress, sender, before, filtered, med);
         match filter.sets_nexthop(rule) {
-            Some(Nexthop::Address(address)) => after.nexthop = Some(address),
+            // RFC 4271 §5.1.3: a peer is never told its own address.
+            Some(Nexthop::Address(address)) => {
+                after.nexthop = Some(address).filter(|_| self.key.own_nexthop != Some(address));
+            }
             Some(Nexthop::Ourselves) => after.nexthop = None,
             Some(Nexthop::Unchanged) => after.nexthop = before.nexthop,
             None => {}
@@ -203,6 +241,10 @@ impl Policy {
 
     pub(super) fn forget(&mut self, attrs: &mut AttrsTable) {
         self.last = None;
+        self.extra = 0;
+        if let Some((prepared, _)) = self.prepared.take() {
+            attrs.release(prepared);
+        }
         for ((best, ..), result) in self.results.drain() {
             attrs.release(best);
             if let Some(result) = result {

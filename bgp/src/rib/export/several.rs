@@ -30,7 +30,8 @@ impl Rib {
         let mut new = self.wanted_paths(group, slot);
         let old = group.table(slot.family).paths.get(&slot.index).cloned();
         let old = old.unwrap_or_default();
-        if group.holds_back(slot, (!old.is_empty(), !new.is_empty())) {
+        let told = (!old.is_empty(), !new.is_empty());
+        if group.holds_back(slot, told, &mut self.outputs) {
             for (_, attrs) in std::mem::take(&mut new) {
                 self.attrs.release(attrs);
             }

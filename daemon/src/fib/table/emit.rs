@@ -95,6 +95,7 @@ impl Table {
     }
 
     pub(super) fn emit_routes(&mut self, steps: &mut Vec<Step>) {
+        self.routes.touch(self.queue.iter().take(BATCH));
         while steps.len() < BATCH
             && let Some(prefix) = self.queue.pop_front()
         {

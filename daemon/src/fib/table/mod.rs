@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::RouteHop;
+use bgp::rib::{RouteChange, RouteHop};
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
@@ -55,6 +55,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 const REST: u32 = 200;
 /// Steps handed out at once.
 const BATCH: usize = 512;
+/// Routes that are touched before they are looked at.
+const AHEAD: usize = 64;
 /// With so many routes waiting for a step, there is no room for more.
 const ROOM: usize = 64 * 1024;
 
@@ -89,6 +91,18 @@ pub(crate) struct Counts {
     pub(crate) groups: usize,
     /// Routes that are not as wanted.
     pub(crate) pending: usize,
+}
+
+/// How a route stands in the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Carried {
+    /// It leads where it should.
+    pub(crate) as_wanted: bool,
+    /// Where it leads.
+    pub(crate) ways: Vec<Way>,
+    /// The way of each hop that was asked for and has one: a hop on no connected network leads to
+    /// the next router toward it.
+    pub(crate) resolved: BTreeMap<Hop, Way>,
 }
 
 /// The kernel identifier doubles as our name for a group.
@@ -227,8 +241,18 @@ impl Table {
         self.is_observed && self.queue.len() < ROOM
     }
 
+    /// As [`Table::set`] for many.
+    pub(crate) fn set_all(&mut self, changes: &[RouteChange]) {
+        for some in changes.chunks(AHEAD) {
+            self.routes.touch(some.iter().map(|change| &change.prefix));
+            for RouteChange { prefix, hops } in some {
+                self.set(*prefix, hops);
+            }
+        }
+    }
+
     /// What is wanted for a prefix: these ways, or no route when there are none.
-    pub(crate) fn set(&mut self, prefix: Prefix, members: &Members) {
+    fn set(&mut self, prefix: Prefix, members: &Members) {
         let before = self.known(&prefix);
         let wanted = match members.is_empty() {
             true => Wanted::Nothing,
@@ -315,15 +339,24 @@ impl Table {
         }
     }
 
-    /// Whether the kernel has the route for `prefix` as wanted, and the ways it takes.
-    pub(crate) fn route(&self, prefix: &Prefix) -> Option<(bool, Vec<Way>)> {
+    /// How `prefix` stands in the kernel; `None` when nobody wants it and it is not there.
+    pub(crate) fn route(&self, prefix: &Prefix) -> Option<Carried> {
         let route = self.routes.get(prefix)?;
         let ways: Vec<Way> = match route.carried {
             Carrier::Group(key) => self.groups.get(&key.0).map(Group::ways).unwrap_or_default(),
             Carrier::None | Carrier::Other => Vec::new(),
         };
         let is_right = matches!(route.state, State::Right | State::Parked);
-        Some((is_right && !ways.is_empty(), ways))
+        let wanted = route.wanted.group();
+        let members = wanted.and_then(|key| self.groups.get(&key.0));
+        let members = members.into_iter().flat_map(|group| &group.members);
+        let resolved =
+            members.filter_map(|member| Some((member.hop, *self.ways.get(&member.hop)?)));
+        Some(Carried {
+            as_wanted: is_right && !ways.is_empty(),
+            resolved: resolved.collect(),
+            ways,
+        })
     }
 
     /// When to call [`Table::poll_work`] again.

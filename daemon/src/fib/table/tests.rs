@@ -408,8 +408,10 @@ fn hops_with_weights_share_the_traffic_whatever_their_ranks() {
     table.set(prefix, &shared(&[(1, 3), (2, 1)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefix), [(1, 3), (2, 1)]);
-    let (is_right, ways) = table.route(&prefix).unwrap();
-    assert!(is_right && ways.len() == 2, "{ways:?}");
+    let carried = table.route(&prefix).unwrap();
+    assert!(carried.as_wanted && carried.ways.len() == 2, "{carried:?}");
+    let resolved: Vec<Way> = carried.resolved.into_values().collect();
+    assert_eq!(resolved, carried.ways);
     table.set(prefix, &shared(&[(1, 3), (2, 0)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefix), [(1, 1)], "weight 0 stands by");

@@ -40,12 +40,19 @@ pub(super) fn alarms(peer: &PeerView) -> Vec<(alarm::Severity, String)> {
             received,
             receive_limit,
             warn_at,
+            discarded,
             held_back,
             send_limit,
             ..
         } = family_of(peer, *family, counts);
         if receive_limit > 0 && received >= u64::from(warn_at) {
             let text = format!("it sends {received} {family} prefixes of {receive_limit}");
+            alarms.push((alarm::Severity::Warning, text));
+        }
+        if discarded > 0 {
+            let text = format!(
+                "{discarded} {family} paths of it were too many, or too long, and are discarded"
+            );
             alarms.push((alarm::Severity::Warning, text));
         }
         if held_back > 0 {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Announced, Family, Held, Table, Terms};
+use super::{Announced, Family, Held, Paths, Terms};
 use crate::lab::gateway::Bird;
 
 pub(super) fn config(terms: &Terms) -> String {
@@ -63,7 +63,7 @@ pub(super) fn config(terms: &Terms) -> String {
         channel(Family::V6),
         terms.session_words,
     );
-    config
+    config + &terms.program_words
 }
 
 fn route(route: &Announced) -> String {
@@ -79,6 +79,17 @@ fn route(route: &Announced) -> String {
     }
     for (a, b, c) in &route.large_communities {
         let _ = write!(words, "bgp_large_community.add(({a}, {b}, {c})); ");
+    }
+    for asn in route.as_path.iter().rev() {
+        let _ = write!(words, "bgp_path.prepend({asn}); ");
+    }
+    if let Some(mbit) = route.bandwidth_mbit {
+        // draft-ietf-idr-link-bandwidth: bytes a second, as a float.
+        let bytes = (mbit as f32 * 125_000.0).to_bits();
+        let _ = write!(
+            words,
+            "bgp_ext_community.add((generic, 0x4004fdf2, {bytes:#x})); "
+        );
     }
     format!("route {} unreachable {{ {words}}};", route.prefix)
 }
@@ -100,30 +111,33 @@ pub(super) fn configure(bird: &Bird, terms: &Terms) -> Result<()> {
 ///         Type: BGP univ
 ///         BGP.origin: IGP
 ///         BGP.as_path: 65010
+///                      unicast [nva 10:22:46.127] (100) [AS65020i]
 /// ```
-pub(super) fn received(bird: &Bird, family: Family) -> Result<Table> {
+pub(super) fn received(bird: &Bird, family: Family) -> Result<Paths> {
     let table = match family {
         Family::V4 => "master4",
         Family::V6 => "master6",
     };
     let said = bird.birdc(&format!("show route table {table} protocol nva all"))?;
-    let mut table = Table::new();
-    let mut current = None;
+    let mut held = Paths::new();
+    let mut current = String::new();
     for line in said.lines() {
-        let prefix = line
-            .split_whitespace()
-            .next()
-            .filter(|word| word.contains('/'));
-        if let Some(prefix) = prefix.filter(|_| !line.starts_with(char::is_whitespace)) {
-            current = Some(prefix.to_owned());
-            table.insert(prefix.to_owned(), Held::default());
+        let mut words = line.split_whitespace();
+        let first = words.next().filter(|word| word.contains('/'));
+        if let Some(prefix) = first.filter(|_| !line.starts_with(char::is_whitespace)) {
+            prefix.clone_into(&mut current);
+        }
+        if line.contains("[nva ") {
+            held.entry(current.clone())
+                .or_default()
+                .push(Held::default());
         } else if let Some((name, value)) = line.trim().split_once(':')
-            && let Some(held) = current.as_ref().and_then(|prefix| table.get_mut(prefix))
+            && let Some(path) = held.get_mut(&current).and_then(|paths| paths.last_mut())
         {
-            attribute(held, name, value.trim()).with_context(|| line.to_owned())?;
+            attribute(path, name, value.trim()).with_context(|| line.to_owned())?;
         }
     }
-    Ok(table)
+    Ok(held)
 }
 
 fn attribute(held: &mut Held, name: &str, value: &str) -> Result<()> {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::held::{number, text, texts};
-use super::{Announced, Family, Held, Table, Terms};
+use super::held::{hold_all, number, text, texts};
+use super::{Announced, Family, Held, Paths, Terms};
 use crate::lab::gateway::Frr;
 
 pub(super) fn config(terms: &Terms) -> String {
@@ -47,7 +47,7 @@ pub(super) fn config(terms: &Terms) -> String {
             networks.join("\n  "),
         );
     }
-    config
+    config + &terms.program_words
 }
 
 /// Every route has a route map of its own, called as the prefix.
@@ -66,13 +66,24 @@ fn route_map(route: &Announced) -> Vec<String> {
             list.collect::<Vec<_>>().join(" ")
         ));
     }
-    if !route.large_communities.is_empty() {
-        let list = route
-            .large_communities
-            .iter()
-            .map(|(a, b, c)| format!("{a}:{b}:{c}"));
+    if !route.as_path.is_empty() {
+        let list = route.as_path.iter().map(u32::to_string);
         lines.push(format!(
-            " set large-community {}",
+            " set as-path prepend {}",
+            list.collect::<Vec<_>>().join(" ")
+        ));
+    }
+    if let Some(mbit) = route.bandwidth_mbit {
+        lines.push(format!(" set extcommunity bandwidth {mbit}"));
+    }
+    // No line of FRR is longer than 4096 octets, so many come in several steps.
+    for (step, part) in route.large_communities.chunks(100).enumerate() {
+        let list = part.iter().map(|(a, b, c)| format!("{a}:{b}:{c}"));
+        lines.push(" on-match next".to_owned());
+        lines.push("exit".to_owned());
+        lines.push(format!("route-map {} permit {}", route.prefix, step + 11));
+        lines.push(format!(
+            " set large-community {} additive",
             list.collect::<Vec<_>>().join(" ")
         ));
     }
@@ -87,6 +98,8 @@ fn network(route: &Announced) -> String {
 /// Brings what FRR announces from `old` to what the terms say.
 pub(super) fn change(frr: &Frr, old: &[Announced], terms: &Terms) -> Result<()> {
     let mut lines = vec!["configure terminal".to_owned()];
+    // A route map that is entered again keeps what it had.
+    lines.extend(old.iter().map(|it| format!("no route-map {}", it.prefix)));
     lines.extend(terms.announced.iter().flat_map(route_map));
     lines.push(format!("router bgp {}", terms.their_asn));
     let gone = old.iter().filter(|route| !terms.announced.contains(route));
@@ -105,19 +118,18 @@ pub(super) fn change(frr: &Frr, old: &[Announced], terms: &Terms) -> Result<()> 
     frr.vtysh(&lines).map(drop)
 }
 
-pub(super) fn received(frr: &Frr, family: Family, terms: &Terms) -> Result<Table> {
+pub(super) fn received(frr: &Frr, family: Family, terms: &Terms) -> Result<Paths> {
     let said = frr.vtysh(&[&format!("show bgp {family} unicast json detail")])?;
     let told: Value = serde_json::from_str(&said).context("FRR's JSON")?;
     let routes = told["routes"].as_object().context("FRR's routes")?;
     let router = terms.ours().to_string();
-    let mut table = Table::new();
+    let mut table = Paths::new();
     for (prefix, route) in routes {
         // A list of paths, or an object with one, depending on the release.
         let paths = route.as_array().or(route["paths"].as_array());
-        let mut paths = paths.into_iter().flatten();
-        if let Some(path) = paths.find(|path| text(&path["peer"]["peerId"]) == router) {
-            table.insert(prefix.clone(), held(path));
-        }
+        let paths = paths.into_iter().flatten();
+        let paths = paths.filter(|path| text(&path["peer"]["peerId"]) == router);
+        hold_all(&mut table, prefix, paths.map(held));
     }
     Ok(table)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::held::{number, text};
 use super::terms::Place;
-use super::{Announced, Family, Held, Over, Table, Terms};
+use super::{Announced, Family, Held, Over, Paths, Terms};
 use crate::lab::netns::Namespace;
 use crate::lab::process::{Process, wait_for};
 
@@ -116,26 +116,32 @@ impl GoBgp {
             let list = list.map(|(a, b, c)| format!("{a}:{b}:{c}"));
             add("large-community", list.collect::<Vec<_>>().join(","));
         }
+        if !route.as_path.is_empty() {
+            let list = route.as_path.iter().map(u32::to_string);
+            add("aspath", list.collect::<Vec<_>>().join(","));
+        }
         words
     }
 
     /// Nothing without a session, which it would refuse to talk about.
-    pub(super) fn received(&self, family: Family) -> Result<Table> {
+    pub(super) fn received(&self, family: Family) -> Result<Paths> {
         if self.session_state()? != ESTABLISHED {
-            return Ok(Table::new());
+            return Ok(Paths::new());
         }
         let family = family.to_string();
         let table = self.json(&["neighbor", &self.router, "adj-in", "-a", &family])?;
-        let mut held = Table::new();
+        let mut held = Paths::new();
         let lists: Vec<&Value> = match &table {
             Value::Object(map) => map.values().collect(),
             Value::Array(list) => list.iter().collect(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
         };
         for paths in lists {
-            let path = paths.get(0).unwrap_or(paths);
-            let prefix = text(&path["nlri"]["prefix"]);
-            held.insert(prefix, of_attributes(&path["attrs"])?);
+            for path in paths.as_array().unwrap_or(&vec![paths.clone()]) {
+                let prefix = text(&path["nlri"]["prefix"]);
+                let path = of_attributes(&path["attrs"])?;
+                held.entry(prefix).or_default().push(path);
+            }
         }
         Ok(held)
     }
@@ -216,7 +222,8 @@ hold-time = {}
 keepalive-interval = {}
 idle-hold-time-after-reset = 1
 {}
-{families}",
+{families}
+{}",
         terms.their_asn,
         terms.router_id(),
         terms.ours(),
@@ -224,5 +231,6 @@ idle-hold-time-after-reset = 1
         terms.hold_secs,
         terms.hold_secs / 3,
         terms.session_words,
+        terms.program_words,
     )
 }

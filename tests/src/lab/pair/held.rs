@@ -9,8 +9,11 @@ use super::Family;
 /// Prefix in its usual form to the one path that is held for it.
 pub type Table = BTreeMap<String, Held>;
 
+/// Prefix in its usual form to every path that is held for it, in their order.
+pub type Paths = BTreeMap<String, Vec<Held>>;
+
 /// The attributes of a path that every program shows.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Held {
     /// The global one.
     pub nexthop: String,
@@ -29,19 +32,31 @@ pub struct Held {
 }
 
 /// What `skybridge --json show routes` says of paths that a peer sent.
-pub(super) fn of_router(routes: &[Value], family: Family) -> Table {
-    let mut table = Table::new();
+pub(super) fn of_router(routes: &[Value], family: Family) -> Paths {
+    let mut held = Paths::new();
     for route in routes {
         let prefix = text(&route["prefix"]);
-        let mut paths = route["paths"].as_array().into_iter().flatten();
+        let paths = route["paths"].as_array().into_iter().flatten();
         // Some send our own routes back, which the loop check stops.
-        if let Some(path) = paths.find(|path| !path["peer"].is_null() && path["step"] != "as-loop")
-            && Family::of(&prefix) == family
-        {
-            table.insert(prefix, of_path(path));
+        let paths = paths.filter(|path| !path["peer"].is_null() && path["step"] != "as-loop");
+        if Family::of(&prefix) == family {
+            hold_all(&mut held, &prefix, paths.map(of_path));
         }
     }
-    table
+    held
+}
+
+/// Adds paths to a prefix, which is not there without one.
+pub(super) fn hold_all(held: &mut Paths, prefix: &str, paths: impl Iterator<Item = Held>) {
+    for path in paths {
+        held.entry(prefix.to_owned()).or_default().push(path);
+    }
+}
+
+/// The first path of each prefix: the only one, where no ADD-PATH was agreed on.
+pub(super) fn first(paths: Paths) -> Table {
+    let first = |(prefix, paths): (_, Vec<Held>)| Some((prefix, paths.into_iter().next()?));
+    paths.into_iter().filter_map(first).collect()
 }
 
 fn of_path(path: &Value) -> Held {

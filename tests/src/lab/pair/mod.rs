@@ -5,8 +5,9 @@
 //!    2001:db8:1::1             2001:db8:1::2
 //! ```
 //!
-//! A third speaker may stand behind another cable, 198.51.100.2. The same [`Terms`] are written in the words of each program, and what each holds is read back as
-//! the same [`Held`], so that one test is a test with all of them.
+//! A third speaker may stand behind another cable, 198.51.100.2, or on the same segment, 192.0.2.3. The same
+//! [`Terms`] are written in the words of each program, and what each holds is read back as the same [`Held`],
+//! so that one test is a test with all of them.
 
 mod bird;
 mod frr;
@@ -27,7 +28,7 @@ use super::netns::{End, Namespace, cable};
 use super::nva::{Binaries, Nva};
 use super::process::wait_for;
 use super::scratch::Scratch;
-pub use held::{Held, Table};
+pub use held::{Held, Paths, Table};
 pub use other::{Other, Program};
 pub use terms::{Announced, Family, Over, Place, Terms};
 
@@ -89,6 +90,41 @@ impl Pair {
         pair.router.start()?;
         pair.wait_for_session()?;
         Ok(pair)
+    }
+
+    /// Makes the cable a segment, with a third speaker on it: 192.0.2.3. Before the router starts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pair::build`].
+    pub fn neighbour(&mut self, program: Program, terms: Terms) -> Result<Other> {
+        let third = self.scratch.namespace("third")?;
+        third.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
+        let router = &self.namespaces[0];
+        let end = |namespace, interface, address| End {
+            namespace,
+            interface,
+            address,
+        };
+        cable(
+            end(router, "third", "192.0.2.9/24"),
+            end(&third, "wire", "192.0.2.3/24"),
+        )?;
+        router.ip("link add segment type bridge")?;
+        for port in ["wire", "third"] {
+            router.ip(&format!("addr flush dev {port}"))?;
+            router.ip(&format!("link set {port} master segment"))?;
+        }
+        router.ip("addr add 192.0.2.1/24 dev segment")?;
+        router.ip("addr add 2001:db8:1::1/64 dev segment")?;
+        router.ip("link set segment up")?;
+        third.ip("addr add 2001:db8:1::3/64 dev wire")?;
+        let terms = Terms {
+            place: Place::Segment,
+            ..terms
+        };
+        let directory = self.scratch.directory().join("third");
+        Other::start(program, &third, &directory, &terms)
     }
 
     /// Plugs in a third speaker, which the router's file has to name as a peer: 198.51.100.2.
@@ -220,28 +256,39 @@ connect-retry = \"1s\"\nimport = \"import\"\nexport = \"export\"\n{keys}\n{secti
         waited.map_err(|error| self.diagnose(error))
     }
 
-    /// The router's only peer, as it sees it.
+    /// The other, as the router sees it.
     ///
     /// # Errors
     ///
     /// When the router does not answer.
     pub fn peer(&self) -> Result<Peer> {
-        let mut peers = self.router.peers()?;
-        peers.pop().context("the router has no peer")
+        let mut peers = self.router.peers()?.into_iter();
+        let other = peers.find(|peer| peer.name == "other");
+        other.context("the router has no such peer")
     }
 
-    /// What the router holds from the other, after its import filter.
+    /// What the router holds from the other, after its import filter: the first path of each prefix.
     ///
     /// # Errors
     ///
     /// When the router does not answer.
     pub fn received(&self, family: Family) -> Result<Table> {
+        self.received_paths(family).map(held::first)
+    }
+
+    /// What the router holds from its peers, after its import filters, where that is several paths
+    /// a prefix.
+    ///
+    /// # Errors
+    ///
+    /// When the router does not answer.
+    pub fn received_paths(&self, family: Family) -> Result<Paths> {
         let said = self.router.cli(&["--json", "show", "routes"])?;
         let routes = said.lines().map(serde_json::from_str);
-        Ok(held::of_router(
-            &routes.collect::<serde_json::Result<Vec<_>>>()?,
-            family,
-        ))
+        let routes = routes.collect::<serde_json::Result<Vec<_>>>()?;
+        let mut held = held::of_router(&routes, family);
+        held.values_mut().for_each(|paths| paths.sort());
+        Ok(held)
     }
 
     /// The namespaces of router and other.
@@ -287,6 +334,9 @@ fn plug(namespaces: &[Namespace; 2]) -> Result<()> {
     };
     cable(end(0, "192.0.2.1/24"), end(1, "192.0.2.2/24"))?;
     for (namespace, address) in namespaces.iter().zip(["2001:db8:1::1", "2001:db8:1::2"]) {
+        namespace.ip(&format!("addr add {address}/64 dev wire"))?;
+    }
+    for (namespace, address) in namespaces.iter().zip(["fe80::1", "fe80::2"]) {
         namespace.ip(&format!("addr add {address}/64 dev wire"))?;
     }
     Ok(())

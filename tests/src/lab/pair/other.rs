@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 
 use super::gobgp::GoBgp;
-use super::{Announced, Family, Table, Terms, bird, frr};
+use super::held::first;
+use super::{Announced, Family, Paths, Table, Terms, bird, frr};
 use crate::lab::gateway::{Bird, Frr};
 use crate::lab::netns::Namespace;
 use crate::lab::process::Process;
@@ -100,6 +101,11 @@ impl Other {
         })
     }
 
+    /// Where it runs.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// The state of the session as it says itself: "Established", "Active", ...
     ///
     /// # Errors
@@ -113,20 +119,32 @@ impl Other {
         }
     }
 
-    /// What it holds from the router under test.
+    /// What it holds from the router under test: the first path of each prefix.
     ///
     /// # Errors
     ///
     /// When it does not answer, or says what it never did.
     pub fn received(&self, family: Family) -> Result<Table> {
+        self.received_paths(family).map(first)
+    }
+
+    /// What it holds from the router under test, where several paths a prefix may be told.
+    ///
+    /// # Errors
+    ///
+    /// As [`Other::received`].
+    pub fn received_paths(&self, family: Family) -> Result<Paths> {
         let mut table = match &self.speaker {
             Speaker::Frr(frr) => frr::received(frr, family, &self.terms)?,
             Speaker::Bird(bird) => bird::received(bird, family)?,
             Speaker::GoBgp(gobgp) => gobgp.received(family)?,
         };
-        for held in table.values_mut() {
-            held.med = held.med.filter(|med| *med != 0);
-            held.local_pref = held.local_pref.filter(|_| self.terms.is_internal());
+        for paths in table.values_mut() {
+            for held in paths.iter_mut() {
+                held.med = held.med.filter(|med| *med != 0);
+                held.local_pref = held.local_pref.filter(|_| self.terms.is_internal());
+            }
+            paths.sort();
         }
         Ok(table)
     }

@@ -42,6 +42,8 @@ pub enum Over {
     V4,
     /// `2001:db8:1::1` and `::2`.
     V6,
+    /// `fe80::1` and `fe80::2`, on whichever cable.
+    LinkLocal,
 }
 
 impl Over {
@@ -57,12 +59,22 @@ impl Over {
 
     pub(super) fn end(self, place: Place, host: u8) -> IpAddr {
         match (self, place) {
+            (Self::LinkLocal, _) => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, host.into()]),
             (Self::V4, Place::Other) => IpAddr::from([192, 0, 2, host]),
             (Self::V4, Place::Third) => IpAddr::from([198, 51, 100, host]),
             (Self::V6, Place::Other) => IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()]),
+            (Self::V4, Place::Segment) => IpAddr::from([192, 0, 2, on_segment(host)]),
+            (Self::V6, Place::Segment) => {
+                IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, on_segment(host).into()])
+            }
             (Self::V6, Place::Third) => IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, host.into()]),
         }
     }
+}
+
+/// The router is where it was, and the one that came later is .3.
+fn on_segment(host: u8) -> u8 {
+    if host == 1 { 1 } else { 3 }
 }
 
 /// Which cable of the router.
@@ -73,6 +85,8 @@ pub enum Place {
     Other,
     /// Another one, to a third speaker.
     Third,
+    /// The first one, made a segment of three.
+    Segment,
 }
 
 /// Both ends of a session.
@@ -94,6 +108,8 @@ pub struct Terms {
     pub session_words: String,
     /// Lines that the other's program has for each family of the session.
     pub family_words: String,
+    /// Lines that the other's program has outside of all sections.
+    pub program_words: String,
 }
 
 impl Terms {
@@ -108,6 +124,7 @@ impl Terms {
             announced: Vec::new(),
             session_words: String::new(),
             family_words: String::new(),
+            program_words: String::new(),
         }
     }
 
@@ -153,6 +170,10 @@ pub struct Announced {
     pub communities: Vec<(u16, u16)>,
     /// Large communities.
     pub large_communities: Vec<(u32, u32, u32)>,
+    /// What stands behind the other's own AS.
+    pub as_path: Vec<u32>,
+    /// A link bandwidth community; not with GoBGP.
+    pub bandwidth_mbit: Option<u32>,
 }
 
 impl Announced {
