@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::{
     conn, event,
     failure::Transcript,
-    machine::{Ike, Input, Output, State},
+    machine::{CallId, Ike, Input, Output, State},
     vici::{Client, Message, client::Error},
 };
 use crate::spec::IpsecSpec;
@@ -57,8 +57,8 @@ enum Order {
 /// What an attempt has come to.
 #[derive(Debug)]
 enum Report {
-    Delayed(String, String),
-    Initiated(String, Result<(), String>),
+    Delayed(String, CallId, String),
+    Initiated(String, CallId, Result<(), String>),
 }
 
 /// The way to the task. Dropping it ends the task and leaves all tunnels as they are.
@@ -260,8 +260,12 @@ impl Driver {
 
     async fn report(&mut self, report: Report) {
         match report {
-            Report::Delayed(link, reason) => self.input(Input::Delayed(&link, reason)).await,
-            Report::Initiated(link, result) => self.input(Input::Initiated(&link, result)).await,
+            Report::Delayed(link, call, reason) => {
+                self.input(Input::Delayed(&link, call, reason)).await;
+            }
+            Report::Initiated(link, call, result) => {
+                self.input(Input::Initiated(&link, call, result)).await;
+            }
         }
     }
 
@@ -277,7 +281,7 @@ impl Driver {
                 }
                 Output::Remove(name) => self.remove(&name).await,
                 Output::Terminate(name) => self.attempt("terminate", &conn::terminate(&name)).await,
-                Output::Initiate(link, spec) => self.initiate(link, *spec),
+                Output::Initiate(link, call, spec) => self.initiate(link, call, *spec),
                 Output::State(link) => self.tell(&link),
             }
         }
@@ -325,12 +329,12 @@ impl Driver {
     }
 
     /// A call takes its time, so it has a connection and a task of its own.
-    fn initiate(&self, link: String, spec: IpsecSpec) {
+    fn initiate(&self, link: String, id: CallId, spec: IpsecSpec) {
         let (socket, reports) = (self.socket.clone(), self.reports.0.clone());
         tokio::spawn(async move {
-            let result = call(&socket, &link, &spec, &reports).await;
+            let result = call(&socket, (&link, id), &spec, &reports).await;
             // Nobody to tell: the daemon stops.
-            let _ = reports.send(Report::Initiated(link, result)).await;
+            let _ = reports.send(Report::Initiated(link, id, result)).await;
         });
     }
 
@@ -373,7 +377,7 @@ impl Driver {
 /// One call, with what strongSwan says meanwhile.
 async fn call(
     socket: &Path,
-    link: &str,
+    (link, id): (&str, CallId),
     spec: &IpsecSpec,
     reports: &mpsc::Sender<Report>,
 ) -> Result<(), String> {
@@ -390,7 +394,7 @@ async fn call(
             transcript.push(line);
             if let Some(cause) = transcript.known_cause(spec) {
                 // A full inbox hears of the next line, or of the end.
-                let _ = reports.try_send(Report::Delayed(link.to_owned(), cause));
+                let _ = reports.try_send(Report::Delayed(link.to_owned(), id, cause));
             }
         };
         client

@@ -24,6 +24,10 @@ const LASTED: Duration = Duration::from_secs(10);
 /// An event that comes later than this after the answer to a call does not come.
 const OVERTAKEN: Duration = Duration::from_secs(5);
 
+/// Tells one call from the next: what is said about one that was given up counts for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallId(u64);
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -46,9 +50,9 @@ pub enum Input<'a> {
     /// [`Output::Load`] was tried.
     Loaded(&'a str, Result<(), String>),
     /// [`Output::Initiate`] still goes on, and this looks like why it takes so long.
-    Delayed(&'a str, String),
+    Delayed(&'a str, CallId, String),
     /// [`Output::Initiate`] has ended.
-    Initiated(&'a str, Result<(), String>),
+    Initiated(&'a str, CallId, Result<(), String>),
     /// The moment of [`Ike::poll_timeout`] has come.
     Timeout,
 }
@@ -63,7 +67,7 @@ pub enum Output {
     /// End the associations under this name.
     Terminate(String),
     /// Call the far end of this link, then say [`Input::Initiated`].
-    Initiate(String, Box<IpsecSpec>),
+    Initiate(String, CallId, Box<IpsecSpec>),
     /// [`Ike::state`] of a link is another now.
     State(String),
 }
@@ -83,6 +87,8 @@ pub struct Ike {
     links: BTreeMap<String, Link>,
     daemon: Daemon,
     outputs: VecDeque<Output>,
+    /// Made so far.
+    calls: u64,
     jitter: Jitter,
 }
 
@@ -125,7 +131,7 @@ enum Call {
     /// No: it is up, or theirs to call.
     Idle,
     /// Yes, now.
-    Running,
+    Running(CallId),
     /// Yes, at this moment.
     At(Instant),
 }
@@ -138,6 +144,7 @@ impl Ike {
             links: BTreeMap::new(),
             daemon: Daemon::Absent("strongSwan has not been asked yet".to_owned()),
             outputs: VecDeque::new(),
+            calls: 0,
             jitter: Jitter::new(seed),
         }
     }
@@ -151,12 +158,12 @@ impl Ike {
             Input::Lost(reason) => self.on_lost(reason),
             Input::Changed(link, change) => self.on_changed(link, change, now),
             Input::Loaded(link, result) => self.on_loaded(link, result, now),
-            Input::Delayed(link, reason) => {
-                if let Some(link) = self.links.get_mut(link) {
+            Input::Delayed(link, call, reason) => {
+                if let Some(link) = self.calling(link, call) {
                     link.problem = Some(reason);
                 }
             }
-            Input::Initiated(link, result) => self.on_initiated(link, result, now),
+            Input::Initiated(link, call, result) => self.on_initiated(link, call, result, now),
             Input::Timeout => self.on_timeout(now),
         }
         self.tell();
@@ -172,7 +179,7 @@ impl Ike {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.links.values().filter_map(|link| match link.call {
             Call::At(at) => Some(at),
-            Call::Idle | Call::Running => None,
+            Call::Idle | Call::Running(_) => None,
         });
         calls.min()
     }
@@ -200,8 +207,10 @@ impl Ike {
             up_since: None,
             told: None,
         });
-        if !link.spec.has_same_associations(&spec) && !link.children.is_empty() {
-            // Their end calls again, or brings us to it.
+        let calls = matches!(link.call, Call::Running(_));
+        if calls || (!link.spec.has_same_associations(&spec) && !link.children.is_empty()) {
+            // A call for what was wanted before is given up. The end of what was up calls again, or has us
+            // called.
             self.outputs.push_back(Output::Terminate(conn::name(name)));
         }
         link.spec = spec;
@@ -307,13 +316,15 @@ impl Ike {
         }
     }
 
-    fn on_initiated(&mut self, name: &str, result: Result<(), String>, now: Instant) {
+    /// The link, if this is the call that it waits for.
+    fn calling(&mut self, name: &str, call: CallId) -> Option<&mut Link> {
+        let link = self.links.get_mut(name)?;
+        (link.call == Call::Running(call)).then_some(link)
+    }
+
+    fn on_initiated(&mut self, name: &str, call: CallId, result: Result<(), String>, now: Instant) {
         let jitter = self.jitter.next();
-        let Some(link) = self
-            .links
-            .get_mut(name)
-            .filter(|link| link.call == Call::Running)
-        else {
+        let Some(link) = self.calling(name, call) else {
             return;
         };
         link.call = Call::Idle;
@@ -328,9 +339,9 @@ impl Ike {
         link.problem = Some(reason);
         // Somebody else's `swanctl --load-all` removes what is not in its files.
         link.conn = Conn::Absent;
+        link.retry(jitter, now);
         // What is left of the attempt would be in the way of the next.
         self.outputs.push_back(Output::Terminate(conn::name(name)));
-        link.retry(jitter, now);
     }
 
     fn on_timeout(&mut self, now: Instant) {
@@ -366,10 +377,12 @@ impl Ike {
             }
             Conn::Loaded if link.spec.initiator == Initiator::Them => link.call = Call::Idle,
             Conn::Loaded if link.call == Call::Idle => {
-                link.call = Call::Running;
+                self.calls += 1;
+                let call = CallId(self.calls);
+                link.call = Call::Running(call);
                 let spec = Box::new(link.spec.clone());
                 self.outputs
-                    .push_back(Output::Initiate(name.to_owned(), spec));
+                    .push_back(Output::Initiate(name.to_owned(), call, spec));
             }
             Conn::Loaded => {}
         }

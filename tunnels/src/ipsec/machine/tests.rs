@@ -20,10 +20,16 @@ fn done(ike: &mut Ike) -> Vec<String> {
         Output::Load(link, _) => Some(format!("load {link}")),
         Output::Remove(name) => Some(format!("remove {name}")),
         Output::Terminate(name) => Some(format!("terminate {name}")),
-        Output::Initiate(link, _) => Some(format!("initiate {link}")),
+        Output::Initiate(link, _, _) => Some(format!("initiate {link}")),
         Output::State(_) => None,
     });
     words.collect()
+}
+
+/// The end of the last call.
+fn initiated(ike: &mut Ike, result: Result<(), String>, now: Instant) {
+    let call = CallId(ike.calls);
+    ike.handle(Input::Initiated("a", call, result), now);
 }
 
 fn connected(children: &[(&str, Child)], conns: &[&str]) -> Input<'static> {
@@ -51,7 +57,7 @@ fn calling() -> (Ike, Instant) {
 fn up() -> (Ike, Instant) {
     let (mut ike, now) = calling();
     ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
-    ike.handle(Input::Initiated("a", Ok(())), now);
+    initiated(&mut ike, Ok(()), now);
     assert_eq!(done(&mut ike), [""; 0]);
     assert_eq!(ike.state("a"), Some(State::Up(child(1))));
     (ike, now)
@@ -122,7 +128,7 @@ fn a_failed_call_is_cleaned_up_and_tried_again_later_each_time() {
     let mut last = Duration::ZERO;
     for _ in 0..5 {
         let refused = Err("no answer".to_owned());
-        ike.handle(Input::Initiated("a", refused), now);
+        initiated(&mut ike, refused, now);
         assert_eq!(done(&mut ike), ["terminate skybridge-a"]);
         assert_eq!(ike.state("a"), Some(State::Down("no answer".to_owned())));
         let at = ike.poll_timeout().expect("a retry is due");
@@ -139,7 +145,7 @@ fn a_failed_call_is_cleaned_up_and_tried_again_later_each_time() {
 #[test]
 fn an_answer_that_overtakes_its_event_ends_nothing() {
     let (mut ike, now) = calling();
-    ike.handle(Input::Initiated("a", Ok(())), now);
+    initiated(&mut ike, Ok(()), now);
     ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
     assert_eq!((done(&mut ike).len(), ike.poll_timeout()), (0, None));
     assert_eq!(ike.state("a"), Some(State::Up(child(1))));
@@ -148,10 +154,27 @@ fn an_answer_that_overtakes_its_event_ends_nothing() {
 #[test]
 fn a_call_that_is_answered_and_then_without_an_event_is_made_again() {
     let (mut ike, now) = calling();
-    ike.handle(Input::Initiated("a", Ok(())), now);
+    initiated(&mut ike, Ok(()), now);
     let at = ike.poll_timeout().expect("a deadline");
     ike.handle(Input::Timeout, at);
     assert_eq!(done(&mut ike), ["initiate a"]);
+}
+
+#[test]
+fn a_call_for_what_was_wanted_before_is_given_up_and_its_end_counts_for_nothing() {
+    let (mut ike, now) = calling();
+    let before = CallId(ike.calls);
+    let esp = vec!["aes128gcm16".to_owned()];
+    let other = Box::new(IpsecSpec { esp, ..spec() });
+    ike.handle(Input::Wanted("a", other), now);
+    assert_eq!(done(&mut ike), ["terminate skybridge-a", "load a"]);
+    ike.handle(Input::Loaded("a", Ok(())), now);
+    assert_eq!(done(&mut ike), ["initiate a"]);
+    let refused = || "no answer".to_owned();
+    ike.handle(Input::Delayed("a", before, refused()), now);
+    ike.handle(Input::Initiated("a", before, Err(refused())), now);
+    assert_eq!((done(&mut ike).len(), ike.poll_timeout()), (0, None));
+    assert!(matches!(ike.state("a"), Some(State::Down(reason)) if reason.starts_with("calling")));
 }
 
 #[test]
@@ -273,7 +296,7 @@ fn a_tunnel_that_is_no_longer_wanted_is_removed_and_forgotten() {
     ike.handle(Input::Unwanted("a"), now);
     assert_eq!(done(&mut ike), ["remove skybridge-a"]);
     ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
-    ike.handle(Input::Initiated("a", Ok(())), now);
+    initiated(&mut ike, Ok(()), now);
     assert_eq!((done(&mut ike).len(), ike.state("a")), (0, None));
 }
 
