@@ -329,6 +329,7 @@ fn what_is_wrong_is_said_with_its_remedy_and_mended_live() {
         wrong.auth = psk("not what the other has");
         a.want("t", &wrong).await;
         until_down_for(&mut a, "compare the pre-shared keys").await;
+        until_down_for(&mut b, "the pre-shared keys differ").await;
 
         wrong = ends.spec_a.clone();
         wrong.ike = vec!["aes128-sha1-modp1024".to_owned()];

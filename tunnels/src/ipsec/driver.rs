@@ -28,6 +28,8 @@ pub const SOCKET: &str = "/run/charon.vici";
 const RECONNECT: Duration = Duration::from_secs(2);
 /// strongSwan gives up by itself earlier or later, as its own file says; this is when we stop waiting.
 const CALL: Duration = Duration::from_secs(30);
+/// The event that is a line of strongSwan's log.
+const LOG: &str = "log";
 /// Orders and results on their way.
 const INBOX: usize = 64;
 
@@ -84,6 +86,7 @@ impl Handle {
             told,
             commands: None,
             absence: None,
+            transcripts: BTreeMap::new(),
         };
         Self {
             orders,
@@ -152,6 +155,8 @@ struct Driver {
     told: watch::Sender<Arc<States>>,
     commands: Option<Client>,
     absence: Option<String>,
+    /// What was said about links that wait to be called.
+    transcripts: BTreeMap<String, Transcript>,
 }
 
 impl Driver {
@@ -189,7 +194,7 @@ impl Driver {
     /// Opens both connections. Events are asked for before the listing, so that none is missed.
     async fn connect(&mut self) -> Result<Client, Error> {
         let mut events = Client::connect(&self.socket).await?;
-        for name in event::EVENTS {
+        for name in event::EVENTS.into_iter().chain([LOG]) {
             events.subscribe(name).await?;
         }
         let mut commands = Client::connect(&self.socket).await?;
@@ -221,6 +226,7 @@ impl Driver {
                 order = self.inbox.recv() => self.obey(order?).await,
                 report = self.reports.1.recv() => self.report(report?).await,
                 event = events.event() => match event {
+                    Ok((name, message)) if name == LOG => self.hear(&message).await,
                     Ok((name, message)) => {
                         for (link, change) in event::read(&name, &message) {
                             debug!(link, ?change, "IPsec");
@@ -255,6 +261,23 @@ impl Driver {
             Order::Want(link, spec) => self.input(Input::Wanted(&link, spec)).await,
             Order::Forget(link) => self.input(Input::Unwanted(&link)).await,
             Order::Complete => {}
+        }
+    }
+
+    /// Why somebody who calls is refused stands in strongSwan's log alone.
+    async fn hear(&mut self, message: &Message) {
+        let link = message.text("ikesa-name").and_then(conn::link);
+        let (Some(link), Some(line)) = (link, message.text("msg")) else {
+            return;
+        };
+        let Some(spec) = self.machine.waiting(link) else {
+            self.transcripts.remove(link);
+            return;
+        };
+        let transcript = self.transcripts.entry(link.to_owned()).or_default();
+        transcript.push(line);
+        if let Some(cause) = transcript.known_cause(spec) {
+            self.input(Input::Refused(link, cause)).await;
         }
     }
 

@@ -59,7 +59,7 @@ impl Transcript {
 type Cause = fn(&Transcript, &IpsecSpec, &str) -> String;
 
 /// What to look for, the most telling first, and what it means.
-const CAUSES: [(&[&str], Cause); 10] = [
+const CAUSES: [(&[&str], Cause); 11] = [
     (&["does not match to '"], identity),
     (
         &[
@@ -95,13 +95,15 @@ const CAUSES: [(&[&str], Cause); 10] = [
         )
     }),
     (
-        &[
-            "AUTHENTICATION_FAILED",
-            "MAC mismatched",
-            "calculated HASH does not match",
-        ],
-        authentication,
+        &["MAC mismatched", "calculated HASH does not match"],
+        |_, spec, _| {
+            format!(
+                "the pre-shared keys differ: what {} proves with its own does not fit ours; compare them",
+                spec.remote_identity()
+            )
+        },
     ),
+    (&["AUTHENTICATION_FAILED"], authentication),
     (
         &[
             "invalid HASH_V1 payload length",

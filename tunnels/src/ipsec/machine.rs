@@ -51,6 +51,8 @@ pub enum Input<'a> {
     Loaded(&'a str, Result<(), String>),
     /// [`Output::Initiate`] still goes on, and this looks like why it takes so long.
     Delayed(&'a str, CallId, String),
+    /// The far end of this link, which is to call, has been refused for what looks like this.
+    Refused(&'a str, String),
     /// [`Output::Initiate`] has ended.
     Initiated(&'a str, CallId, Result<(), String>),
     /// The moment of [`Ike::poll_timeout`] has come.
@@ -163,6 +165,11 @@ impl Ike {
                     link.problem = Some(reason);
                 }
             }
+            Input::Refused(link, reason) => {
+                if let Some(link) = self.links.get_mut(link).filter(|link| link.waits()) {
+                    link.problem = Some(reason);
+                }
+            }
             Input::Initiated(link, call, result) => self.on_initiated(link, call, result, now),
             Input::Timeout => self.on_timeout(now),
         }
@@ -188,6 +195,13 @@ impl Ike {
     #[must_use]
     pub fn state(&self, link: &str) -> Option<State> {
         Some(self.links.get(link)?.state(&self.daemon))
+    }
+
+    /// What a link should have that waits to be called.
+    #[must_use]
+    pub fn waiting(&self, link: &str) -> Option<&IpsecSpec> {
+        let link = self.links.get(link).filter(|link| link.waits())?;
+        Some(&link.spec)
     }
 
     /// Whether strongSwan can be spoken to.
@@ -405,6 +419,10 @@ impl Ike {
 }
 
 impl Link {
+    fn waits(&self) -> bool {
+        self.spec.initiator == Initiator::Them && self.children.is_empty()
+    }
+
     fn change(&mut self, change: Change) {
         match change {
             Change::ChildUp(child) => {

@@ -273,6 +273,16 @@ fn who_waits_to_be_called_never_calls() {
         matches!(ike.state("a"), Some(State::Down(reason)) if reason.starts_with("waiting for"))
     );
     assert_eq!(ike.poll_timeout(), None);
+    assert!(ike.waiting("a").is_some());
+    ike.handle(Input::Refused("a", "the keys differ".to_owned()), now);
+    assert_eq!(
+        ike.state("a"),
+        Some(State::Down("the keys differ".to_owned()))
+    );
+    ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
+    assert!(ike.waiting("a").is_none());
+    ike.handle(Input::Refused("a", "the keys differ".to_owned()), now);
+    assert_eq!(ike.state("a"), Some(State::Up(child(1))));
 }
 
 #[test]
