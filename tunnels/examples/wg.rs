@@ -35,7 +35,9 @@ fn main() -> io::Result<()> {
         return keeper::run(interface);
     }
     if words == ["flush"] {
-        let removed = runtime()?.block_on(tunnels::backend::flush())?;
+        let removed = runtime()?.block_on(tunnels::backend::flush(std::path::Path::new(
+            tunnels::ipsec::driver::SOCKET,
+        )))?;
         return writeln!(io::stdout(), "{}", removed.join(" "));
     }
     let specs =

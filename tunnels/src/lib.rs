@@ -8,7 +8,11 @@
 //! The driver's loop: `observe`, [`plan::plan`], `apply`, tell the [`supervisor`]; once a second
 //! `status`; a `watch` wakes it.
 
+mod backoff;
+
 pub mod backend;
+pub mod clamp;
+pub mod ipsec;
 pub mod names;
 pub mod plan;
 pub mod spec;

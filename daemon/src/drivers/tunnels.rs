@@ -6,18 +6,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ::tunnels::backend::Linux;
+use ::tunnels::backend::{Linux, Noticed};
 use ::tunnels::names::{self, Names};
 use ::tunnels::plan::plan;
-use ::tunnels::spec::{Kind, TunnelSpec};
+use ::tunnels::spec::{FarEnd, Kind, TunnelSpec};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use super::messages::{TunnelsMessage, Wanted};
+use super::messages::{Severed, TunnelsMessage, Wanted};
 use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
@@ -28,11 +28,17 @@ const LOOK: Duration = Duration::from_secs(1);
 const RESOLVE: Duration = Duration::from_secs(3);
 
 /// Runs until every sender of the inbox is gone.
-pub(crate) async fn run(backend: Linux, inbox: mpsc::Receiver<TunnelsMessage>, board: Arc<Board>) {
+pub(crate) async fn run(
+    backend: Linux,
+    inbox: mpsc::Receiver<TunnelsMessage>,
+    severed: watch::Sender<Severed>,
+    board: Arc<Board>,
+) {
     let supervisor = Supervisor::new(super::seed());
     let driver = Driver {
         backend,
         inbox,
+        severed,
         board,
         supervisor,
         names: Names::default(),
@@ -45,6 +51,7 @@ pub(crate) async fn run(backend: Linux, inbox: mpsc::Receiver<TunnelsMessage>, b
 struct Driver {
     backend: Linux,
     inbox: mpsc::Receiver<TunnelsMessage>,
+    severed: watch::Sender<Severed>,
     board: Arc<Board>,
     supervisor: Supervisor,
     names: Names,
@@ -64,13 +71,17 @@ impl Driver {
                     Some(message) => self.obey(message).await,
                     None => return,
                 },
-                changed = self.backend.watch() => {
-                    if let Err(error) = changed {
+                noticed = self.backend.watch() => match noticed {
+                    Ok(Noticed::FarEnd) => self.look().await,
+                    Ok(Noticed::Interfaces) => {
+                        self.supervisor.handle(Input::Changed, Instant::now());
+                    }
+                    Err(error) => {
                         error!(%error, "cannot watch the interfaces");
                         tokio::time::sleep(LOOK).await;
+                        self.supervisor.handle(Input::Changed, Instant::now());
                     }
-                    self.supervisor.handle(Input::Changed, Instant::now());
-                }
+                },
                 Some(Ok((link, found))) = self.lookups.join_next() => self.found(&link, found),
                 () = until(deadline) => {
                     let now = Instant::now();
@@ -160,6 +171,7 @@ impl Driver {
                 specs.iter().map(failed).collect()
             }
         };
+        self.backend.clamp(&specs).await;
         for spec in &specs {
             let outcome = match outcomes.get(&spec.interface) {
                 Some(reason) => Outcome::Failed(reason.clone()),
@@ -226,8 +238,9 @@ impl Driver {
     /// Gives specifications the addresses of their names, as far as known.
     fn fill_in(&mut self) {
         for Wanted { spec, endpoint } in &mut self.wanted {
-            let Kind::WireGuard(wireguard) = &mut spec.kind;
-            if endpoint.is_some() {
+            if let Kind::WireGuard(wireguard) = &mut spec.kind
+                && endpoint.is_some()
+            {
                 wireguard.peer.endpoint = self.names.address(&spec.name);
             }
         }
@@ -241,6 +254,16 @@ impl Driver {
             .collect();
         match self.backend.status(&specs).await {
             Ok(statuses) => {
+                // The links first: traffic moves.
+                let severed = statuses
+                    .iter()
+                    .filter(|status| status.far_end == FarEnd::NotAssociated);
+                let severed: Severed = severed.map(|status| status.name.clone()).collect();
+                self.severed.send_if_modified(|known| {
+                    let changed = *known != severed;
+                    *known = severed;
+                    changed
+                });
                 let (at, now) = (SystemTime::now(), Instant::now());
                 for status in &statuses {
                     self.supervisor.handle(Input::Status(status, at), now);

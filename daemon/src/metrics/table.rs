@@ -10,6 +10,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tunnels::spec::{BackendKind, WireGuardCounts};
 
+use tunnels::spec::FarEnd;
+
 use crate::convert;
 use crate::snapshot::{LinkView, Snapshot};
 
@@ -287,12 +289,16 @@ fn tunnels(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> 
     let up = snapshot.tunnels.iter().map(|(spec, status)| {
         let labels = [
             ("tunnel", spec.name.clone()),
-            ("kind", "wireguard".to_owned()),
+            ("kind", spec.kind.name().to_owned()),
         ];
         (labels, flag(status.up && status.is_fresh(now)))
     });
     table.gauge("tunnel_up", "1 while the far end of the tunnel answers", up)?;
-    let handshakes = snapshot.tunnels.iter().map(|(spec, status)| {
+    let with_handshakes = snapshot
+        .tunnels
+        .iter()
+        .filter(|(_, status)| status.far_end == FarEnd::ByHandshake);
+    let handshakes = with_handshakes.map(|(spec, status)| {
         let at = status
             .last_handshake
             .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
