@@ -262,13 +262,14 @@ pub(crate) struct Tunnel {
     up: bool,
     problem: Option<String>,
     endpoint: Option<String>,
-    listen_port: u32,
-    public_key: String,
-    peer_public_key: String,
+    listen_port: Option<u32>,
+    public_key: Option<String>,
+    peer_public_key: Option<String>,
     last_handshake: Option<String>,
     receive_bytes: u64,
     transmit_bytes: u64,
     mtu: u32,
+    detail: Option<String>,
 }
 
 impl From<&v1::Tunnel> for Tunnel {
@@ -281,13 +282,14 @@ impl From<&v1::Tunnel> for Tunnel {
             up: message.up,
             problem: filled(&message.problem),
             endpoint: filled(&message.endpoint),
-            listen_port: message.listen_port,
-            public_key: message.public_key.clone(),
-            peer_public_key: message.peer_public_key.clone(),
+            listen_port: Some(message.listen_port).filter(|port| *port != 0),
+            public_key: filled(&message.public_key),
+            peer_public_key: filled(&message.peer_public_key),
             last_handshake: rfc3339(message.last_handshake.as_ref()),
             receive_bytes: message.receive_bytes,
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
+            detail: filled(&message.detail),
         }
     }
 }

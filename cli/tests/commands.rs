@@ -217,7 +217,7 @@ fn every_command_prints_what_the_daemon_answers() {
             &["reset", "gw", "--soft", "out", "--json"],
             "\"done\": \"SoftOut \"",
         ),
-        (&["show", "tunnels"], "wg-a    up     kernel"),
+        (&["show", "tunnels"], "wg-a    up     wireguard  kernel"),
         (
             &["show", "routes"],
             "* 10.20.0.0/16       via 10.99.0.1 link wg-a  AS 65020",

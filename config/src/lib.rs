@@ -9,9 +9,11 @@
 
 pub mod diff;
 pub mod model;
+pub mod profile;
 pub mod report;
 
 mod check;
+mod esp;
 mod mask;
 mod nearest;
 mod read;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod carrier;
 mod filter;
 mod peer;
 
+pub use carrier::*;
 pub use filter::*;
 pub use peer::*;
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     /// `[fib]`.
     pub fib: Fib,
+    /// `[ipsec]`.
+    pub strongswan: StrongSwan,
     /// `[api]`.
     pub api: Api,
     /// `[metrics]`.
@@ -124,6 +128,9 @@ pub struct Link {
     pub inside: Inside,
     /// What carries it.
     pub carrier: Carrier,
+    /// `profile`: the provider service at the far end, by the name of a
+    /// [`Profile`](crate::profile::Profile).
+    pub profile: Option<&'static str>,
     /// How it is measured.
     pub probe: Probe,
     /// `bfd = { … }`.
@@ -137,58 +144,6 @@ pub struct Inside {
     pub local: IpNet,
     /// The far end: of the same family, inside the same network, another address.
     pub remote: IpAddr,
-}
-
-/// What carries a link: exactly one of `wireguard` and `interface`.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Carrier {
-    /// `interface = "eth1"`: a network interface that is already there.
-    Interface,
-    /// `wireguard = { … }`.
-    WireGuard(WireGuard),
-}
-
-/// `wireguard = { private-key = …, listen = 51820, backend = …, mtu = …, peer = { public-key = …,
-/// preshared-key = …, endpoint = …, keepalive = … } }`.
-#[derive(Clone, PartialEq, Debug)]
-pub struct WireGuard {
-    /// Ours.
-    pub private_key: SecretSource,
-    /// UDP port that we receive on.
-    pub listen: u16,
-    /// `backend = "auto" | "kernel" | "userspace"`.
-    pub backend: Backend,
-    /// `mtu`; default 1420.
-    pub mtu: u32,
-    /// The peer's public key.
-    pub peer_public_key: [u8; 32],
-    /// Shared with the peer on top.
-    pub preshared_key: Option<SecretSource>,
-    /// Where the peer is; without it we wait for it to come.
-    pub endpoint: Option<Endpoint>,
-    /// `keepalive = "25s"`: whole seconds, 1 to 65535.
-    pub keepalive: Option<Duration>,
-}
-
-/// Which implementation of WireGuard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Backend {
-    /// The kernel's where it has one, ours otherwise.
-    #[default]
-    Auto,
-    /// The kernel's.
-    Kernel,
-    /// Ours.
-    Userspace,
-}
-
-/// `host:port`, `192.0.2.1:51820` or `[2001:db8::1]:51820`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Endpoint {
-    /// A name or an address, without brackets.
-    pub host: String,
-    /// Not 0.
-    pub port: u16,
 }
 
 /// Where a secret is kept. Never the secret itself.
@@ -309,6 +264,13 @@ pub struct Fib {
     pub metric: u32,
     /// A BGP nexthop that only a default route leads to counts as reachable. Default false.
     pub resolve_via_default: bool,
+}
+
+/// `[ipsec]`: the strongSwan of this host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StrongSwan {
+    /// `socket`: where it listens (VICI). Default `/run/charon.vici`.
+    pub socket: PathBuf,
 }
 
 /// `[api]`.

@@ -243,3 +243,42 @@ fn no_file_makes_the_reader_panic() {
         "the mutations are too wild to be worth much: {legal} legal files"
     );
 }
+
+#[test]
+fn a_profile_fills_in_what_the_file_leaves_out_and_the_file_may_say_otherwise() {
+    use config::model::{IkeVersion, Selectors};
+    let ipsec = |profile: &str, more: &str| {
+        let text = format!(
+            "[router]\nname = \"r\"\nasn = 65010\nid = \"10.0.0.1\"\n[link.aws-1]\n{profile}\n\
+             inside = {{ local = \"169.254.21.2/30\", remote = \"169.254.21.1\" }}\n\
+             ipsec = {{ remote = \"198.51.100.1\", psk = {{ file = \"p\" }}{more} }}\n"
+        );
+        let loaded = load(&text, "t").unwrap_or_else(|report| panic!("{report}"));
+        let carrier = loaded.config.links["aws-1"].carrier.clone();
+        let Carrier::Ipsec(ipsec) = carrier else {
+            panic!("{carrier:?}")
+        };
+        *ipsec
+    };
+    let plain = ipsec("", "");
+    assert_eq!(
+        (plain.version, plain.selectors),
+        (IkeVersion::V2, Selectors::Both)
+    );
+    assert_eq!(plain.ike_lifetime, Duration::from_secs(28_800));
+    // AES-CBC with SHA-256 behind a NAT, which is the most that the proposals may take.
+    assert_eq!(plain.mtu, 1422);
+    let azure = ipsec("profile = \"azure-vpn\"", "");
+    assert_eq!((azure.mtu, azure.selectors), (1400, Selectors::Ipv4));
+    assert_eq!(azure.esp_lifetime, Duration::from_secs(27_000));
+    let own = ipsec(
+        "profile = \"azure-vpn\"",
+        ", mtu = 1380, esp = \"aes128gcm16\", version = 1",
+    );
+    assert_eq!(
+        (own.mtu, own.esp.as_slice()),
+        (1380, &["aes128gcm16".to_owned()][..])
+    );
+    assert_eq!(own.version, IkeVersion::V1);
+    assert_eq!(plain.if_id, azure.if_id, "made of the name alone");
+}

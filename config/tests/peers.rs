@@ -252,6 +252,13 @@ fn the_far_end_of_a_link_is_not_many_hops_away() {
         bgp.replace("multihop = 3", "ttl-security = true")
     ));
     assert!(!rules.contains(&("peer.ttl", true)));
+    // AWS Transit Gateway Connect asks for it.
+    let gre = "gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\" }";
+    let (rules, text) = said(&format!(
+        "{}{bgp}",
+        link.replace("interface = \"eth1\"", gre)
+    ));
+    assert!(!rules.contains(&("peer.ttl", true)), "{text}");
 }
 
 #[test]

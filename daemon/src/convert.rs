@@ -1,31 +1,29 @@
 //! The intent in the words of the crates that carry it out.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::IpAddr;
 
 use bgp::rib::{
     Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
 };
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
-use config::model::{self, Carrier};
+use config::model;
 use links::{
     AddressFamily, GroupConfig, HealthConfig, LinkId, Measurement, Method, Policy, ProbeConfig,
 };
 use policy::Filters;
-use tunnels::spec::{BackendChoice, Kind, TunnelSpec, WireGuardPeer, WireGuardSpec};
 
 use crate::drivers::link::LinkConfig;
-use crate::drivers::messages::Wanted;
 use crate::fib::ViaDefault;
-use crate::secrets;
 
 mod bfd;
 mod peer;
+mod tunnel;
 
 pub(crate) use bfd::bfd;
 pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
+pub(crate) use tunnel::tunnels;
 
 /// Our identifier. The config allows no 0.0.0.0.
 fn router_id(config: &Config) -> Option<RouterId> {
@@ -154,73 +152,6 @@ pub(crate) fn groups(config: &Config) -> BTreeMap<String, GroupConfig> {
         .iter()
         .map(|(name, config)| (name.clone(), group(config)))
         .collect()
-}
-
-/// The tunnels of an intent, with their keys read from where they are kept.
-///
-/// # Errors
-///
-/// One sentence for each secret that cannot be had.
-pub(crate) fn tunnels(config: &Config, base: &Path) -> Result<Vec<Wanted>, Vec<String>> {
-    let mut wanted = Vec::new();
-    let mut errors = Vec::new();
-    for (name, link) in &config.links {
-        let Carrier::WireGuard(wireguard) = &link.carrier else {
-            continue;
-        };
-        match tunnel(name, link, wireguard, base) {
-            Ok(tunnel) => wanted.push(tunnel),
-            Err(error) => errors.push(format!("link {name}: {error}")),
-        }
-    }
-    if errors.is_empty() {
-        Ok(wanted)
-    } else {
-        Err(errors)
-    }
-}
-
-fn tunnel(
-    name: &str,
-    link: &model::Link,
-    wireguard: &model::WireGuard,
-    base: &Path,
-) -> Result<Wanted, secrets::SecretError> {
-    let preshared_key = match &wireguard.preshared_key {
-        Some(source) => Some(secrets::key(source, base)?),
-        None => None,
-    };
-    let address = wireguard.endpoint.as_ref().and_then(|endpoint| {
-        Some(SocketAddr::new(
-            endpoint.host.parse::<IpAddr>().ok()?,
-            endpoint.port,
-        ))
-    });
-    let spec = TunnelSpec {
-        name: name.to_owned(),
-        interface: link.interface.clone(),
-        mtu: wireguard.mtu,
-        address: link.inside.local,
-        kind: Kind::WireGuard(WireGuardSpec {
-            private_key: secrets::key(&wireguard.private_key, base)?,
-            listen_port: wireguard.listen,
-            backend: match wireguard.backend {
-                model::Backend::Auto => BackendChoice::Auto,
-                model::Backend::Kernel => BackendChoice::Kernel,
-                model::Backend::Userspace => BackendChoice::Userspace,
-            },
-            peer: WireGuardPeer {
-                public_key: wireguard.peer_public_key,
-                preshared_key,
-                endpoint: address,
-                keepalive_secs: wireguard
-                    .keepalive
-                    .and_then(|keepalive| u16::try_from(keepalive.as_secs()).ok()),
-            },
-        }),
-    };
-    let endpoint = wireguard.endpoint.clone().filter(|_| address.is_none());
-    Ok(Wanted { spec, endpoint })
 }
 
 /// Whether a nexthop may be found through a default route.

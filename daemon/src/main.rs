@@ -19,7 +19,7 @@ mod snapshot;
 mod sockets;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Some(Command::KeepTun { interface }) => {
             outcome(tunnels::userspace::keeper::run(&interface).context("cannot keep the TUN open"))
         }
-        Some(Command::Flush) => outcome(flush()),
+        Some(Command::Flush) => outcome(flush(&arguments.config)),
         None => run(arguments.config),
     }
 }
@@ -139,11 +139,21 @@ fn check_privileges() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn flush() -> anyhow::Result<()> {
+/// Where strongSwan listens by the file, if there is one that can be read; else where it usually does.
+fn vici(file: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let loaded = config::load(&text, &file.display().to_string());
+    loaded.map_or_else(
+        |_| PathBuf::from(tunnels::ipsec::driver::SOCKET),
+        |loaded| loaded.config.strongswan.socket,
+    )
+}
+
+fn flush(file: &Path) -> anyhow::Result<()> {
     check_privileges()?;
     let removed = fib::flush().context("cannot read the kernel's routes")?;
     let interfaces = Runtime::new()?
-        .block_on(tunnels::backend::flush())
+        .block_on(tunnels::backend::flush(&vici(file)))
         .context("cannot remove the tunnel interfaces")?;
     let (mut routes, mut objects) = (0, 0);
     let mut failures = Vec::new();

@@ -9,11 +9,13 @@ use std::time::Duration;
 use std::{env, fmt, fs, io, thread};
 
 use config::model::SecretSource;
-use tunnels::spec::Secret;
+use tunnels::spec::{Hidden, Secret};
 use zeroize::Zeroizing;
 
 /// A key is 44 characters; a file this long is something else.
 const LONGEST: u64 = 4096;
+/// A VICI value has at most so many octets.
+const LONGEST_CERTIFICATE: u64 = 65_535;
 /// How long a command may take to print a key.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,6 +37,8 @@ pub(crate) enum SecretError {
         origin: String,
         source: tunnels::spec::SecretError,
     },
+    #[error("{origin}: a pre-shared key is one line of text, this is empty")]
+    Empty { origin: String },
     #[error(
         "{origin}: a key of TCP MD5 has 1 to {} bytes, this one {length}",
         Md5Key::LONGEST
@@ -91,6 +95,45 @@ pub(crate) fn md5_key(source: &SecretSource, base: &Path) -> Result<Md5Key, Secr
         return Err(SecretError::Md5 { origin, length });
     }
     Ok(Md5Key(Zeroizing::new(key.to_vec())))
+}
+
+/// Reads a pre-shared key of IKE: the text as it stands there, without the end of its line.
+///
+/// # Errors
+///
+/// As [`key`]; and it is empty.
+pub(crate) fn line(source: &SecretSource, base: &Path) -> Result<Hidden, SecretError> {
+    let (origin, text) = read(source, base)?;
+    let key = text.trim_end_matches(['\r', '\n']).as_bytes();
+    if key.is_empty() {
+        return Err(SecretError::Empty { origin });
+    }
+    Ok(Hidden::new(Zeroizing::new(key.to_vec())))
+}
+
+/// Reads a private key in PEM, all of it.
+///
+/// # Errors
+///
+/// As [`key`]; its format is for strongSwan to judge.
+pub(crate) fn whole(source: &SecretSource, base: &Path) -> Result<Hidden, SecretError> {
+    let (_, text) = read(source, base)?;
+    Ok(Hidden::new(Zeroizing::new(text.as_bytes().to_vec())))
+}
+
+/// Reads a certificate, which is no secret.
+///
+/// # Errors
+///
+/// It is not there or not readable.
+pub(crate) fn public(path: &Path, base: &Path) -> Result<Vec<u8>, SecretError> {
+    let path = base.join(path);
+    let file = fs::File::open(&path).and_then(|file| {
+        let mut octets = Vec::new();
+        file.take(LONGEST_CERTIFICATE).read_to_end(&mut octets)?;
+        Ok(octets)
+    });
+    file.map_err(|source| SecretError::File { path, source })
 }
 
 /// Reads a key of BFD: the text as it stands there, without the end of its line.

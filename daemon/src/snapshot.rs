@@ -9,7 +9,6 @@ use bgp::rib::PeerCounts;
 use bgp::session::{SessionStatus, State};
 use bgp::{Family, PeerId};
 use config::Config;
-use config::model::Carrier;
 use links::bfd;
 use tokio::sync::mpsc;
 use tunnels::spec::{TunnelSpec, TunnelStatus};
@@ -149,10 +148,7 @@ impl Reader {
                 name: name.clone(),
                 group: link.group.clone(),
                 interface: link.interface.clone(),
-                kind: match link.carrier {
-                    Carrier::Interface => "interface",
-                    Carrier::WireGuard(_) => "wireguard",
-                },
+                kind: link.carrier.kind(),
                 local: link.inside.local.to_string(),
                 remote: link.inside.remote,
                 bfd: link.bfd.as_ref().map(|_| row.bfd),

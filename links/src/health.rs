@@ -84,6 +84,8 @@ pub enum HealthInput<'a> {
     InterfaceUp,
     /// The kernel says that it does not, or that it is gone.
     InterfaceDown,
+    /// The interface is there, and leads nowhere: what carries it has lost the far end.
+    TunnelDown,
     /// What BFD has to say, each time that it is something else.
     Bfd(BfdWord),
     /// A deadline may have passed.
@@ -134,6 +136,8 @@ pub enum Reason {
     Unanswered(u32),
     /// The kernel says so.
     InterfaceDown,
+    /// Who keeps the tunnel says so.
+    TunnelDown,
     /// The kernel says so, and there is no probe.
     InterfaceUp,
     /// The first answers.
@@ -170,6 +174,7 @@ impl fmt::Display for Reason {
             Self::Unanswered(1) => f.write_str("1 probe unanswered"),
             Self::Unanswered(count) => write!(f, "{count} probes in a row unanswered"),
             Self::InterfaceDown => f.write_str("interface down"),
+            Self::TunnelDown => f.write_str("tunnel down, see `show tunnels`"),
             Self::InterfaceUp => f.write_str("interface up"),
             Self::Answers => f.write_str("answers"),
             Self::AnswersAgain => f.write_str("answers again"),
@@ -264,7 +269,8 @@ impl Health {
             HealthInput::Lost => self.on_lost(now),
             HealthInput::Quality(quality) => self.on_quality(quality, now),
             HealthInput::InterfaceUp => self.on_interface_up(),
-            HealthInput::InterfaceDown => self.on_interface_down(now),
+            HealthInput::InterfaceDown => self.on_interface_down(Reason::InterfaceDown, now),
+            HealthInput::TunnelDown => self.on_interface_down(Reason::TunnelDown, now),
             HealthInput::Bfd(word) => self.on_bfd(word, now),
             HealthInput::Timeout => {}
         }
@@ -325,13 +331,13 @@ impl Health {
         self.interface = Interface::Up;
     }
 
-    fn on_interface_down(&mut self, now: Instant) {
+    fn on_interface_down(&mut self, reason: Reason, now: Instant) {
         self.interface = Interface::Down;
         self.answers = 0;
         if self.state == State::Down {
-            self.reason = Reason::InterfaceDown;
+            self.reason = reason;
         } else {
-            self.fall(Reason::InterfaceDown, now);
+            self.fall(reason, now);
         }
     }
 

@@ -5,3 +5,4 @@ pub mod interrupt;
 pub mod lab;
 pub mod sim;
 pub mod wan;
+pub mod wireguard;

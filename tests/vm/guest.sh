@@ -16,7 +16,8 @@ set -eu
 mkdir -p /dev/pts /run/netns
 mount -t devpts devpts /dev/pts
 ip link set lo up
-for module in wireguard tun veth; do
+for module in wireguard tun veth ip_gre ip6_gre 8021q xfrm_interface xfrm_user af_key esp4 esp6 \
+    authenc cbc gcm sha256_generic hmac nft_chain_nat nft_masq; do
     modprobe "$module" || echo "vm: no module $module"
 done
 
@@ -31,9 +32,11 @@ foundation() {
     ip link add wg-probe type wireguard
     ip -d link show wg-probe | grep -q wireguard
     ip link del wg-probe
+    ip link add xfrm-probe type xfrm if_id 1
+    ip link del xfrm-probe
     ip netns add probe
     ip netns del probe
-    echo "vm: $(uname -r) has WireGuard and namespaces"
+    echo "vm: $(uname -r) has WireGuard, XFRM interfaces and namespaces"
 }
 
 case $mode in
@@ -48,6 +51,9 @@ case $mode in
         "$kernel" --test-threads 1 --include-ignored || failed=1
         SKYBRIDGE_LAB_WIREGUARD=kernel "$(binary netns)" --test-threads 1 --nocapture \
             traffic_moves_to_the_other_internet_and_back || failed=1
+        for test in carriers ipsec ipsec_links; do
+            "$(binary "$test")" --test-threads 1 --nocapture || failed=1
+        done
         exit $failed
         ;;
     *) echo "vm: no such mode: $mode"; exit 2 ;;

@@ -1,29 +1,43 @@
 //! The boundary to the kernel: observe, apply, watch.
 
+mod device;
 mod error;
 mod interfaces;
 mod kernel;
 mod netlink;
+mod nft;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::Child,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 pub use error::StepError;
 use interfaces::Interfaces;
 use kernel::WireGuard;
 use netlink::Watch;
+use netlink_packet_route::link::LinkInfo;
 
 use crate::{
-    plan::{Action, MARK, Observed, ObservedWireGuard, Owner, Step},
-    spec::{
-        BackendChoice, BackendKind, HANDSHAKE_FRESH, Kind, TunnelSpec, TunnelStatus, WireGuardSpec,
+    ipsec::{
+        driver::{self, Handle},
+        machine::State,
     },
-    userspace::{self, Trouble, Tunnel, keeper::Keeper},
+    names::Answers,
+    plan::{Action, Device, MARK, Observed, ObservedWireGuard, Owner, Step},
+    spec::{
+        BackendChoice, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
+        VlanSpec, WireGuardCounts, WireGuardSpec,
+    },
+    userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
 };
+
+const NO_INTERFACE: &str = "the interface does not exist yet";
 
 /// Interfaces, addresses and WireGuard of this network namespace.
 ///
@@ -34,11 +48,27 @@ pub struct Linux {
     watch: Watch,
     keeper: Keeper,
     tunnels: BTreeMap<String, Tunnel>,
+    /// What serves them, once there is one.
+    pool: Option<Arc<Pool>>,
     /// Keepers that we started, to be reaped when they end.
     keepers: Vec<(String, Child)>,
     /// The endpoint last configured in the kernel, where the peer may have roamed from.
     endpoints: BTreeMap<String, SocketAddr>,
     problems: BTreeMap<String, String>,
+    /// Where strongSwan listens.
+    vici: PathBuf,
+    /// Runs once there is something for it to do.
+    ipsec: Option<Handle>,
+    nft: nft::Nft,
+}
+
+/// What [`Linux::watch`] has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Noticed {
+    /// An interface or an address is not what it was: time to observe and plan.
+    Interfaces,
+    /// An IPsec tunnel has got or lost its far end: time to ask for the status.
+    FarEnd,
 }
 
 impl Linux {
@@ -54,10 +84,21 @@ impl Linux {
             wireguard: WireGuard::open()?,
             keeper: Keeper::own_binary(),
             tunnels: BTreeMap::new(),
+            pool: None,
             keepers: Vec::new(),
             endpoints: BTreeMap::new(),
             problems: BTreeMap::new(),
+            vici: PathBuf::from(driver::SOCKET),
+            ipsec: None,
+            nft: nft::Nft::default(),
         })
+    }
+
+    /// With strongSwan's socket elsewhere than at [`driver::SOCKET`].
+    #[must_use]
+    pub fn with_vici(mut self, socket: &Path) -> Self {
+        socket.clone_into(&mut self.vici);
+        self
     }
 
     /// Reads every interface; whose it is tells [`Observed::owner`].
@@ -68,12 +109,19 @@ impl Linux {
         self.reap();
         let mut observed = self.interfaces.list().await?;
         for seen in &mut observed {
-            seen.wireguard = match (&seen.owner, seen.backend) {
-                (Owner::Ours(_), Some(BackendKind::Userspace)) => self.serving(&seen.interface),
-                (Owner::Ours(_), Some(BackendKind::Kernel)) => {
+            if let (Owner::Ours(link), Some(ipsec)) = (&seen.owner, &self.ipsec) {
+                seen.ipsec = ipsec.wanted(link).cloned().map(Box::new);
+            }
+            seen.wireguard = match (&seen.owner, &seen.device) {
+                (Owner::Ours(_), Some(Device::Tun)) => self.serving(&seen.interface),
+                (Owner::Ours(_), Some(Device::WireGuard)) => {
                     self.in_kernel(&seen.interface).await?
                 }
-                (Owner::Ours(_), None) | (Owner::Foreign, _) => None,
+                (
+                    Owner::Ours(_),
+                    Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None,
+                )
+                | (Owner::Foreign, _) => None,
             };
         }
         Ok(observed)
@@ -105,15 +153,32 @@ impl Linux {
             }
             results.push(result);
         }
+        if let Some(ipsec) = &mut self.ipsec {
+            ipsec.complete().await;
+        }
         results
     }
 
-    /// Resolves when an interface or an address changed. Cancel-safe.
+    /// Resolves when something changed. Cancel-safe.
     ///
     /// # Errors
     /// The kernel's. An overrun is no error: it is a change.
-    pub async fn watch(&mut self) -> io::Result<()> {
-        self.watch.changed().await
+    pub async fn watch(&mut self) -> io::Result<Noticed> {
+        let stirred = async {
+            match &mut self.ipsec {
+                Some(ipsec) => ipsec.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.watch.changed() => changed.map(|()| Noticed::Interfaces),
+            () = stirred => Ok(Noticed::FarEnd),
+        }
+    }
+
+    /// Has TCP told what these tunnels carry in one segment.
+    pub async fn clamp(&mut self, desired: &[TunnelSpec]) {
+        self.nft.set(desired).await;
     }
 
     /// How each of these tunnels is, in their order.
@@ -129,15 +194,12 @@ impl Linux {
                 .iter()
                 .find(|seen| seen.interface == spec.interface);
             let mut status = self.plain_status(spec, seen);
-            match status.backend {
-                Some(BackendKind::Userspace) => self.userspace_status(&mut status),
-                Some(BackendKind::Kernel) => {
-                    self.wireguard.status(&mut status).await?;
-                }
-                None => {}
-            }
-            if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
-                status.problem = Some(self.no_handshake(spec, &status));
+            if let Kind::WireGuard(wireguard) = &spec.kind {
+                self.wireguard_status(wireguard, seen, &mut status).await?;
+            } else if let Kind::Ipsec(ipsec) = &spec.kind {
+                self.ipsec_status(ipsec, &mut status);
+            } else if status.problem.is_none() && status.backend.is_none() {
+                status.problem = Some(NO_INTERFACE.to_owned());
             }
             all.push(status);
         }
@@ -152,7 +214,7 @@ impl Linux {
         let mut removed = Vec::new();
         for seen in self.interfaces.list().await? {
             if matches!(seen.owner, Owner::Ours(_)) {
-                self.remove(&seen.interface).await?;
+                self.interfaces.remove(&seen.interface).await?;
                 removed.push(seen.interface);
             }
         }
@@ -171,10 +233,15 @@ impl Linux {
             Action::Remove => self.remove(interface).await,
             Action::Mark(link) => self.interfaces.set_alias(interface, &mark(link)).await,
             Action::SetMtu(mtu) => self.interfaces.set_mtu(interface, *mtu).await,
+            Action::Forward => {
+                tracing::info!(interface, "forwarding on, rp_filter 2 (loose)");
+                self.interfaces.forward(interface).await
+            }
             Action::SetAddress(address) => self.interfaces.add_address(interface, *address).await,
             Action::RemoveAddress(address) => {
                 self.interfaces.remove_address(interface, *address).await
             }
+            Action::Down => self.interfaces.set_down(interface).await,
             Action::Up => {
                 // A kernel `wireguard` interface binds its port when it goes up.
                 let port = self.wireguard.listen_port(interface).await;
@@ -186,7 +253,6 @@ impl Linux {
     }
 
     async fn create(&mut self, spec: &TunnelSpec) -> Result<(), StepError> {
-        let Kind::WireGuard(wireguard) = &spec.kind;
         let interface = &spec.interface;
         if self
             .interfaces
@@ -198,70 +264,122 @@ impl Linux {
                 interface: interface.clone(),
             });
         }
+        match &spec.kind {
+            Kind::WireGuard(wireguard) => self.create_wireguard(spec, wireguard).await,
+            Kind::Gre(gre) => self.make(spec, device::gre(gre), None).await,
+            Kind::Vlan(vlan) => {
+                let parent = self.parent(vlan).await?;
+                self.make(spec, device::vlan(vlan), Some(parent)).await
+            }
+            Kind::Ipsec(ipsec) => self.make(spec, device::xfrm(ipsec.if_id), None).await,
+        }
+        .map_err(|error| StepError::of_creation(spec, error))
+    }
+
+    /// Makes an interface and says that it is ours.
+    async fn make(
+        &mut self,
+        spec: &TunnelSpec,
+        infos: Vec<LinkInfo>,
+        parent: Option<u32>,
+    ) -> io::Result<()> {
+        let interface = &spec.interface;
+        self.interfaces.create(interface, infos, parent).await?;
+        let marked = self
+            .interfaces
+            .set_alias(interface, &mark(&spec.name))
+            .await;
+        if marked.is_err() {
+            // Unmarked, the next start would not know it for ours.
+            let _ = self.interfaces.remove(interface).await;
+        }
+        marked
+    }
+
+    async fn create_wireguard(
+        &mut self,
+        spec: &TunnelSpec,
+        wireguard: &WireGuardSpec,
+    ) -> io::Result<()> {
         if wireguard.backend != BackendChoice::Userspace {
-            match self.interfaces.create_wireguard(interface).await {
-                Ok(()) => {
-                    let marked = self
-                        .interfaces
-                        .set_alias(interface, &mark(&spec.name))
-                        .await;
-                    if marked.is_err() {
-                        // Unmarked, the next start would not know it for ours.
-                        let _ = self.interfaces.remove(interface).await;
-                    }
-                    return marked.map_err(|error| failed(spec, error));
-                }
-                Err(error) if !kernel::is_missing(&error) => return Err(failed(spec, error)),
-                Err(_) if wireguard.backend == BackendChoice::Kernel => {
-                    return Err(StepError::NoKernelWireGuard);
-                }
-                Err(_) => {}
+            match self.make(spec, device::wireguard(), None).await {
+                Err(error)
+                    if kernel::is_missing(&error) && wireguard.backend == BackendChoice::Auto => {}
+                made => return made,
             }
         }
-        self.create_tun(spec)
+        self.create_tun(spec).await
+    }
+
+    async fn parent(&mut self, vlan: &VlanSpec) -> Result<u32, StepError> {
+        self.interfaces
+            .index(&vlan.parent)
             .await
-            .map_err(|error| failed(spec, error))
+            .map_err(|source| match source.raw_os_error() {
+                Some(libc::ENODEV) => StepError::NoParent(vlan.clone()),
+                _ => StepError::Kernel {
+                    what: "find",
+                    interface: vlan.parent.clone(),
+                    source,
+                },
+            })
     }
 
     /// Until it is persistent the interface is gone when its queue closes: no step half done
     /// leaves an interface that we would not recognise.
     async fn create_tun(&mut self, spec: &TunnelSpec) -> io::Result<()> {
-        let device = userspace::attach(&spec.interface)?;
+        let queue = userspace::Queue::attach(&spec.interface)?;
         self.interfaces
             .set_alias(&spec.interface, &mark(&spec.name))
             .await?;
-        device.persist()?;
+        queue.persist()?;
         self.keep(&spec.interface);
         Ok(())
     }
 
     async fn configure(&mut self, spec: &TunnelSpec) -> Result<(), StepError> {
-        let Kind::WireGuard(wireguard) = &spec.kind;
         let interface = &spec.interface;
-        let port = Some(wireguard.listen_port);
-        let done = match self.interfaces.backend(interface).await {
-            Ok(Some(BackendKind::Kernel)) => {
-                let set = self.wireguard.set(interface, wireguard).await;
-                if let (Ok(()), Some(endpoint)) = (&set, wireguard.peer.endpoint) {
-                    self.endpoints.insert(interface.clone(), endpoint);
-                }
-                set
+        let port = spec.kind.wireguard().map(|wireguard| wireguard.listen_port);
+        let done = match &spec.kind {
+            Kind::WireGuard(wireguard) => self.configure_wireguard(interface, wireguard).await,
+            Kind::Gre(gre) => self.interfaces.change(interface, device::gre(gre)).await,
+            // Only made anew.
+            Kind::Vlan(_) => Ok(()),
+            Kind::Ipsec(ipsec) => {
+                self.ipsec().want(&spec.name, ipsec).await;
+                Ok(())
             }
-            Ok(Some(BackendKind::Userspace)) => self.serve(interface, wireguard).await,
-            Ok(None) => Err(io::Error::from_raw_os_error(libc::ENODEV)),
-            Err(error) => Err(error),
         };
         done.map_err(|error| {
             StepError::of(&Action::Configure(spec.clone()), interface, port, error)
         })
     }
 
+    async fn configure_wireguard(
+        &mut self,
+        interface: &str,
+        wireguard: &WireGuardSpec,
+    ) -> io::Result<()> {
+        match self.interfaces.device(interface).await? {
+            Some(Device::WireGuard) => {
+                self.wireguard.set(interface, wireguard).await?;
+                if let Some(endpoint) = wireguard.peer.endpoint {
+                    self.endpoints.insert(interface.to_owned(), endpoint);
+                }
+                Ok(())
+            }
+            Some(Device::Tun) => self.serve(interface, wireguard).await,
+            Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None => {
+                Err(io::Error::from_raw_os_error(libc::ENODEV))
+            }
+        }
+    }
+
     async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
         if let Some(tunnel) = self.tunnels.get_mut(interface)
-            && tunnel.can_adopt(spec)
+            && tunnel.is_running()
         {
-            tunnel.adopt(spec);
-            return Ok(());
+            return tunnel.adopt(spec);
         }
         // Its port must be free before the next one binds it.
         self.tunnels.remove(interface);
@@ -269,12 +387,23 @@ impl Linux {
         if !self.interfaces.has_carrier(interface).await? {
             self.keep(interface);
         }
-        let tunnel = Tunnel::start(interface, spec)?;
+        let tunnel = Tunnel::start(&self.pool()?, interface, spec)?;
         self.tunnels.insert(interface.to_owned(), tunnel);
         Ok(())
     }
 
+    fn pool(&mut self) -> io::Result<Arc<Pool>> {
+        if let Some(pool) = self.pool.as_ref().filter(|pool| pool.is_running()) {
+            return Ok(pool.clone());
+        }
+        Ok(self.pool.insert(Arc::new(Pool::start()?)).clone())
+    }
+
     async fn remove(&mut self, interface: &str) -> io::Result<()> {
+        if let Some((link, Device::Xfrm(_))) = self.interfaces.ours(interface).await? {
+            // A leftover is one of strongSwan's too.
+            self.ipsec().forget(&link).await;
+        }
         self.tunnels.remove(interface);
         self.endpoints.remove(interface);
         self.problems.remove(interface);
@@ -320,6 +449,7 @@ impl Linux {
             peer: Some(spec.peer.clone()),
             private_key: Some(spec.private_key.clone()),
             listen_port: spec.listen_port,
+            life: tunnel.counters().life(),
         })
     }
 
@@ -333,21 +463,87 @@ impl Linux {
         Ok(seen)
     }
 
+    /// What can be said about a tunnel of any kind.
     fn plain_status(&self, spec: &TunnelSpec, seen: Option<&Observed>) -> TunnelStatus {
-        let Kind::WireGuard(wireguard) = &spec.kind;
         let ours = seen.filter(|seen| matches!(seen.owner, Owner::Ours(_)));
+        let device = ours.and_then(|seen| seen.device.as_ref());
         TunnelStatus {
             name: spec.name.clone(),
             interface: spec.interface.clone(),
-            backend: ours.and_then(|seen| seen.backend),
+            backend: device.map(Device::backend),
             up: ours.is_some_and(|seen| seen.admin_up && seen.addresses.contains(&spec.address)),
-            endpoint: wireguard.peer.endpoint,
+            endpoint: spec.kind.wireguard().and_then(|spec| spec.peer.endpoint),
+            far_end: match spec.kind {
+                Kind::WireGuard(_) => FarEnd::ByHandshake,
+                Kind::Gre(_) | Kind::Vlan(_) => FarEnd::Unknown,
+                Kind::Ipsec(_) => FarEnd::NotAssociated,
+            },
             last_handshake: None,
-            rx_bytes: 0,
-            tx_bytes: 0,
-            public_key: wireguard.private_key.public_key(),
+            rx_bytes: ours.map_or(0, |seen| seen.rx_bytes),
+            tx_bytes: ours.map_or(0, |seen| seen.tx_bytes),
+            counts: WireGuardCounts::default(),
+            unanswered_since: None,
             problem: self.problems.get(&spec.interface).cloned(),
+            detail: match &spec.kind {
+                Kind::WireGuard(_) => String::new(),
+                Kind::Gre(gre) => gre.to_string(),
+                Kind::Vlan(vlan) => vlan.to_string(),
+                Kind::Ipsec(ipsec) => ipsec.to_string(),
+            },
         }
+    }
+
+    fn ipsec_status(&self, spec: &IpsecSpec, status: &mut TunnelStatus) {
+        let standing = self
+            .ipsec
+            .as_ref()
+            .and_then(|ipsec| ipsec.standing(&status.name));
+        let problem = match standing.as_ref().map(|standing| &standing.state) {
+            _ if status.backend.is_none() => Some(NO_INTERFACE.to_owned()),
+            Some(State::Up(child)) => {
+                status.far_end = FarEnd::Associated;
+                let udp = if child.in_udp { ", in UDP" } else { "" };
+                status.detail = format!("{spec}: ESP {}{udp}", child.cipher);
+                None
+            }
+            Some(State::Down(reason)) => Some(reason.clone()),
+            None => Some("strongSwan has not been told yet".to_owned()),
+        };
+        let unwatched = standing.and_then(|standing| standing.unwatched);
+        if status.problem.is_none() {
+            status.problem = problem.or(unwatched);
+        }
+    }
+
+    /// The IPsec task, which is started when there is something for it to do.
+    fn ipsec(&mut self) -> &mut Handle {
+        self.ipsec.get_or_insert_with(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()));
+            Handle::start(&self.vici, seed)
+        })
+    }
+
+    async fn wireguard_status(
+        &mut self,
+        spec: &WireGuardSpec,
+        seen: Option<&Observed>,
+        status: &mut TunnelStatus,
+    ) -> io::Result<()> {
+        (status.rx_bytes, status.tx_bytes) = (0, 0);
+        match seen.and_then(|seen| seen.device.as_ref()) {
+            _ if status.backend.is_none() => {}
+            Some(Device::Tun) => self.userspace_status(status),
+            Some(Device::WireGuard) => self.wireguard.status(status).await?,
+            Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None => {}
+        }
+        let now = SystemTime::now();
+        if status.problem.is_none() && !status.is_fresh(now) {
+            status.problem = Some(self.no_handshake(spec, status));
+        } else if status.problem.is_none() {
+            status.problem = unanswered(status, now);
+        }
+        Ok(())
     }
 
     fn userspace_status(&self, status: &mut TunnelStatus) {
@@ -367,14 +563,15 @@ impl Linux {
         status.last_handshake = counters.last_handshake();
         status.rx_bytes = counters.rx_bytes();
         status.tx_bytes = counters.tx_bytes();
+        status.counts = counters.counts();
+        status.unanswered_since = counters.unanswered_since();
     }
 
     /// A sentence on why there is no fresh handshake, and the remedy.
-    fn no_handshake(&self, spec: &TunnelSpec, status: &TunnelStatus) -> String {
-        let Kind::WireGuard(wireguard) = &spec.kind;
-        let counters = self.tunnels.get(&spec.interface).map(Tunnel::counters);
+    fn no_handshake(&self, spec: &WireGuardSpec, status: &TunnelStatus) -> String {
+        let counters = self.tunnels.get(&status.interface).map(Tunnel::counters);
         if status.backend.is_none() {
-            return "the interface does not exist yet".to_owned();
+            return NO_INTERFACE.to_owned();
         }
         if let Some(trouble) = counters.and_then(userspace_trouble) {
             return trouble;
@@ -397,7 +594,7 @@ impl Linux {
             ),
             (None, _) => format!(
                 "{since}: waiting for the peer to reach UDP port {}; is the port open?",
-                wireguard.listen_port
+                spec.listen_port
             ),
         }
     }
@@ -422,6 +619,20 @@ fn userspace_trouble(counters: &userspace::Counters) -> Option<String> {
     })
 }
 
+/// The session still carries traffic, and cannot be renewed.
+fn unanswered(status: &TunnelStatus, now: SystemTime) -> Option<String> {
+    let since = status.unanswered_since?;
+    let (endpoint, Answers::No) = (status.endpoint?, status.answers(now)) else {
+        return None;
+    };
+    let secs = now.duration_since(since).unwrap_or_default().as_secs();
+    Some(format!(
+        "{endpoint} has not answered handshakes for {secs} seconds; the session there is ends {} \
+         seconds after its own",
+        HANDSHAKE_FRESH.as_secs()
+    ))
+}
+
 fn mark(link: &str) -> String {
     format!("{MARK}{link}")
 }
@@ -430,10 +641,14 @@ fn failed(spec: &TunnelSpec, error: io::Error) -> StepError {
     StepError::of(&Action::Create(spec.clone()), &spec.interface, None, error)
 }
 
-/// Removes every interface of ours, for an uninstallation. Returns their names.
+/// Removes every interface of ours, and what strongSwan has of ours, for an uninstallation. Returns the
+/// names of the interfaces.
 ///
 /// # Errors
 /// The kernel's.
-pub async fn flush() -> io::Result<Vec<String>> {
-    Linux::open()?.flush().await
+pub async fn flush(vici: &Path) -> io::Result<Vec<String>> {
+    let removed = Linux::open()?.flush().await?;
+    nft::flush().await?;
+    driver::flush(vici).await.map_err(io::Error::other)?;
+    Ok(removed)
 }

@@ -4,11 +4,16 @@
 //! behind is seen. An interface is ours when its alias says so (`skybridge:<link>`); one that is
 //! not ours is never touched, only reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use ipnet::IpNet;
 
-use crate::spec::{BackendKind, Kind, TunnelSpec, WireGuardPeer, WireGuardSpec};
+use crate::spec::{
+    BackendKind, GreSpec, IpsecSpec, Kind, TunnelSpec, VlanSpec, WireGuardPeer, WireGuardSpec,
+};
 
 /// What our interfaces' aliases (`IFLA_IFALIAS`) begin with.
 pub const MARK: &str = "skybridge:";
@@ -20,16 +25,50 @@ pub struct Observed {
     pub interface: String,
     /// Whose it is.
     pub owner: Owner,
-    /// What makes it; `None` when it is neither a TUN nor a `wireguard` interface.
-    pub backend: Option<BackendKind>,
+    /// What it is; `None` when it is nothing that we make.
+    pub device: Option<Device>,
     /// In bytes.
     pub mtu: u32,
     /// Its addresses with their prefix lengths, link-local IPv6 left out: the kernel makes those.
     pub addresses: BTreeSet<IpNet>,
     /// Admin up (`IFF_UP`).
     pub admin_up: bool,
+    /// IPv4 is forwarded through it, with loose reverse path filtering.
+    pub forwards: bool,
     /// How WireGuard is set up on it; `None` when it is not, as on a TUN that no process serves.
     pub wireguard: Option<ObservedWireGuard>,
+    /// What the IPsec task was told about it in this run.
+    pub ipsec: Option<Box<IpsecSpec>>,
+    /// Bytes received since it was made.
+    pub rx_bytes: u64,
+    /// Bytes sent since it was made.
+    pub tx_bytes: u64,
+}
+
+/// A kind of interface that we make, with what the kernel keeps about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// A TUN.
+    Tun,
+    /// A `wireguard` interface.
+    WireGuard,
+    /// A `gre` or `ip6gre` interface.
+    Gre(GreSpec),
+    /// A `vlan` interface.
+    Vlan(VlanSpec),
+    /// An `xfrm` interface with this number.
+    Xfrm(NonZeroU32),
+}
+
+impl Device {
+    /// Who carries packets through it.
+    #[must_use]
+    pub fn backend(&self) -> BackendKind {
+        match self {
+            Self::Tun => BackendKind::Userspace,
+            Self::WireGuard | Self::Gre(_) | Self::Vlan(_) | Self::Xfrm(_) => BackendKind::Kernel,
+        }
+    }
 }
 
 /// Who made an interface.
@@ -50,6 +89,18 @@ pub struct ObservedWireGuard {
     pub private_key: Option<crate::spec::Secret>,
     /// UDP.
     pub listen_port: u16,
+    /// Whether the interface may be up.
+    pub life: Life,
+}
+
+/// Whether a tunnel leads anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Life {
+    /// It does, or it is too early to say; or its handshakes need the interface, as the kernel's do.
+    #[default]
+    Possible,
+    /// Nobody has answered for [`HANDSHAKE_FRESH`](crate::spec::HANDSHAKE_FRESH).
+    Over,
 }
 
 /// One thing to do.
@@ -72,14 +123,19 @@ pub enum Action {
     Mark(String),
     /// Set the MTU, in bytes.
     SetMtu(u32),
-    /// Set keys, port and peer; in userspace also start the data plane if it does not run.
+    /// Set what the tunnel leads to: outer addresses; with WireGuard keys, port and peer, and in
+    /// userspace also start the data plane if it does not run; with IPsec have strongSwan told.
     Configure(TunnelSpec),
     /// Remove an address.
     RemoveAddress(IpNet),
     /// Add an address, with its connected route.
     SetAddress(IpNet),
+    /// Have IPv4 forwarded through it, with loose reverse path filtering.
+    Forward,
     /// Set it admin up.
     Up,
+    /// Set it admin down: what is sent there would be lost.
+    Down,
     /// Do nothing, and fail: an interface of that name exists and is not ours.
     Refuse,
 }
@@ -149,19 +205,55 @@ fn is_ours(seen: &Observed) -> bool {
 }
 
 fn must_be_replaced(spec: &TunnelSpec, seen: &Observed) -> bool {
-    let Kind::WireGuard(wireguard) = &spec.kind;
     is_ours(seen)
         && !seen
-            .backend
-            .is_some_and(|kind| wireguard.backend.accepts(kind))
+            .device
+            .as_ref()
+            .is_some_and(|device| can_become(device, &spec.kind))
+}
+
+/// Whether an interface can be made into what is wanted without making it anew.
+fn can_become(device: &Device, kind: &Kind) -> bool {
+    match (kind, device) {
+        (Kind::WireGuard(wanted), Device::Tun | Device::WireGuard) => {
+            wanted.backend.accepts(device.backend())
+        }
+        // `gre` and `ip6gre` are two kinds of interface.
+        (Kind::Gre(wanted), Device::Gre(seen)) => wanted.remote.is_ipv4() == seen.remote.is_ipv4(),
+        // The kernel changes neither the tag nor the parent.
+        (Kind::Vlan(wanted), Device::Vlan(seen)) => wanted == seen,
+        (Kind::Ipsec(wanted), Device::Xfrm(if_id)) => wanted.if_id == *if_id,
+        (Kind::WireGuard(_) | Kind::Gre(_) | Kind::Vlan(_) | Kind::Ipsec(_), _) => false,
+    }
+}
+
+/// Whether an interface that can become what is wanted is that already.
+fn is_set_up(kind: &Kind, seen: &Observed) -> bool {
+    match (kind, &seen.device) {
+        (Kind::WireGuard(wanted), _) => seen
+            .wireguard
+            .as_ref()
+            .is_some_and(|seen| is_configured(wanted, seen)),
+        (Kind::Gre(wanted), Some(Device::Gre(seen))) => wanted == seen,
+        (Kind::Vlan(wanted), Some(Device::Vlan(seen))) => wanted == seen,
+        (Kind::Ipsec(wanted), _) => seen.ipsec.as_ref() == Some(wanted),
+        (Kind::Gre(_) | Kind::Vlan(_), _) => false,
+    }
 }
 
 fn create(spec: &TunnelSpec, steps: &mut Vec<Step>) {
     let name = &spec.interface;
     steps.push(step(name, Action::Create(spec.clone())));
     steps.push(step(name, Action::SetMtu(spec.mtu)));
-    steps.push(step(name, Action::Configure(spec.clone())));
+    match spec.kind {
+        Kind::WireGuard(_) | Kind::Ipsec(_) => {
+            steps.push(step(name, Action::Configure(spec.clone())));
+        }
+        // Made as they shall be.
+        Kind::Gre(_) | Kind::Vlan(_) => {}
+    }
     steps.push(step(name, Action::SetAddress(spec.address)));
+    steps.push(step(name, Action::Forward));
     steps.push(step(name, Action::Up));
 }
 
@@ -177,12 +269,7 @@ fn adjust(spec: &TunnelSpec, seen: &Observed, steps: &mut Vec<Step>) {
     if seen.mtu != spec.mtu {
         steps.push(step(name, Action::SetMtu(spec.mtu)));
     }
-    let Kind::WireGuard(wireguard) = &spec.kind;
-    if !seen
-        .wireguard
-        .as_ref()
-        .is_some_and(|seen| is_configured(wireguard, seen))
-    {
+    if !is_set_up(&spec.kind, seen) {
         steps.push(step(name, Action::Configure(spec.clone())));
     }
     // The wanted address goes on before others go off, so that routes through it never lack one.
@@ -196,8 +283,17 @@ fn adjust(spec: &TunnelSpec, seen: &Observed, steps: &mut Vec<Step>) {
     {
         steps.push(step(name, Action::RemoveAddress(*address)));
     }
-    if !seen.admin_up {
-        steps.push(step(name, Action::Up));
+    if !seen.forwards {
+        steps.push(step(name, Action::Forward));
+    }
+    let life = seen
+        .wireguard
+        .as_ref()
+        .map_or(Life::Possible, |seen| seen.life);
+    match (life, seen.admin_up) {
+        (Life::Possible, false) => steps.push(step(name, Action::Up)),
+        (Life::Over, true) => steps.push(step(name, Action::Down)),
+        (Life::Possible, true) | (Life::Over, false) => {}
     }
 }
 

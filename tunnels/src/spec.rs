@@ -10,8 +10,22 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ipnet::IpNet;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::names::Answers;
+
+mod carrier;
+mod ipsec;
+
+pub use carrier::{GreSpec, VlanSpec};
+pub use ipsec::{Auth, Hidden, IkeVersion, Initiator, IpsecSpec, NatTraversal, Selectors};
+
 /// WireGuard's REJECT_AFTER_TIME: a session older than this carries nothing.
 pub const HANDSHAKE_FRESH: Duration = Duration::from_secs(180);
+
+/// A session is renewed at 120 s, or that has failed for a while.
+pub const HANDSHAKE_OVERDUE: Duration = Duration::from_secs(135);
+
+/// A handshake is repeated every 5 s; so long without an answer is no loss by chance.
+const UNANSWERED: Duration = Duration::from_secs(8);
 
 /// A tunnel as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +47,34 @@ pub struct TunnelSpec {
 pub enum Kind {
     /// WireGuard with one peer.
     WireGuard(WireGuardSpec),
+    /// GRE.
+    Gre(GreSpec),
+    /// A VLAN.
+    Vlan(VlanSpec),
+    /// IPsec, on an XFRM interface.
+    Ipsec(Box<IpsecSpec>),
+}
+
+impl Kind {
+    /// The word for it, as in labels of metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WireGuard(_) => "wireguard",
+            Self::Gre(_) => "gre",
+            Self::Vlan(_) => "vlan",
+            Self::Ipsec(_) => "ipsec",
+        }
+    }
+
+    /// As WireGuard, where it is that.
+    #[must_use]
+    pub fn wireguard(&self) -> Option<&WireGuardSpec> {
+        match self {
+            Self::WireGuard(wireguard) => Some(wireguard),
+            Self::Gre(_) | Self::Vlan(_) | Self::Ipsec(_) => None,
+        }
+    }
 }
 
 /// One end of a WireGuard tunnel. Everything may pass inside: a link is point to point, and what
@@ -117,23 +159,79 @@ pub struct TunnelStatus {
     pub up: bool,
     /// Where the far end was last heard of, or is looked for.
     pub endpoint: Option<SocketAddr>,
+    /// What tells that it is there.
+    pub far_end: FarEnd,
     /// `None` before the first handshake.
     pub last_handshake: Option<SystemTime>,
-    /// Bytes of authentic messages received, WireGuard's overhead included, since the tunnel was
-    /// made; in userspace since this process serves it.
+    /// Bytes received since the tunnel was made. With WireGuard those of authentic messages, its
+    /// overhead included; in userspace since this process serves it.
     pub rx_bytes: u64,
     /// Bytes of messages sent, counted alike.
     pub tx_bytes: u64,
-    /// Our own public key; all zero before the tunnel is made.
-    pub public_key: [u8; 32],
+    /// Sessions made, datagrams refused as not for us or not good, and datagrams that could not be
+    /// sent, counted alike. The kernel does not tell.
+    pub counts: WireGuardCounts,
+    /// Since when a handshake is asked for and not answered, as far as the backend tells.
+    pub unanswered_since: Option<SystemTime>,
     /// What keeps it from carrying traffic, and the remedy.
     pub problem: Option<String>,
+    /// What there is to say about its encapsulation, such as the cipher agreed on; may be empty.
+    pub detail: String,
+}
+
+/// What tells that the far end of a tunnel is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FarEnd {
+    /// The age of the last handshake.
+    ByHandshake,
+    /// Security associations with it are in the kernel.
+    Associated,
+    /// None are.
+    NotAssociated,
+    /// Nothing can: it counts as there, and the probes of the link find out.
+    Unknown,
+}
+
+/// What a userspace data plane counts besides bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WireGuardCounts {
+    /// Sessions made.
+    pub handshakes: u64,
+    /// Datagrams that were not for us, or not good.
+    pub refused: u64,
+    /// Datagrams that could not be sent.
+    pub dropped: u64,
 }
 
 impl TunnelStatus {
-    /// Whether the last handshake still allows traffic: it is at most [`HANDSHAKE_FRESH`] old.
+    /// Whether the far end answers handshakes.
+    ///
+    /// Who does not tell since when it asks should have a session younger than
+    /// [`HANDSHAKE_OVERDUE`], unless it has nothing to send.
+    #[must_use]
+    pub fn answers(&self, now: SystemTime) -> Answers {
+        let for_longer_than =
+            |limit, since: SystemTime| now.duration_since(since).is_ok_and(|waited| waited > limit);
+        let is_silent = match (self.unanswered_since, self.last_handshake) {
+            (Some(since), _) => for_longer_than(UNANSWERED, since),
+            (None, Some(at)) => for_longer_than(HANDSHAKE_OVERDUE, at),
+            (None, None) => true,
+        };
+        if is_silent { Answers::No } else { Answers::Yes }
+    }
+
+    /// Whether the far end is there as far as the encapsulation can tell. With WireGuard: the last
+    /// handshake is at most [`HANDSHAKE_FRESH`] old.
     #[must_use]
     pub fn is_fresh(&self, now: SystemTime) -> bool {
+        match self.far_end {
+            FarEnd::ByHandshake => self.has_fresh_handshake(now),
+            FarEnd::Associated | FarEnd::Unknown => true,
+            FarEnd::NotAssociated => false,
+        }
+    }
+
+    fn has_fresh_handshake(&self, now: SystemTime) -> bool {
         self.last_handshake.is_some_and(|at| {
             // A handshake "in the future" means the clock stepped back, not that it is stale.
             now.duration_since(at)

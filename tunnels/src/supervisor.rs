@@ -10,12 +10,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::spec::TunnelStatus;
-
-/// After the first failure; doubles with each one.
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// A failure that lasts is retried this often.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+use crate::{
+    backoff::{self, BACKOFF_MIN, Jitter},
+    spec::TunnelStatus,
+};
 
 /// Everything is looked at this often even when nothing seems to have happened.
 const RESYNC_EVERY: Duration = Duration::from_secs(30);
@@ -61,7 +59,7 @@ pub struct Supervisor {
     tunnels: BTreeMap<String, Tunnel>,
     outputs: VecDeque<Output>,
     resync_at: Option<Instant>,
-    seed: u64,
+    jitter: Jitter,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +78,7 @@ impl Supervisor {
             tunnels: BTreeMap::new(),
             outputs: VecDeque::new(),
             resync_at: None,
-            seed,
+            jitter: Jitter::new(seed),
         }
     }
 
@@ -137,7 +135,7 @@ impl Supervisor {
     }
 
     fn on_applied(&mut self, link: &str, outcome: Outcome, now: Instant) {
-        let jitter = self.next_jitter();
+        let jitter = self.jitter.next();
         let Some(tunnel) = self.tunnels.get_mut(link) else {
             return;
         };
@@ -149,7 +147,7 @@ impl Supervisor {
             }
             Outcome::Failed(reason) => {
                 tunnel.failures = tunnel.failures.saturating_add(1);
-                tunnel.retry_at = Some(now + backoff(tunnel.failures, jitter));
+                tunnel.retry_at = Some(now + backoff::delay(tunnel.failures, jitter));
                 tunnel.reason = Some(reason);
             }
         }
@@ -159,7 +157,8 @@ impl Supervisor {
         let Some(tunnel) = self.tunnels.get_mut(&status.name) else {
             return;
         };
-        // Somebody set the interface down, or its data plane ended: it is made again.
+        // Somebody set the interface down, or its data plane ended: it is made again. Or the tunnel
+        // led nowhere, and may lead somewhere again.
         if !status.up && tunnel.retry_at.is_none() {
             tunnel.retry_at = Some(now + BACKOFF_MIN);
         }
@@ -199,27 +198,11 @@ impl Supervisor {
             self.outputs.push_back(Output::Apply);
         }
     }
-
-    /// A thousandth part, 0 to 249, from SplitMix64.
-    fn next_jitter(&mut self) -> u32 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from((mixed ^ (mixed >> 31)) % 250).expect("a remainder of 250 fits in 32 bits")
-    }
-}
-
-/// Up to a quarter longer than the doubled delay, so that many tunnels do not retry in step.
-fn backoff(failures: u32, jitter_thousandths: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let delay = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
-    delay + delay * jitter_thousandths / 1000
 }
 
 fn why_down(status: &TunnelStatus) -> &'static str {
     match (status.up, status.last_handshake) {
-        (false, _) => "the interface is not up",
+        (false, _) => "the interface is not up, or lacks our address",
         (true, None) => "no handshake yet",
         (true, Some(_)) => "no handshake for 180 seconds",
     }
@@ -228,6 +211,7 @@ fn why_down(status: &TunnelStatus) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{backoff::BACKOFF_MAX, spec::FarEnd};
 
     fn status(up: bool, age_secs: Option<u64>, at: SystemTime) -> TunnelStatus {
         TunnelStatus {
@@ -236,11 +220,14 @@ mod tests {
             backend: None,
             up,
             endpoint: None,
+            far_end: FarEnd::ByHandshake,
             last_handshake: age_secs.map(|age| at - Duration::from_secs(age)),
             rx_bytes: 0,
             tx_bytes: 0,
-            public_key: [0; 32],
+            counts: crate::spec::WireGuardCounts::default(),
+            unanswered_since: None,
             problem: None,
+            detail: String::new(),
         }
     }
 
@@ -307,7 +294,10 @@ mod tests {
         let (mut supervisor, now, at) = (supervisor(), Instant::now(), SystemTime::now());
         supervisor.handle(Input::Status(&status(true, Some(1), at), at), now);
         supervisor.handle(Input::Status(&status(false, Some(1), at), at), now);
-        let expected = Output::Down("a".to_owned(), "the interface is not up".to_owned());
+        let expected = Output::Down(
+            "a".to_owned(),
+            "the interface is not up, or lacks our address".to_owned(),
+        );
         assert_eq!(drained(&mut supervisor).pop(), Some(expected));
     }
 

@@ -34,9 +34,9 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
     let mut table = Table::new(&[
         "TUNNEL",
         "STATE",
+        "KIND",
         "BACKEND",
         "INTERFACE",
-        ">MTU",
         ">PORT",
         ">HANDSHAKE",
         ">RX",
@@ -44,9 +44,14 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
         "ENDPOINT",
     ]);
     for tunnel in tunnels {
+        let port = match tunnel.listen_port {
+            0 => "-".to_owned(),
+            port => port.to_string(),
+        };
         let handshake = match tunnel.last_handshake {
             Some(_) => format!("{} ago", age(tunnel.last_handshake.as_ref(), screen.now)),
-            None => "never".to_owned(),
+            None if is_wireguard(tunnel) => "never".to_owned(),
+            None => "-".to_owned(),
         };
         let state = if tunnel.up {
             toned(Tone::Good, "up")
@@ -56,10 +61,10 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
         table.row([
             cell(&tunnel.name),
             state,
+            cell(or_dash(&tunnel.kind)),
             cell(or_dash(&tunnel.backend)),
             cell(&tunnel.interface),
-            cell(tunnel.mtu.to_string()),
-            cell(tunnel.listen_port.to_string()),
+            cell(port),
             cell(handshake),
             cell(bytes(tunnel.receive_bytes)),
             cell(bytes(tunnel.transmit_bytes)),
@@ -71,8 +76,20 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
         let problem = format!("\n{}: {}\n", clean(&tunnel.name), clean(&tunnel.problem));
         text.push_str(&screen.paint(Tone::Bad, &problem));
     }
+    let details: String = tunnels
+        .iter()
+        .filter(|tunnel| !tunnel.detail.is_empty())
+        .map(|tunnel| format!("{}: {}\n", clean(&tunnel.name), clean(&tunnel.detail)))
+        .collect();
+    if !details.is_empty() {
+        text.push('\n');
+        text.push_str(&details);
+    }
+    if !tunnels.iter().any(is_wireguard) {
+        return text;
+    }
     let mut keys = Table::new(&["TUNNEL", "OUR PUBLIC KEY", "THE PEER'S"]);
-    for tunnel in tunnels {
+    for tunnel in tunnels.iter().filter(|tunnel| is_wireguard(tunnel)) {
         keys.row([
             cell(&tunnel.name),
             cell(or_dash(&tunnel.public_key)),
@@ -82,6 +99,10 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
     text.push('\n');
     text.push_str(&keys.render(screen));
     text
+}
+
+fn is_wireguard(tunnel: &v1::Tunnel) -> bool {
+    tunnel.kind == "wireguard"
 }
 
 #[cfg(test)]
@@ -110,22 +131,36 @@ mod tests {
         let down = v1::Tunnel {
             name: "wg-b".to_owned(),
             interface: "sb-wg-b".to_owned(),
+            kind: "wireguard".to_owned(),
             problem: "port 51820 is taken; choose another `listen`".to_owned(),
             listen_port: 51820,
             mtu: 1420,
             ..v1::Tunnel::default()
         };
+        let gre = v1::Tunnel {
+            name: "tgw".to_owned(),
+            interface: "sb-tgw".to_owned(),
+            kind: "gre".to_owned(),
+            backend: "kernel".to_owned(),
+            up: true,
+            mtu: 1476,
+            detail: "GRE from 10.0.0.4 to 10.0.1.9".to_owned(),
+            ..v1::Tunnel::default()
+        };
         let expected = "\
-TUNNEL  STATE  BACKEND    INTERFACE   MTU   PORT  HANDSHAKE      RX      TX  ENDPOINT
-wg-a    up     userspace  sb-wg-a    1420  51820    42s ago  1.5 kB  2.5 kB  192.0.2.1:51820
-wg-b    down   -          sb-wg-b    1420  51820      never     0 B     0 B  -
+TUNNEL  STATE  KIND       BACKEND    INTERFACE   PORT  HANDSHAKE      RX      TX  ENDPOINT
+wg-a    up     wireguard  userspace  sb-wg-a    51820    42s ago  1.5 kB  2.5 kB  192.0.2.1:51820
+wg-b    down   wireguard  -          sb-wg-b    51820      never     0 B     0 B  -
+tgw     up     gre        kernel     sb-tgw         -          -     0 B     0 B  -
 
 wg-b: port 51820 is taken; choose another `listen`
+
+tgw: GRE from 10.0.0.4 to 10.0.1.9
 
 TUNNEL  OUR PUBLIC KEY  THE PEER'S
 wg-a    ours=           theirs=
 wg-b    -               -
 ";
-        assert_eq!(render(&[up, down], &screen()), expected);
+        assert_eq!(render(&[up, down, gre], &screen()), expected);
     }
 }

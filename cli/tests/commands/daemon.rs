@@ -188,6 +188,7 @@ impl v1::links_server::Links for Canned {
     ) -> Result<Response<v1::ListTunnelsResponse>, Status> {
         let tunnel = v1::Tunnel {
             name: "wg-a".to_owned(),
+            kind: "wireguard".to_owned(),
             backend: "kernel".to_owned(),
             up: true,
             ..v1::Tunnel::default()

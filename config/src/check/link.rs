@@ -1,5 +1,7 @@
 //! Links against each other: addresses, interfaces, ports; and each link within itself.
 
+mod carrier;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -34,6 +36,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     }
     interfaces(draft, sink);
     ports(draft, sink);
+    carrier::check(draft, sink);
     groups(draft, sink);
 }
 

@@ -25,6 +25,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
             addresses(peer, &path, draft, sink);
         }
         terms::check(peer, &path, draft.router.as_ref(), sink);
+        terms::distance_of_link(peer, &path, draft, sink);
     }
     range::check(draft, sink);
     let peers: Vec<(&String, &Peer)> = draft.peers.iter().collect();

@@ -5,13 +5,14 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Bfd, BfdAuthKind, Carrier, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router,
-    SecretSource,
+    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router,
+    SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
 use super::{LinkPart, RouterField};
 
+mod carrier;
 mod peer;
 
 pub(super) use peer::{peer, range};
@@ -106,6 +107,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         interface,
         inside,
         carrier,
+        profile,
         probe,
         bfd,
     } = link;
@@ -123,7 +125,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
     ];
     fields.extend(watched_by(bfd.as_ref()));
-    fields.extend(carried_by(carrier));
+    fields.extend(carrier::fields(carrier, *profile));
     fields
 }
 
@@ -148,37 +150,6 @@ fn auth_kind(kind: BfdAuthKind) -> String {
     }
 }
 
-/// The same fields for every carrier: two links are compared field by field.
-fn carried_by(carrier: &Carrier) -> Vec<Field<LinkPart>> {
-    let (kind, wireguard) = match carrier {
-        Carrier::Interface => ("interface", None),
-        Carrier::WireGuard(wireguard) => ("wireguard", Some(wireguard)),
-    };
-    let of = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let tunnel = |name, value| field(LinkPart::Tunnel, name, of(value));
-    let psk = wireguard.and_then(|w| w.preshared_key.as_ref());
-    vec![
-        field(LinkPart::Tunnel, "carrier", kind),
-        tunnel("private-key", wireguard.map(|w| source(&w.private_key))),
-        tunnel("listen", wireguard.map(|w| w.listen.to_string())),
-        tunnel("backend", wireguard.map(|w| word(w.backend))),
-        tunnel("mtu", wireguard.map(|w| w.mtu.to_string())),
-        tunnel(
-            "peer.public-key",
-            wireguard.map(|w| base64(&w.peer_public_key)),
-        ),
-        tunnel("peer.preshared-key", psk.map(source)),
-        tunnel(
-            "peer.endpoint",
-            wireguard.and_then(|w| w.endpoint.as_ref()).map(endpoint),
-        ),
-        tunnel(
-            "peer.keepalive",
-            wireguard.and_then(|w| w.keepalive).map(exact),
-        ),
-    ]
-}
-
 pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {
     let Fib {
         install,
@@ -192,6 +163,10 @@ pub(super) fn fib(fib: &Fib) -> Vec<Field<()>> {
         field((), "metric", metric),
         field((), "resolve-via-default", resolve_via_default),
     ]
+}
+
+pub(super) fn strongswan(strongswan: &StrongSwan) -> Vec<Field<()>> {
+    vec![field((), "socket", strongswan.socket.display())]
 }
 
 pub(super) fn api(api: &Api) -> Vec<Field<()>> {

@@ -20,6 +20,8 @@ pub enum Change {
     ApiChanged(Vec<FieldChange>),
     /// `[fib]`.
     FibChanged(Vec<FieldChange>),
+    /// `[ipsec]`.
+    StrongSwanChanged(Vec<FieldChange>),
     /// A filter is there that was not.
     FilterAdded(String),
     /// What a filter does: its rules, a list they name, or a filter they call.
@@ -320,6 +322,13 @@ fn process(old: &Config, new: &Config, changes: &mut Vec<Change>) {
         Change::FibChanged,
     );
     push(
+        compare(
+            fields::strongswan(&old.strongswan),
+            fields::strongswan(&new.strongswan),
+        ),
+        Change::StrongSwanChanged,
+    );
+    push(
         compare(fields::api(&old.api), fields::api(&new.api)),
         Change::ApiChanged,
     );
@@ -404,6 +413,7 @@ impl fmt::Display for Change {
             Self::AggregatesChanged => f.write_str("aggregates: changed"),
             Self::ApiChanged(fields) => write!(f, "api: {}", list(fields)),
             Self::FibChanged(fields) => write!(f, "fib: {}", list(fields)),
+            Self::StrongSwanChanged(fields) => write!(f, "ipsec: {}", list(fields)),
             Self::FilterAdded(name) => write!(f, "filter {name}: added"),
             Self::FilterChanged(name) => write!(f, "filter {name}: changed"),
             Self::FilterRemoved(name) => write!(f, "filter {name}: removed"),

@@ -28,6 +28,33 @@ keepalive = "25s"
 [link.nic]
 interface = "eth1"
 inside = { local = "10.98.0.1/30", remote = "10.98.0.2" }
+[link.tgw]
+inside = { local = "169.254.6.1/29", remote = "169.254.6.2" }
+gre = { local = "198.51.100.1", remote = "198.51.100.2", key = 7, ttl = 32 }
+[link.aws]
+inside = { local = "169.254.21.2/30", remote = "169.254.21.1" }
+profile = "aws-vpn-vgw"
+[link.aws.ipsec]
+local = "203.0.113.1"
+remote = "203.0.113.2"
+psk = { file = "aws.psk" }
+local-id = "us"
+remote-id = "them"
+version = 2
+ike = "aes128-sha256-modp2048"
+esp = "aes128gcm16-modp2048"
+ike-lifetime = "7h"
+esp-lifetime = "50m"
+dpd = "11s"
+initiate = true
+nat-traversal = "force"
+selectors = "ipv4"
+if-id = 77
+[ipsec]
+socket = "/v"
+[link.dx]
+inside = { local = "10.97.0.1/30", remote = "10.97.0.2" }
+vlan = { parent = "eth0", id = 100 }
 [group.g]
 slo = { rtt = "40ms", loss = "0.5%" }
 hold-down = "6s"
@@ -179,6 +206,101 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "keepalive = \"25s\"",
             "",
             "link wg-a: peer.keepalive 25s -> none",
+        ),
+        (
+            "local = \"198.51.100.1\"",
+            "local = \"198.51.100.3\"",
+            "link tgw: gre.local 198.51.100.1 -> 198.51.100.3",
+        ),
+        (
+            "remote = \"198.51.100.2\"",
+            "remote = \"198.51.100.3\"",
+            "link tgw: gre.remote 198.51.100.2 -> 198.51.100.3",
+        ),
+        (
+            "key = 7, ",
+            "",
+            "link tgw: mtu 1472 -> 1476, gre.key 7 -> none",
+        ),
+        ("ttl = 32", "ttl = 33", "link tgw: gre.ttl 32 -> 33"),
+        (
+            "id = 100 }",
+            "id = 101, mtu = 9000 }",
+            "link dx: mtu 1500 -> 9000, vlan.id 100 -> 101",
+        ),
+        (
+            "\"203.0.113.1\"",
+            "\"203.0.113.3\"",
+            "link aws: ipsec.local 203.0.113.1 -> 203.0.113.3",
+        ),
+        (
+            "\"203.0.113.2\"",
+            "\"203.0.113.3\"",
+            "link aws: ipsec.remote 203.0.113.2 -> 203.0.113.3",
+        ),
+        (
+            "\"aws.psk\"",
+            "\"b.psk\"",
+            "link aws: ipsec.psk file aws.psk -> file b.psk",
+        ),
+        ("\"us\"", "\"me\"", "link aws: ipsec.local-id us -> me"),
+        (
+            "\"them\"",
+            "\"you\"",
+            "link aws: ipsec.remote-id them -> you",
+        ),
+        (
+            "version = 2",
+            "version = 1",
+            "link aws: ipsec.version v2 -> v1",
+        ),
+        (
+            "aes128-sha256",
+            "aes256-sha256",
+            "link aws: ipsec.ike aes128-sha256-modp2048 -> aes256-sha256-modp2048",
+        ),
+        (
+            "esp = \"aes128gcm16",
+            "esp = \"aes256gcm16",
+            "link aws: ipsec.esp aes128gcm16-modp2048 -> aes256gcm16-modp2048",
+        ),
+        ("\"7h\"", "\"6h\"", "link aws: ipsec.ike-lifetime 7h -> 6h"),
+        (
+            "\"50m\"",
+            "\"40m\"",
+            "link aws: ipsec.esp-lifetime 50m -> 40m",
+        ),
+        ("\"11s\"", "\"12s\"", "link aws: ipsec.dpd 11s -> 12s"),
+        (
+            "initiate = true",
+            "initiate = false",
+            "link aws: ipsec.initiate true -> false",
+        ),
+        (
+            "\"force\"",
+            "\"auto\"",
+            "link aws: ipsec.nat-traversal force -> auto",
+        ),
+        (
+            "selectors = \"ipv4\"",
+            "selectors = \"both\"",
+            "link aws: ipsec.selectors ipv4 -> both",
+        ),
+        ("if-id = 77", "if-id = 78", "link aws: ipsec.if-id 77 -> 78"),
+        (
+            "-vgw\"",
+            "-tgw\"",
+            "link aws: profile aws-vpn-vgw -> aws-vpn-tgw",
+        ),
+        (
+            "socket = \"/v\"",
+            "socket = \"/w\"",
+            "ipsec: socket /v -> /w",
+        ),
+        (
+            "\"eth0\", id",
+            "\"eth2\", id",
+            "link dx: vlan.parent eth0 -> eth2",
         ),
         (
             "rtt = \"40ms\"",

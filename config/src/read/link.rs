@@ -10,13 +10,16 @@ use crate::model::{
     Backend, Bfd, BfdAuth, BfdAuthKind, Carrier, Endpoint, Group, Inside, Link, Policy, Probe,
     ProbeMethod, SecretSource, Slo, WireGuard,
 };
+use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, check_name, is_name, peer, secret, value};
+use super::{Draft, Sketch, bad_name, carrier, check_name, ipsec, is_name, peer, secret, value};
 
-const CARRIERS: &str =
-    "a link is carried by exactly one of `wireguard = { … }` and `interface = \"eth1\"`";
+const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
+                        `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
+/// The keys that say what carries a link.
+const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -33,7 +36,8 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     draft.used_groups.extend(group.clone());
     let priority = section.or(sink, "priority", 100, value::any_u32);
     let inside = inside(&mut section, sink);
-    let carried = carrier(name, &mut section, sink);
+    let profile = section.optional(sink, "profile", profile);
+    let carried = carried(name, &mut section, (profile, inside), sink);
     let probe = probe(&mut section, sink);
     let bfd = bfd(&mut section, sink);
     let terms = section
@@ -59,6 +63,8 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
         inside,
         interface: interface.clone(),
         port,
+        carrier: carrier.clone(),
+        profile,
         probe: probe.clone(),
     };
     draft.sketches.insert(name.to_owned(), sketch);
@@ -69,11 +75,20 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
             interface,
             inside,
             carrier,
+            profile: profile.map(|profile| profile.name),
             probe,
             bfd,
         };
         draft.links.insert(name.to_owned(), link);
     }
+}
+
+fn profile(value: &DeValue<'_>) -> Result<&'static Profile, Wrong> {
+    let known: Vec<(&str, &'static Profile)> = PROFILES
+        .iter()
+        .map(|profile| (profile.name, profile))
+        .collect();
+    value::word(value, &known)
 }
 
 fn group_name(value: &DeValue<'_>) -> Result<String, Wrong> {
@@ -110,34 +125,61 @@ struct Carried {
     carrier: Option<Carrier>,
 }
 
-fn carrier(name: &str, section: &mut Section<'_>, sink: &mut Sink<'_>) -> Carried {
+fn carried(
+    name: &str,
+    section: &mut Section<'_>,
+    (profile, inside): (Option<&'static Profile>, Option<Inside>),
+    sink: &mut Sink<'_>,
+) -> Carried {
     let given = section.optional(sink, "interface", interface_name);
     let example = "wireguard = { private-key = …, listen = 51820, peer = { … } }";
     let (port, wireguard) = section
         .table(sink, "wireguard", example)
         .map(|table| wireguard(table, sink))
         .unzip();
-    match (section.has("interface"), section.has("wireguard")) {
-        (true, false) => Carried {
-            interface: given,
-            port: None,
-            carrier: Some(Carrier::Interface),
-        },
-        (false, true) => Carried {
-            interface: Some(default_interface(name)),
-            port: port.flatten(),
-            carrier: wireguard.flatten().map(Carrier::WireGuard),
-        },
-        (true, true) => {
-            let wrong = Wrong::new("link.carrier", "this link is carried twice", CARRIERS);
-            sink.error(section.key_span("interface"), wrong);
-            Carried::default()
+    let example = "gre = { local = \"10.0.0.4\", remote = \"10.0.1.9\" }";
+    let gre = section
+        .table(sink, "gre", example)
+        .and_then(|table| carrier::gre(table, sink));
+    let vlan = section
+        .table(sink, "vlan", "vlan = { parent = \"eth0\", id = 100 }")
+        .and_then(|table| carrier::vlan(table, sink));
+    let example = "ipsec = { remote = \"198.51.100.1\", psk = { file = \"secrets/a.psk\" } }";
+    let ipsec = section
+        .table(sink, "ipsec", example)
+        .and_then(|table| ipsec::ipsec(name, table, profile, inside, sink));
+    let keys: Vec<&str> = CARRIER_KEYS
+        .into_iter()
+        .filter(|key| section.has(key))
+        .collect();
+    let carrier = match keys.as_slice() {
+        ["interface"] => {
+            return Carried {
+                interface: given,
+                port: None,
+                carrier: Some(Carrier::Interface),
+            };
         }
-        (false, false) => {
+        ["wireguard"] => wireguard.flatten().map(Carrier::WireGuard),
+        ["gre"] => gre.map(Carrier::Gre),
+        ["vlan"] => vlan.map(Carrier::Vlan),
+        ["ipsec"] => ipsec.map(Box::new).map(Carrier::Ipsec),
+        [] => {
             let wrong = Wrong::new("link.carrier", "nothing carries this link", CARRIERS);
             sink.error(section.span(), wrong);
-            Carried::default()
+            return Carried::default();
         }
+        [_, .., last] => {
+            let wrong = Wrong::new("link.carrier", "this link is carried twice", CARRIERS);
+            sink.error(section.key_span(last), wrong);
+            return Carried::default();
+        }
+        [_] => None,
+    };
+    Carried {
+        interface: Some(default_interface(name)),
+        port: port.flatten(),
+        carrier,
     }
 }
 
@@ -233,7 +275,7 @@ fn far_end(mut peer: Section<'_>, sink: &mut Sink<'_>) -> Option<FarEnd> {
 }
 
 /// IPv6 needs 1280 (RFC 8200 §5); 9000 is as jumbo as clouds go.
-fn mtu(value: &DeValue<'_>) -> Result<u32, Wrong> {
+pub(super) fn mtu(value: &DeValue<'_>) -> Result<u32, Wrong> {
     value::integer(value, 1280..=9000)
 }
 

@@ -1,7 +1,9 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
+mod carrier;
 pub(crate) mod filter;
+mod ipsec;
 mod link;
 mod peer;
 mod rest;
@@ -17,9 +19,10 @@ use toml::de::DeTable;
 
 use crate::Config;
 use crate::model::{
-    Aggregate, Api, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe, Router,
-    Rule,
+    Aggregate, Api, Carrier, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe,
+    Router, Rule, StrongSwan,
 };
+use crate::profile::Profile;
 use crate::report::{Sink, Wrong};
 
 use section::Section;
@@ -37,6 +40,7 @@ pub(crate) struct Draft {
     pub(crate) filters: BTreeMap<String, Vec<Rule>>,
     pub(crate) prefix_lists: BTreeMap<String, Vec<PrefixPattern>>,
     pub(crate) fib: Fib,
+    pub(crate) strongswan: StrongSwan,
     pub(crate) api: Api,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
@@ -58,6 +62,8 @@ pub(crate) struct Sketch {
     pub(crate) interface: Option<String>,
     /// UDP port of its WireGuard.
     pub(crate) port: Option<u16>,
+    pub(crate) carrier: Option<Carrier>,
+    pub(crate) profile: Option<&'static Profile>,
     pub(crate) probe: Probe,
 }
 
@@ -75,6 +81,7 @@ impl Draft {
             filters: self.filters,
             prefix_lists: self.prefix_lists,
             fib: self.fib,
+            strongswan: self.strongswan,
             api: self.api,
             metrics: self.metrics,
             log: self.log,
@@ -101,6 +108,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
         filters: filter::filters(&mut root, sink),
         prefix_lists: filter::prefix_lists(&mut root, sink),
         fib: rest::fib(&mut root, sink),
+        strongswan: rest::strongswan(&mut root, sink),
         api: rest::api(&mut root, sink),
         metrics: rest::metrics(&mut root, sink),
         log: rest::log(&mut root, sink),

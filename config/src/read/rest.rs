@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use crate::model::{Aggregate, Api, Fib, Log, LogFormat, Metrics, Multipath, Router};
+use crate::model::{Aggregate, Api, Fib, Log, LogFormat, Metrics, Multipath, Router, StrongSwan};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
@@ -142,6 +142,17 @@ fn table(value: &DeValue<'_>) -> Result<u32, Wrong> {
         )),
         table => Ok(table),
     }
+}
+
+pub(crate) fn strongswan(root: &mut Section<'_>, sink: &mut Sink<'_>) -> StrongSwan {
+    let mut strongswan = StrongSwan {
+        socket: PathBuf::from("/run/charon.vici"),
+    };
+    if let Some(mut section) = root.table(sink, "ipsec", "[ipsec]") {
+        strongswan.socket = section.or(sink, "socket", strongswan.socket, socket_path);
+        section.finish(sink);
+    }
+    strongswan
 }
 
 pub(crate) fn api(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Api {

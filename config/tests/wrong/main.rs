@@ -57,12 +57,12 @@ fn keys_and_sections_that_are_not_known_are_named_with_the_nearest() {
             &[("key.unknown", 1, 2, "there is no section `lnk`")],
         ),
         (
-            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { id = 5 }\ninterface = \"eth1\"\n",
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvxlan = { id = 5 }\ninterface = \"eth1\"\n",
             &[(
                 "key.unknown",
                 3,
                 1,
-                "known here: `bfd`, `bgp`, `group`, `inside`, `interface`, `priority`, `probe`, `wireguard`",
+                "known here: `bfd`, `bgp`, `gre`, `group`, `inside`, `interface`, `ipsec`, `priority`, `probe`, `profile`, `vlan`, `wireguard`",
             )],
         ),
         (
@@ -336,6 +336,214 @@ fn a_link_is_carried_by_exactly_one_thing() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn gre_and_vlan_say_what_is_wrong_with_ends_and_tags() {
+    assert_cases(&[
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\ngre = { local = \"192.0.2.1\" }\n",
+            &[("key.missing", 3, 1, "add remote = ")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.1\", ttl = 0 }\n",
+            &[
+                ("carrier.remote", 3, 39, "both ends are 192.0.2.1"),
+                ("value.range", 3, 58, "from 1 to 255"),
+            ],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"2001:db8::1\" }\n",
+            &[("carrier.remote", 3, 39, "not of one family")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"10.0.0.2\" }\n",
+            &[("carrier.remote", 3, 39, "inside the tunnel")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\", key = 1 }\n\
+             [link.b]\ninside = { local = \"10.0.1.1/30\", remote = \"10.0.1.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\", key = 1 }\n\
+             [link.c]\ninside = { local = \"10.0.2.1/30\", remote = \"10.0.2.2\" }\n\
+             gre = { local = \"192.0.2.1\", remote = \"192.0.2.2\", key = 2 }\n",
+            &[(
+                "carrier.taken",
+                6,
+                39,
+                "link `a` has GRE from 192.0.2.1 to 192.0.2.2",
+            )],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { parent = \"eth0\", id = 4095 }\n",
+            &[("value.range", 3, 32, "from 1 to 4094")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\nvlan = { parent = \"eth0\", id = 5 }\n\
+             [link.b]\ninside = { local = \"10.0.1.1/30\", remote = \"10.0.1.2\" }\nvlan = { parent = \"eth0\", id = 5 }\n\
+             [link.c]\ninside = { local = \"10.0.2.1/30\", remote = \"10.0.2.2\" }\nvlan = { parent = \"eth1\", id = 5 }\n",
+            &[("carrier.taken", 6, 32, "link `a` has VLAN 5 on eth0")],
+        ),
+        (
+            "[link.a]\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n\
+             vlan = { parent = \"eth0\", id = 5 }\ngre = { local = \"192.0.2.1\", remote = \"192.0.2.2\" }\n",
+            &[("link.carrier", 3, 1, "carried twice")],
+        ),
+    ]);
+}
+
+#[test]
+fn ipsec_says_what_is_wrong_with_ends_proofs_and_terms() {
+    let link = |ipsec: &str| {
+        format!(
+            "{HEAD}[link.a]\ninside = {{ local = \"169.254.21.2/30\", remote = \"169.254.21.1\" }}\n\
+             [link.a.ipsec]\n{ipsec}\n"
+        )
+    };
+    let psk = "psk = { file = \"p\" }";
+    let remote = "remote = \"198.51.100.1\"";
+    for (ipsec, rule, part) in [
+        (psk.to_owned(), "key.missing", "add remote = "),
+        (remote.to_owned(), "key.missing", "add psk = "),
+        (
+            format!("{remote}\npsk = \"hunter2\""),
+            "secret.inline",
+            "does not stand in this file",
+        ),
+        (
+            format!("{remote}\n{psk}\nca = \"ca.pem\""),
+            "ipsec.auth",
+            "keep one of them",
+        ),
+        (
+            format!("{remote}\nca = \"ca\"\nprivate-key = {{ file = \"k\" }}"),
+            "key.missing",
+            "add certificate = ",
+        ),
+        (
+            format!("{remote}\n{psk}\nversion = 3"),
+            "value.range",
+            "from 1 to 2",
+        ),
+        (
+            format!("{remote}\n{psk}\nike = \"AES 256\""),
+            "ipsec.proposal",
+            "aes256-sha256-modp2048",
+        ),
+        (
+            format!("{remote}\n{psk}\nesp = [\"aes256--sha1\"]"),
+            "ipsec.proposal",
+            "aes256-sha256-modp2048",
+        ),
+        (
+            format!("{remote}\n{psk}\nremote-id = \"%any\""),
+            "ipsec.identity",
+            "cannot be an identity",
+        ),
+        (
+            format!("{remote}\n{psk}\nversion = 1\nselectors = \"both\""),
+            "ipsec.selectors",
+            "\"ipv4\" or \"ipv6\"",
+        ),
+        (
+            format!("{remote}\n{psk}\nesp-lifetime = \"9h\""),
+            "ipsec.lifetime",
+            "the shorter one",
+        ),
+        (
+            format!("{remote}\n{psk}\nif-id = 0"),
+            "value.range",
+            "from 1 to",
+        ),
+        (
+            format!("remote = \"169.254.21.1\"\n{psk}"),
+            "carrier.remote",
+            "inside the tunnel",
+        ),
+        (
+            format!("{remote}\nlocal = \"198.51.100.1\"\n{psk}"),
+            "carrier.remote",
+            "both ends",
+        ),
+    ] {
+        let found = findings(&link(&ipsec));
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{ipsec}\n{said:#?}");
+        assert_eq!(found[0].rule, rule, "{ipsec}\n{said:#?}");
+        let text = format!("{} {}", found[0].message, found[0].fix);
+        assert!(text.contains(part), "{ipsec}\n{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_profile_refuses_what_its_provider_refuses() {
+    let file = |profile: &str, inside: &str, carrier: &str| {
+        format!(
+            "{HEAD}[link.a]\nprofile = \"{profile}\"\ninside = {{ local = \"{inside}.2/30\", remote = \"{inside}.1\" }}\n{carrier}\n"
+        )
+    };
+    let psk = "ipsec = { remote = \"198.51.100.1\", psk = { file = \"p\" } }";
+    let certificate = "ipsec = { remote = \"198.51.100.1\", certificate = \"c\", ca = \"a\", private-key = { file = \"k\" } }";
+    for (profile, inside, carrier, rule) in [
+        ("aws-vpn", "169.254.21", psk, "value.unknown"),
+        ("aws-vpn-vgw", "169.254.1", psk, "inside.reserved"),
+        ("oci-vpn", "169.254.19", psk, "inside.reserved"),
+        ("oci-vpn", "169.254.109", psk, "inside.reserved"),
+        ("oci-vpn", "169.254.201", psk, "inside.reserved"),
+        ("azure-vpn", "169.254.20", psk, "inside.reserved"),
+        ("oci-vpn", "169.254.21", certificate, "profile.auth"),
+        (
+            "aws-vpn-tgw",
+            "169.254.21",
+            "interface = \"eth1\"",
+            "profile.carrier",
+        ),
+    ] {
+        let found = findings(&file(profile, inside, carrier));
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{profile} {inside}\n{said:#?}");
+        assert_eq!(found[0].rule, rule, "{said:#?}");
+    }
+    for (profile, inside, carrier) in [
+        ("aws-vpn-vgw", "169.254.21", psk),
+        ("aws-vpn-tgw", "169.254.6", certificate),
+        ("oci-vpn", "169.254.20", psk),
+        ("azure-vpn", "169.254.22", psk),
+        ("azure-vpn", "10.1.2", psk),
+        ("gcp-ha-vpn", "169.254.20", psk),
+    ] {
+        let found = findings(&file(profile, inside, carrier));
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(found.is_empty(), "{profile} {inside}\n{said:#?}");
+    }
+}
+
+#[test]
+fn two_links_with_one_number_are_told_to_choose() {
+    let link = |name: &str, net: u8, more: &str| {
+        format!(
+            "[link.{name}]\ninside = {{ local = \"10.0.{net}.1/30\", remote = \"10.0.{net}.2\" }}\n\
+             ipsec = {{ remote = \"198.51.100.{net}\", psk = {{ file = \"p\" }}{more} }}\n"
+        )
+    };
+    let same = ", if-id = 7";
+    let found = findings(&format!(
+        "{HEAD}{}{}",
+        link("a", 1, same),
+        link("b", 2, same)
+    ));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].rule, "carrier.taken");
+    let found = findings(&format!("{HEAD}{}{}", link("a", 1, ""), link("b", 2, "")));
+    assert!(
+        found.is_empty(),
+        "{:?}",
+        found.first().map(ToString::to_string)
+    );
 }
 
 #[test]

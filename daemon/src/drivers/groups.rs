@@ -110,11 +110,9 @@ impl Driver {
             .retain(|name, _| topology.links.contains_key(name));
         self.topology = topology;
         self.ranks.clear();
-        let peers = self.topology.links.values().filter_map(|place| {
-            place
-                .peer
-                .as_ref()
-                .map(|(peer, _)| (*peer, place.interface.clone()))
+        let peers = self.topology.links.values().flat_map(|place| {
+            let peers = place.peers.iter();
+            peers.map(|(peer, _)| (*peer, place.interface.clone()))
         });
         let _ = self.fib.send(Steering::Peers(peers.collect())).await;
         for group in self.groups.values() {
@@ -127,7 +125,7 @@ impl Driver {
             .map(|(name, state)| (name.clone(), *state))
             .collect();
         for (name, state) in usable {
-            self.drive_session(&name, state).await;
+            self.drive_sessions(&name, state).await;
         }
     }
 
@@ -141,17 +139,13 @@ impl Driver {
             group.handle(GroupInput::Link { link: id, state }, found_out);
         }
         self.settle(found_out).await;
-        self.drive_session(&name, state).await;
+        self.drive_sessions(&name, state).await;
     }
 
-    /// A session over a dead link ends at once, and starts when the link is back.
-    async fn drive_session(&self, link: &str, state: State) {
-        let peer = self
-            .topology
-            .links
-            .get(link)
-            .and_then(|place| place.peer.as_ref());
-        if let Some((_, peer)) = peer {
+    /// Sessions over a dead link end at once, and start when the link is back.
+    async fn drive_sessions(&self, link: &str, state: State) {
+        let place = self.topology.links.get(link);
+        for (_, peer) in place.iter().flat_map(|place| &place.peers) {
             let message = match state {
                 State::Up | State::Degraded => ToPeer::Start,
                 State::Down => ToPeer::Stop(Cease::BfdDown),
@@ -203,9 +197,8 @@ impl Driver {
 
     fn rib_standings(&self) -> Vec<Input> {
         let group_numbers: BTreeMap<_, _> = self.groups.keys().zip(0u32..).collect();
-        let known = self.states.iter().filter_map(|(name, state)| {
+        let places = self.states.iter().filter_map(|(name, state)| {
             let place = self.topology.links.get(name)?;
-            let (peer, _) = place.peer.as_ref()?;
             let group = place
                 .group
                 .as_ref()
@@ -219,9 +212,13 @@ impl Driver {
                 },
                 (_, _, _) => Standing::Unranked,
             };
-            Some(Input::Standing(*peer, standing))
+            Some((place, standing))
         });
-        known.collect()
+        let inputs = places.flat_map(|(place, standing)| {
+            let peers = place.peers.iter();
+            peers.map(move |(peer, _)| Input::Standing(*peer, standing))
+        });
+        inputs.collect()
     }
 
     fn tell(&self, group: &str, from: Option<LinkId>, to: Option<LinkId>, reason: &str) {

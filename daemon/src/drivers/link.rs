@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, error, info, warn};
 
-use super::messages::GroupsMessage;
+use super::messages::{GroupsMessage, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -50,6 +50,7 @@ pub(crate) struct Link {
     pub(crate) config: LinkConfig,
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
+    pub(crate) severed: watch::Receiver<Severed>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
     pub(crate) board: Arc<Board>,
@@ -188,6 +189,10 @@ impl Driver {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
             },
+            changed = self.link.severed.changed() => match changed {
+                Ok(()) => Wake::Interfaces,
+                Err(_) => Wake::Ended,
+            },
             () = until(deadline) => Wake::Timeout,
         }
     }
@@ -299,8 +304,13 @@ impl Driver {
         let interfaces = Arc::clone(&self.link.interfaces.borrow_and_update());
         let interface = interfaces.named(&self.link.config.interface);
         self.link.board.set_interface(&self.link.name, interface);
+        let is_severed = self
+            .link
+            .severed
+            .borrow_and_update()
+            .contains(&self.link.name);
         let index = interface
-            .filter(|interface| self.is_ready(interface))
+            .filter(|interface| !is_severed && self.is_ready(interface))
             .map(|i| i.index);
         let now = Instant::now();
         match index {
@@ -315,7 +325,11 @@ impl Driver {
                 self.sockets = Sockets::default();
                 self.incomplete = None;
                 self.attached = None;
-                self.health.handle(HealthInput::InterfaceDown, now);
+                let input = match is_severed {
+                    true => HealthInput::TunnelDown,
+                    false => HealthInput::InterfaceDown,
+                };
+                self.health.handle(input, now);
             }
         }
     }

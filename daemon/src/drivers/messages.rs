@@ -1,6 +1,6 @@
 //! Everything that passes between the tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -100,8 +100,8 @@ pub(crate) struct Place {
     pub(crate) interface: String,
     pub(crate) group: Option<String>,
     pub(crate) priority: u32,
-    /// The peer at the far end, and the way to its task.
-    pub(crate) peer: Option<(PeerId, mpsc::Sender<ToPeer>)>,
+    /// The peers that are reached through it, and the ways to their tasks.
+    pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
 }
 
 /// A tunnel of the intent; its endpoint may be a name.
@@ -110,6 +110,9 @@ pub(crate) struct Wanted {
     pub(crate) spec: TunnelSpec,
     pub(crate) endpoint: Option<config::model::Endpoint>,
 }
+
+/// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
+pub(crate) type Severed = BTreeSet<String>;
 
 /// What the tunnels are told.
 pub(crate) struct TunnelsMessage {

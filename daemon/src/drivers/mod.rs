@@ -13,6 +13,8 @@
 //!                                                         └─── GroupsMessage ────┘
 //!  bfd: a thread for the sessions of all links; each link hears its own through a watch
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
+//!     ├──► link: whose far end is known to be gone (a watch)
+//!     └──► ipsec, its task at strongSwan's socket, once a link is carried by it
 //! ```
 //!
 //! Every channel is bounded. No cycle of awaited sends: `rib` sends to a peer only against a credit

@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use bgp::Hop;
 use bgp::rib::{PathView, RouteView, Step};
 use links::bfd;
-use tunnels::spec::Kind;
 
 use crate::board::{Board, GroupRow, at};
 use crate::fib::Carried;
@@ -228,11 +227,12 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
 pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
     let now = SystemTime::now();
     let tunnel = |(spec, status): &(tunnels::spec::TunnelSpec, tunnels::spec::TunnelStatus)| {
-        let Kind::WireGuard(wireguard) = &spec.kind;
+        let wireguard = spec.kind.wireguard();
+        let key = |key: [u8; 32]| STANDARD.encode(key);
         v1::Tunnel {
             name: spec.name.clone(),
             interface: spec.interface.clone(),
-            kind: "wireguard".to_owned(),
+            kind: spec.kind.name().to_owned(),
             backend: status
                 .backend
                 .map(|backend| backend.to_string())
@@ -243,13 +243,15 @@ pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
                 .endpoint
                 .map(|endpoint| endpoint.to_string())
                 .unwrap_or_default(),
-            listen_port: wireguard.listen_port.into(),
-            public_key: STANDARD.encode(wireguard.private_key.public_key()),
-            peer_public_key: STANDARD.encode(wireguard.peer.public_key),
+            listen_port: wireguard.map_or(0, |spec| spec.listen_port.into()),
+            public_key: wireguard
+                .map_or_else(String::new, |spec| key(spec.private_key.public_key())),
+            peer_public_key: wireguard.map_or_else(String::new, |spec| key(spec.peer.public_key)),
             last_handshake: status.last_handshake.map(timestamp),
             receive_bytes: status.rx_bytes,
             transmit_bytes: status.tx_bytes,
             mtu: spec.mtu,
+            detail: status.detail.clone(),
         }
     };
     snapshot.tunnels.iter().map(tunnel).collect()

@@ -39,7 +39,7 @@ use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
-    Command, GroupsMessage, RibMessage, ToPeer, TunnelsMessage, Wanted,
+    Command, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
 };
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
@@ -86,6 +86,7 @@ pub(crate) struct Router {
     groups: mpsc::Sender<GroupsMessage>,
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
+    severed: watch::Receiver<Severed>,
     bfd: Bfd,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
@@ -207,8 +208,9 @@ impl Router {
             groups_task.await;
             "groups"
         });
+        let (severed, severed_seen) = watch::channel(Severed::new());
         let tunnels_task =
-            drivers::tunnels::run(places.tunnels, tunnels_inbox.1, Arc::clone(&board));
+            drivers::tunnels::run(places.tunnels, tunnels_inbox.1, severed, Arc::clone(&board));
         vital.spawn(async move {
             tunnels_task.await;
             "tunnels"
@@ -256,6 +258,7 @@ impl Router {
             groups: groups_inbox.0,
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
+            severed: severed_seen,
             bfd,
             doors,
             gate,

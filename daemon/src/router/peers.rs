@@ -182,15 +182,18 @@ impl Router {
             }
         }
         let places = config.links.iter().filter_map(|(name, link)| {
-            let on_link = |peer: &config::model::Peer| peer.link.as_ref() == Some(name);
-            let peer = config.peers.get(name).filter(|peer| on_link(peer));
-            let peer = peer.and_then(|_| self.peers.get(name));
+            let on_link =
+                |(_, peer): &(&String, &config::model::Peer)| peer.link.as_ref() == Some(name);
+            let peers = config.peers.iter().filter(on_link);
+            let running = peers.filter_map(|(peer, _)| self.peers.get(peer));
             let place = Place {
                 id: *ids.get(name)?,
                 interface: link.interface.clone(),
                 group: link.group.clone(),
                 priority: link.priority,
-                peer: peer.map(|running| (running.id, running.inbox.clone())),
+                peers: running
+                    .map(|running| (running.id, running.inbox.clone()))
+                    .collect(),
             };
             Some((name.clone(), place))
         });
@@ -205,6 +208,7 @@ impl Router {
                 config: wanted.clone(),
                 groups: self.groups.clone(),
                 interfaces: self.interfaces.clone(),
+                severed: self.severed.clone(),
                 bfd: self.bfd.word(&name),
                 board: Arc::clone(&self.reader.board),
             };

@@ -39,7 +39,9 @@ impl Places {
         let routes = config.fib.install.then(claim_routes).transpose()?;
         let kernel = Netlink::open(config.fib.table, config.fib.metric)
             .context("cannot open a netlink socket to the kernel's routing tables")?;
-        let tunnels = Linux::open().context("cannot open a netlink socket for tunnels")?;
+        let tunnels = Linux::open()
+            .context("cannot open a netlink socket for tunnels")?
+            .with_vici(&config.strongswan.socket);
         Ok(Self {
             listeners,
             metrics,

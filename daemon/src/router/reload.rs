@@ -157,6 +157,7 @@ impl Router {
                 | Change::MetricsChanged(_)
                 | Change::ApiChanged(_)
                 | Change::FibChanged(_)
+                | Change::StrongSwanChanged(_)
                 | Change::RouterChanged { .. } => {}
             }
         }
@@ -219,7 +220,7 @@ impl Router {
 fn needs_restart(change: &Change) -> bool {
     match change {
         Change::RouterChanged { field, .. } => RouterField::needs_restart(*field),
-        Change::FibChanged(_) | Change::ApiChanged(_) => true,
+        Change::FibChanged(_) | Change::ApiChanged(_) | Change::StrongSwanChanged(_) => true,
         Change::LogChanged(fields) => fields.iter().any(|change| change.field == "format"),
         Change::FilterAdded(_)
         | Change::FilterChanged(_)
@@ -265,6 +266,7 @@ mod tests {
             ("", "[log]\nlevel = \"debug\"\n", false),
             ("", "[fib]\nmetric = 30\n", true),
             ("", "[api]\nsocket = \"/run/other.sock\"\n", true),
+            ("", "[ipsec]\nsocket = \"/run/other.vici\"\n", true),
             ("", "[metrics]\nlisten = \"off\"\n", false),
             ("", "[originate]\nprefixes = [\"10.0.0.0/8\"]\n", false),
         ] {

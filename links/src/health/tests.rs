@@ -171,6 +171,19 @@ fn interface_down_counts_at_once_and_answers_do_not_until_it_is_up() {
 }
 
 #[test]
+fn a_tunnel_that_lost_its_far_end_takes_the_link_down_before_any_probe() {
+    let mut bench = Bench::up(HealthConfig::default());
+    let change = bench.give(HealthInput::TunnelDown).unwrap();
+    assert_eq!(
+        (change.state, change.reason),
+        (State::Down, Reason::TunnelDown)
+    );
+    bench.give(HealthInput::InterfaceUp);
+    bench.answers(5);
+    assert_eq!(bench.health.state(), State::Up);
+}
+
+#[test]
 fn link_without_probe_follows_its_interface_alone() {
     let config = HealthConfig {
         measurement: Measurement::Interface,

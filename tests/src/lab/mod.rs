@@ -23,6 +23,7 @@ pub mod pair;
 pub mod process;
 pub mod scratch;
 mod site;
+pub mod strongswan;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::plan::Action;
+use crate::{
+    plan::Action,
+    spec::{BackendChoice, Kind, TunnelSpec, VlanSpec},
+};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,20 @@ pub enum StepError {
          \"userspace\""
     )]
     NoKernelWireGuard,
+    /// The kernel has no interfaces of this kind.
+    #[error("this kernel has no {what}; load its module: modprobe {module}")]
+    NoModule {
+        /// What it cannot do.
+        what: &'static str,
+        /// What would let it.
+        module: &'static str,
+    },
+    /// A VLAN of an interface that is not there.
+    #[error("there is no interface {} to carry VLAN {}; it is made when that comes", .0.parent, .0.id)]
+    NoParent(VlanSpec),
+    /// Another interface does the same already.
+    #[error("another interface is {0} already; remove that one, or change this link")]
+    Taken(String),
     /// No `/dev/net/tun`.
     #[error(
         "there is no /dev/net/tun; load the tun module (modprobe tun), or give the container the \
@@ -74,6 +91,12 @@ impl StepError {
         source: io::Error,
     ) -> Self {
         let (what, interface) = (verb(action), interface.to_owned());
+        if let Action::Configure(spec) = action
+            && source.raw_os_error() == Some(libc::EEXIST)
+            && let Some(same) = same(&spec.kind)
+        {
+            return Self::Taken(same);
+        }
         match (source.raw_os_error(), port) {
             (Some(libc::EPERM | libc::EACCES), _) => Self::NotPermitted { what, interface },
             (Some(libc::EADDRINUSE), Some(port)) => Self::PortInUse { port },
@@ -87,6 +110,45 @@ impl StepError {
     }
 }
 
+impl StepError {
+    /// The sentence for what the kernel answered when it was to make the interface of a tunnel.
+    pub(super) fn of_creation(spec: &TunnelSpec, source: io::Error) -> Self {
+        match (source.raw_os_error(), same(&spec.kind)) {
+            (Some(libc::EEXIST), Some(same)) => Self::Taken(same),
+            (Some(libc::EOPNOTSUPP | libc::ENOENT), _) => match missing(&spec.kind) {
+                Some(error) => error,
+                None => Self::of(&Action::Create(spec.clone()), &spec.interface, None, source),
+            },
+            _ => Self::of(&Action::Create(spec.clone()), &spec.interface, None, source),
+        }
+    }
+}
+
+/// What the kernel lacks when it does not know this kind of interface.
+fn missing(kind: &Kind) -> Option<StepError> {
+    let (what, module) = match kind {
+        Kind::WireGuard(wireguard) => {
+            return (wireguard.backend == BackendChoice::Kernel)
+                .then_some(StepError::NoKernelWireGuard);
+        }
+        Kind::Gre(gre) if gre.local.is_ipv4() => ("GRE over IPv4", "ip_gre"),
+        Kind::Gre(_) => ("GRE over IPv6", "ip6_gre"),
+        Kind::Vlan(_) => ("VLANs", "8021q"),
+        Kind::Ipsec(_) => ("XFRM interfaces", "xfrm_interface"),
+    };
+    Some(StepError::NoModule { what, module })
+}
+
+/// What only one interface can be.
+fn same(kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::WireGuard(_) => None,
+        Kind::Gre(gre) => Some(gre.to_string()),
+        Kind::Vlan(vlan) => Some(vlan.to_string()),
+        Kind::Ipsec(ipsec) => Some(format!("IPsec with if-id {}", ipsec.if_id)),
+    }
+}
+
 fn is_there(path: &str) -> bool {
     std::path::Path::new(path).exists()
 }
@@ -94,12 +156,14 @@ fn is_there(path: &str) -> bool {
 fn verb(action: &Action) -> &'static str {
     match action {
         Action::Create(_) => "create",
-        Action::Configure(_) => "configure WireGuard on",
+        Action::Configure(_) => "configure",
         Action::Mark(_) => "set the alias of",
         Action::SetMtu(_) => "set the MTU of",
+        Action::Forward => "set forwarding and rp_filter of",
         Action::SetAddress(_) => "add the address to",
         Action::RemoveAddress(_) => "remove an address from",
         Action::Up => "set up",
+        Action::Down => "set down",
         Action::Remove => "remove",
         Action::Refuse => "touch",
     }

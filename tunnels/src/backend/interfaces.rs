@@ -1,21 +1,31 @@
 //! Interfaces and addresses, over rtnetlink.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage, AddressScope},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::netlink::Netlink;
-use crate::{
-    plan::{MARK, Observed, Owner},
-    spec::BackendKind,
-};
+use super::{device, netlink::Netlink};
+use crate::plan::{Device, MARK, Observed, Owner};
+
+/// `IFLA_INET_CONF`.
+const IFLA_INET_CONF: u16 = 1;
+/// `IPV4_DEVCONF_FORWARDING`.
+const DEVCONF_FORWARDING: u16 = 1;
+/// `IPV4_DEVCONF_RP_FILTER`.
+const DEVCONF_RP_FILTER: u16 = 8;
+/// RFC 3704 §2.4; the greater of this and that of `all` counts.
+const RP_FILTER_LOOSE: i32 = 2;
 
 /// Reads and changes interfaces and their addresses.
 pub(super) struct Interfaces {
@@ -40,9 +50,12 @@ impl Interfaces {
             .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
             .await?;
         let addresses: Vec<(u32, IpNet)> = addresses.iter().filter_map(address_of).collect();
+        let links: Vec<&LinkMessage> = links.iter().filter_map(link_of).collect();
+        let names = links.iter().map(|link| (link.header.index, name_of(link)));
+        let names: BTreeMap<u32, String> = names.collect();
         Ok(links
             .iter()
-            .filter_map(|link| observed(link, &addresses))
+            .map(|link| observed(link, &names, &addresses))
             .collect())
     }
 
@@ -54,8 +67,23 @@ impl Interfaces {
         }
     }
 
-    pub(super) async fn backend(&mut self, interface: &str) -> io::Result<Option<BackendKind>> {
-        Ok(backend_of(&self.find(interface).await?))
+    /// What kind of interface it is. For a VLAN that is not told: its parent is not looked up.
+    pub(super) async fn device(&mut self, interface: &str) -> io::Result<Option<Device>> {
+        Ok(device::of(&self.find(interface).await?, &BTreeMap::new()))
+    }
+
+    /// The link that an interface of ours is for, and what it is.
+    pub(super) async fn ours(&mut self, interface: &str) -> io::Result<Option<(String, Device)>> {
+        let link = match self.find(interface).await {
+            Ok(link) => link,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Observed { owner, device, .. } = observed(&link, &BTreeMap::new(), &[]);
+        Ok(match owner {
+            Owner::Ours(name) => device.map(|device| (name, device)),
+            Owner::Foreign => None,
+        })
     }
 
     /// Whether anything holds a queue of this TUN.
@@ -64,20 +92,39 @@ impl Interfaces {
         Ok(link.attributes.contains(&LinkAttribute::Carrier(1)))
     }
 
-    pub(super) async fn create_wireguard(&mut self, interface: &str) -> io::Result<()> {
+    /// Makes an interface.
+    ///
+    /// - `infos`: its kind, from [`device`]
+    /// - `parent`: the interface that it is on, for kinds that are on one
+    pub(super) async fn create(
+        &mut self,
+        interface: &str,
+        infos: Vec<LinkInfo>,
+        parent: Option<u32>,
+    ) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.attributes
             .push(LinkAttribute::IfName(interface.to_owned()));
-        link.attributes
-            .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(
-                InfoKind::Wireguard,
-            )]));
+        link.attributes.extend(parent.map(LinkAttribute::Link));
+        link.attributes.push(LinkAttribute::LinkInfo(infos));
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
         self.netlink
-            .order(
-                RouteNetlinkMessage::NewLink(link),
-                NLM_F_CREATE | NLM_F_EXCL,
-            )
+            .order(RouteNetlinkMessage::NewLink(link), flags)
             .await
+    }
+
+    /// Changes what is peculiar to its kind.
+    pub(super) async fn change(&mut self, interface: &str, infos: Vec<LinkInfo>) -> io::Result<()> {
+        let mut link = self.target(interface).await?;
+        link.attributes.push(LinkAttribute::LinkInfo(infos));
+        // RTM_SETLINK does not look at the kind's own attributes.
+        self.netlink
+            .order(RouteNetlinkMessage::NewLink(link), 0)
+            .await
+    }
+
+    pub(super) async fn index(&mut self, interface: &str) -> io::Result<u32> {
+        Ok(self.find(interface).await?.header.index)
     }
 
     pub(super) async fn remove(&mut self, interface: &str) -> io::Result<()> {
@@ -96,9 +143,36 @@ impl Interfaces {
         self.set(interface, LinkAttribute::Mtu(mtu)).await
     }
 
+    /// Forwarding on, and reverse path filtering loose: for a moment of each failover the two ends use
+    /// different links. By netlink, because the unit may not write below /proc/sys.
+    pub(super) async fn forward(&mut self, interface: &str) -> io::Result<()> {
+        let values = [
+            (DEVCONF_FORWARDING, 1),
+            (DEVCONF_RP_FILTER, RP_FILTER_LOOSE),
+        ];
+        let values = values
+            .map(|(name, value): (u16, i32)| DefaultNla::new(name, value.to_ne_bytes().to_vec()));
+        let mut octets = vec![0; values.as_slice().buffer_len()];
+        values.as_slice().emit(&mut octets);
+        let inet = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF, octets));
+        self.set(
+            interface,
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![inet])]),
+        )
+        .await
+    }
+
     pub(super) async fn set_up(&mut self, interface: &str) -> io::Result<()> {
         let mut link = self.target(interface).await?;
         link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        self.netlink
+            .order(RouteNetlinkMessage::SetLink(link), 0)
+            .await
+    }
+
+    pub(super) async fn set_down(&mut self, interface: &str) -> io::Result<()> {
+        let mut link = self.target(interface).await?;
         link.header.change_mask = LinkFlags::Up;
         self.netlink
             .order(RouteNetlinkMessage::SetLink(link), 0)
@@ -172,24 +246,48 @@ impl Interfaces {
     }
 }
 
-fn observed(message: &RouteNetlinkMessage, addresses: &[(u32, IpNet)]) -> Option<Observed> {
-    let RouteNetlinkMessage::NewLink(link) = message else {
-        return None;
-    };
+fn link_of(message: &RouteNetlinkMessage) -> Option<&LinkMessage> {
+    if let RouteNetlinkMessage::NewLink(link) = message {
+        Some(link)
+    } else {
+        None
+    }
+}
+
+fn name_of(link: &LinkMessage) -> String {
+    let name = link.attributes.iter().find_map(|attribute| {
+        if let LinkAttribute::IfName(name) = attribute {
+            Some(name.clone())
+        } else {
+            None
+        }
+    });
+    name.unwrap_or_default()
+}
+
+fn observed(
+    link: &LinkMessage,
+    names: &BTreeMap<u32, String>,
+    addresses: &[(u32, IpNet)],
+) -> Observed {
     let mut seen = Observed {
-        interface: String::new(),
+        interface: name_of(link),
         owner: Owner::Foreign,
-        backend: backend_of(link),
+        device: device::of(link, names),
         mtu: 0,
         addresses: BTreeSet::new(),
         admin_up: link.header.flags.contains(LinkFlags::Up),
+        forwards: forwards(link),
         wireguard: None,
+        ipsec: None,
+        rx_bytes: 0,
+        tx_bytes: 0,
     };
     for attribute in &link.attributes {
-        if let LinkAttribute::IfName(name) = attribute {
-            seen.interface.clone_from(name);
-        } else if let LinkAttribute::Mtu(mtu) = attribute {
+        if let LinkAttribute::Mtu(mtu) = attribute {
             seen.mtu = *mtu;
+        } else if let LinkAttribute::Stats64(stats) = attribute {
+            (seen.rx_bytes, seen.tx_bytes) = (stats.rx_bytes, stats.tx_bytes);
         } else if let LinkAttribute::IfAlias(alias) = attribute
             && let Some(link) = alias.strip_prefix(MARK)
         {
@@ -200,24 +298,24 @@ fn observed(message: &RouteNetlinkMessage, addresses: &[(u32, IpNet)]) -> Option
         .iter()
         .filter(|(index, _)| *index == link.header.index);
     seen.addresses = own.map(|(_, address)| *address).collect();
-    Some(seen)
+    seen
 }
 
-fn backend_of(link: &LinkMessage) -> Option<BackendKind> {
-    let infos = link.attributes.iter().find_map(|attribute| {
-        if let LinkAttribute::LinkInfo(infos) = attribute {
-            Some(infos)
-        } else {
-            None
-        }
-    })?;
-    if infos.contains(&LinkInfo::Kind(InfoKind::Wireguard)) {
-        Some(BackendKind::Kernel)
-    } else if infos.contains(&LinkInfo::Kind(InfoKind::Tun)) {
-        Some(BackendKind::Userspace)
-    } else {
-        None
-    }
+fn forwards(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| {
+        let LinkAttribute::AfSpecUnspec(families) = attribute else {
+            return false;
+        };
+        families.iter().any(|family| {
+            let AfSpecUnspec::Inet(settings) = family else {
+                return false;
+            };
+            settings.iter().any(|setting| {
+                matches!(setting, AfSpecInet::DevConf(conf)
+                    if conf.forwarding != 0 && conf.rp_filter == RP_FILTER_LOOSE)
+            })
+        })
+    })
 }
 
 /// An address and the index of its interface; link-local IPv6, which the kernel makes, left out.

@@ -22,8 +22,36 @@ fn spec(interface: &str) -> TunnelSpec {
 }
 
 fn wireguard(spec: &mut TunnelSpec) -> &mut WireGuardSpec {
-    let Kind::WireGuard(wireguard) = &mut spec.kind;
-    wireguard
+    match &mut spec.kind {
+        Kind::WireGuard(wireguard) => wireguard,
+        Kind::Gre(_) | Kind::Vlan(_) | Kind::Ipsec(_) => panic!("not WireGuard"),
+    }
+}
+
+fn gre(interface: &str, remote: &str) -> TunnelSpec {
+    let local = match remote.contains(':') {
+        true => "2001:db8::1",
+        false => "192.0.2.1",
+    };
+    TunnelSpec {
+        kind: Kind::Gre(GreSpec {
+            local: local.parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+            key: Some(7),
+            ttl: 64,
+        }),
+        ..spec(interface)
+    }
+}
+
+fn vlan(interface: &str, parent: &str, id: u16) -> TunnelSpec {
+    TunnelSpec {
+        kind: Kind::Vlan(VlanSpec {
+            parent: parent.to_owned(),
+            id,
+        }),
+        ..spec(interface)
+    }
 }
 
 /// What an obedient kernel would do with the steps.
@@ -56,13 +84,19 @@ impl Model {
             Action::SetMtu(mtu) => seen.mtu = *mtu,
             Action::SetAddress(address) => assert!(seen.addresses.insert(*address)),
             Action::RemoveAddress(address) => assert!(seen.addresses.remove(address)),
+            Action::Forward => seen.forwards = true,
             Action::Up => seen.admin_up = true,
+            Action::Down => seen.admin_up = false,
             Action::Configure(spec) => {
-                let Kind::WireGuard(wireguard) = &spec.kind;
-                seen.wireguard = Some(ObservedWireGuard {
+                seen.device = Some(device(&spec.kind));
+                if let Kind::Ipsec(spec) = &spec.kind {
+                    seen.ipsec = Some(spec.clone());
+                }
+                seen.wireguard = spec.kind.wireguard().map(|wireguard| ObservedWireGuard {
                     peer: Some(wireguard.peer.clone()),
                     private_key: Some(wireguard.private_key.clone()),
                     listen_port: wireguard.listen_port,
+                    life: Life::Possible,
                 });
             }
             Action::Refuse => {}
@@ -76,18 +110,31 @@ impl Model {
 }
 
 fn created(spec: &TunnelSpec) -> Observed {
-    let Kind::WireGuard(wireguard) = &spec.kind;
     Observed {
         interface: spec.interface.clone(),
         owner: Owner::Ours(spec.name.clone()),
-        backend: Some(match wireguard.backend {
-            BackendChoice::Auto | BackendChoice::Kernel => BackendKind::Kernel,
-            BackendChoice::Userspace => BackendKind::Userspace,
-        }),
+        device: Some(device(&spec.kind)),
         mtu: 1500,
         addresses: BTreeSet::new(),
         admin_up: false,
+        forwards: false,
         wireguard: None,
+        ipsec: None,
+        rx_bytes: 0,
+        tx_bytes: 0,
+    }
+}
+
+/// What an obedient kernel with everything makes.
+fn device(kind: &Kind) -> Device {
+    match kind {
+        Kind::WireGuard(wireguard) => match wireguard.backend {
+            BackendChoice::Auto | BackendChoice::Kernel => Device::WireGuard,
+            BackendChoice::Userspace => Device::Tun,
+        },
+        Kind::Gre(gre) => Device::Gre(gre.clone()),
+        Kind::Vlan(vlan) => Device::Vlan(vlan.clone()),
+        Kind::Ipsec(ipsec) => Device::Xfrm(ipsec.if_id),
     }
 }
 
@@ -212,8 +259,8 @@ fn a_tun_that_no_process_serves_is_configured_and_nothing_else() {
 
 #[test]
 fn any_starting_point_settles_in_one_round() {
-    // Every combination of what can differ, 2^6 of them.
-    for bits in 0u32..64 {
+    // Every combination of what can differ, 2^7 of them.
+    for bits in 0u32..128 {
         let mut model = settled(&[spec("sb-a")]);
         let seen = model.0.get_mut("sb-a").expect("it is there");
         if bits & 1 != 0 {
@@ -233,7 +280,10 @@ fn any_starting_point_settles_in_one_round() {
             seen.wireguard = None;
         }
         if bits & 32 != 0 {
-            seen.backend = None;
+            seen.device = None;
+        }
+        if bits & 64 != 0 {
+            seen.forwards = false;
         }
         model.apply(&plan(&[spec("sb-a")], &model.observed()));
         assert_eq!(
@@ -242,4 +292,85 @@ fn any_starting_point_settles_in_one_round() {
             "starting point {bits:#b}"
         );
     }
+}
+
+#[test]
+fn an_interface_over_a_dead_tunnel_goes_down_and_comes_up_when_it_lives() {
+    let mut model = settled(&[spec("sb-a")]);
+    let set_life = |model: &mut Model, life| {
+        let seen = model.0.get_mut("sb-a").expect("it is there");
+        seen.wireguard.as_mut().expect("configured").life = life;
+    };
+    for (life, action) in [(Life::Over, Action::Down), (Life::Possible, Action::Up)] {
+        set_life(&mut model, life);
+        let steps = plan(&[spec("sb-a")], &model.observed());
+        assert_eq!(steps, [step("sb-a", action)]);
+        model.apply(&steps);
+        assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
+    }
+}
+
+#[test]
+fn a_tunnel_of_any_kind_is_made_and_then_left_alone() {
+    settled(&[
+        gre("sb-a", "192.0.2.9"),
+        gre("sb-b", "2001:db8::9"),
+        vlan("sb-c", "eth0", 100),
+    ]);
+}
+
+#[test]
+fn gre_is_led_elsewhere_without_making_it_anew() {
+    let model = settled(&[gre("sb-a", "192.0.2.9")]);
+    let moved = gre("sb-a", "192.0.2.10");
+    let steps = plan(std::slice::from_ref(&moved), &model.observed());
+    assert_eq!(steps, [step("sb-a", Action::Configure(moved))]);
+}
+
+#[test]
+fn what_the_kernel_cannot_change_is_made_anew() {
+    for (from, to) in [
+        (gre("sb-a", "192.0.2.9"), gre("sb-a", "2001:db8::9")),
+        (vlan("sb-a", "eth0", 100), vlan("sb-a", "eth0", 101)),
+        (vlan("sb-a", "eth0", 100), vlan("sb-a", "eth1", 100)),
+        (vlan("sb-a", "eth0", 100), gre("sb-a", "192.0.2.9")),
+        (gre("sb-a", "192.0.2.9"), spec("sb-a")),
+        (spec("sb-a"), vlan("sb-a", "eth0", 100)),
+    ] {
+        let mut model = settled(std::slice::from_ref(&from));
+        let steps = plan(std::slice::from_ref(&to), &model.observed());
+        assert_eq!(steps.first(), Some(&step("sb-a", Action::Remove)));
+        model.apply(&steps);
+        assert_eq!(plan(std::slice::from_ref(&to), &model.observed()), []);
+    }
+}
+
+fn ipsec(interface: &str, if_id: u32) -> TunnelSpec {
+    let spec = IpsecSpec {
+        if_id: if_id.try_into().expect("not zero"),
+        ..crate::ipsec::example()
+    };
+    TunnelSpec {
+        kind: Kind::Ipsec(Box::new(spec)),
+        ..self::spec(interface)
+    }
+}
+
+#[test]
+fn an_ipsec_interface_found_at_start_is_kept_and_strongswan_told() {
+    let wanted = ipsec("sb-a", 7);
+    let mut model = settled(std::slice::from_ref(&wanted));
+    model.0.get_mut("sb-a").expect("it is there").ipsec = None;
+    let steps = plan(std::slice::from_ref(&wanted), &model.observed());
+    assert_eq!(steps, [step("sb-a", Action::Configure(wanted))]);
+}
+
+#[test]
+fn an_ipsec_interface_of_another_number_is_made_anew() {
+    let mut model = settled(&[ipsec("sb-a", 7)]);
+    let wanted = ipsec("sb-a", 8);
+    let steps = plan(std::slice::from_ref(&wanted), &model.observed());
+    assert_eq!(steps.first(), Some(&step("sb-a", Action::Remove)));
+    model.apply(&steps);
+    assert_eq!(plan(std::slice::from_ref(&wanted), &model.observed()), []);
 }

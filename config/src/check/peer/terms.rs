@@ -1,12 +1,12 @@
 //! Terms of a session that contradict each other, or the kind of peer.
 
-use crate::model::{Distance, LimitAction, Peer, PrivateAs, Router};
+use crate::model::{Carrier, Distance, LimitAction, Peer, PrivateAs, Router};
+use crate::read::Draft;
 use crate::report::{Sink, Wrong};
 
 pub(super) fn check(peer: &Peer, path: &str, router: Option<&Router>, sink: &mut Sink<'_>) {
     without_hold_timer(peer, path, sink);
     send_hold(peer, path, sink);
-    distance_of_link(peer, path, sink);
     role(peer, path, sink);
     if let Some(router) = router {
         of_the_wrong_side(peer, path, router.asn, sink);
@@ -35,16 +35,23 @@ fn send_hold(peer: &Peer, path: &str, sink: &mut Sink<'_>) {
     }
 }
 
-fn distance_of_link(peer: &Peer, path: &str, sink: &mut Sink<'_>) {
-    let place = sink.place(&format!("{path}.multihop"));
-    if path.starts_with("link.")
-        && matches!(peer.distance, Distance::Multihop(_))
-        && sink.knows(&format!("{path}.multihop"))
+/// The far end of a link is one hop away, but for what is behind the end of a GRE tunnel: AWS Transit
+/// Gateway Connect asks for a TTL of 2.
+pub(super) fn distance_of_link(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
+    let key = format!("{path}.multihop");
+    if !path.starts_with("link.")
+        || !matches!(peer.distance, Distance::Multihop(_))
+        || !sink.knows(&key)
     {
-        let message = "the far end of a link is one hop away";
-        let wrong = Wrong::new("peer.ttl", message, "leave `multihop` out");
-        sink.error(place, wrong);
+        return;
     }
+    let link = peer.link.as_ref().and_then(|link| draft.sketches.get(link));
+    if link.is_some_and(|link| matches!(link.carrier, Some(Carrier::Gre(_)))) {
+        return;
+    }
+    let message = "the far end of a link is one hop away";
+    let wrong = Wrong::new("peer.ttl", message, "leave `multihop` out");
+    sink.error(sink.place(&key), wrong);
 }
 
 fn role(peer: &Peer, path: &str, sink: &mut Sink<'_>) {
