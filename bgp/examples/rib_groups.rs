@@ -116,15 +116,21 @@ fn main() {
     configure("one gets a filter of its own", tagging());
     configure("it gets that of the others again", Filter::accept_all());
 
-    let mut calls = Calls::default();
-    for input in updates(SENDER, prefixes, sets / 2) {
-        calls.handle(&mut rib, input, now);
-        calls.export(&mut rib, others.clone());
+    let slow = [
+        ("half change, one does not read", others, sets / 2),
+        ("half change, one alone reads", last..=last, sets / 4),
+    ];
+    for (what, readers, sets) in slow {
+        let mut calls = Calls::default();
+        for input in updates(SENDER, prefixes, sets) {
+            calls.handle(&mut rib, input, now);
+            calls.export(&mut rib, readers.clone());
+        }
+        calls.report(what);
+        let mut calls = Calls::default();
+        calls.export(&mut rib, everybody.clone());
+        calls.report("the rest catches up");
     }
-    calls.report("half of them change, one does not read");
-    let mut calls = Calls::default();
-    calls.export(&mut rib, everybody.clone());
-    calls.report("it catches up");
 
     let mut calls = Calls::default();
     let input = Input::Down(CHANGED, Retention::new());
