@@ -4,3 +4,4 @@ pub mod bench;
 pub mod lab;
 pub mod sim;
 pub mod wan;
+pub mod wireguard;

@@ -2,6 +2,8 @@
 //!
 //! `wg NAME INTERFACE ADDRESS/LEN MTU PRIVATE LISTEN BACKEND PEER ENDPOINT|- PSK|- KEEPALIVE`
 //!
+//! The same words once more, and again, make several tunnels.
+//!
 //! `wg flush` removes every interface of ours in this namespace.
 //!
 //! A line of the same words on standard input replaces the spec, an empty line wants none. It
@@ -22,6 +24,9 @@ use tunnels::{
     userspace::keeper,
 };
 
+/// Words of one tunnel.
+const WORDS: usize = 11;
+
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let [first, interface] = words.as_slice()
@@ -35,9 +40,9 @@ fn main() -> io::Result<()> {
         )))?;
         return writeln!(io::stdout(), "{}", removed.join(" "));
     }
-    let spec =
+    let specs =
         parse(&words).ok_or_else(|| io::Error::other("see the first lines of the source"))?;
-    runtime()?.block_on(run(vec![spec]))
+    runtime()?.block_on(run(specs))
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -65,7 +70,7 @@ async fn run(mut desired: Vec<TunnelSpec>) -> io::Result<()> {
             line = lines.recv() => {
                 let Some(line) = line else { return Ok(()) };
                 let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-                desired = parse(&words).into_iter().collect();
+                desired = parse(&words).unwrap_or_default();
                 want(&mut supervisor, &desired);
             }
             changed = backend.watch() => {
@@ -147,7 +152,11 @@ fn stdin_lines() -> mpsc::Receiver<String> {
     receiver
 }
 
-fn parse(words: &[String]) -> Option<TunnelSpec> {
+fn parse(words: &[String]) -> Option<Vec<TunnelSpec>> {
+    words.chunks(WORDS).map(parse_one).collect()
+}
+
+fn parse_one(words: &[String]) -> Option<TunnelSpec> {
     let [
         name,
         interface,

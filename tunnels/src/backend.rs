@@ -13,7 +13,8 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Child,
-    time::UNIX_EPOCH,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 pub use error::StepError;
@@ -27,12 +28,13 @@ use crate::{
         driver::{self, Handle},
         machine::State,
     },
+    names::Answers,
     plan::{Action, Device, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
         BackendChoice, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
-        VlanSpec, WireGuardSpec,
+        VlanSpec, WireGuardCounts, WireGuardSpec,
     },
-    userspace::{self, Trouble, Tunnel, keeper::Keeper},
+    userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
 };
 
 const NO_INTERFACE: &str = "the interface does not exist yet";
@@ -46,6 +48,8 @@ pub struct Linux {
     watch: Watch,
     keeper: Keeper,
     tunnels: BTreeMap<String, Tunnel>,
+    /// What serves them, once there is one.
+    pool: Option<Arc<Pool>>,
     /// Keepers that we started, to be reaped when they end.
     keepers: Vec<(String, Child)>,
     /// The endpoint last configured in the kernel, where the peer may have roamed from.
@@ -80,6 +84,7 @@ impl Linux {
             wireguard: WireGuard::open()?,
             keeper: Keeper::own_binary(),
             tunnels: BTreeMap::new(),
+            pool: None,
             keepers: Vec::new(),
             endpoints: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -236,6 +241,7 @@ impl Linux {
             Action::RemoveAddress(address) => {
                 self.interfaces.remove_address(interface, *address).await
             }
+            Action::Down => self.interfaces.set_down(interface).await,
             Action::Up => {
                 // A kernel `wireguard` interface binds its port when it goes up.
                 let port = self.wireguard.listen_port(interface).await;
@@ -322,11 +328,11 @@ impl Linux {
     /// Until it is persistent the interface is gone when its queue closes: no step half done
     /// leaves an interface that we would not recognise.
     async fn create_tun(&mut self, spec: &TunnelSpec) -> io::Result<()> {
-        let device = userspace::attach(&spec.interface)?;
+        let queue = userspace::Queue::attach(&spec.interface)?;
         self.interfaces
             .set_alias(&spec.interface, &mark(&spec.name))
             .await?;
-        device.persist()?;
+        queue.persist()?;
         self.keep(&spec.interface);
         Ok(())
     }
@@ -371,10 +377,9 @@ impl Linux {
 
     async fn serve(&mut self, interface: &str, spec: &WireGuardSpec) -> io::Result<()> {
         if let Some(tunnel) = self.tunnels.get_mut(interface)
-            && tunnel.can_adopt(spec)
+            && tunnel.is_running()
         {
-            tunnel.adopt(spec);
-            return Ok(());
+            return tunnel.adopt(spec);
         }
         // Its port must be free before the next one binds it.
         self.tunnels.remove(interface);
@@ -382,9 +387,16 @@ impl Linux {
         if !self.interfaces.has_carrier(interface).await? {
             self.keep(interface);
         }
-        let tunnel = Tunnel::start(interface, spec)?;
+        let tunnel = Tunnel::start(&self.pool()?, interface, spec)?;
         self.tunnels.insert(interface.to_owned(), tunnel);
         Ok(())
+    }
+
+    fn pool(&mut self) -> io::Result<Arc<Pool>> {
+        if let Some(pool) = self.pool.as_ref().filter(|pool| pool.is_running()) {
+            return Ok(pool.clone());
+        }
+        Ok(self.pool.insert(Arc::new(Pool::start()?)).clone())
     }
 
     async fn remove(&mut self, interface: &str) -> io::Result<()> {
@@ -437,6 +449,7 @@ impl Linux {
             peer: Some(spec.peer.clone()),
             private_key: Some(spec.private_key.clone()),
             listen_port: spec.listen_port,
+            life: tunnel.counters().life(),
         })
     }
 
@@ -468,6 +481,8 @@ impl Linux {
             last_handshake: None,
             rx_bytes: ours.map_or(0, |seen| seen.rx_bytes),
             tx_bytes: ours.map_or(0, |seen| seen.tx_bytes),
+            counts: WireGuardCounts::default(),
+            unanswered_since: None,
             problem: self.problems.get(&spec.interface).cloned(),
             detail: match &spec.kind {
                 Kind::WireGuard(_) => String::new(),
@@ -503,7 +518,7 @@ impl Linux {
     /// The IPsec task, which is started when there is something for it to do.
     fn ipsec(&mut self) -> &mut Handle {
         self.ipsec.get_or_insert_with(|| {
-            let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let seed = now.map_or(0, |now| u64::from(now.subsec_nanos()));
             Handle::start(&self.vici, seed)
         })
@@ -522,8 +537,11 @@ impl Linux {
             Some(Device::WireGuard) => self.wireguard.status(status).await?,
             Some(Device::Gre(_) | Device::Vlan(_) | Device::Xfrm(_)) | None => {}
         }
-        if status.problem.is_none() && !status.is_fresh(std::time::SystemTime::now()) {
+        let now = SystemTime::now();
+        if status.problem.is_none() && !status.is_fresh(now) {
             status.problem = Some(self.no_handshake(spec, status));
+        } else if status.problem.is_none() {
+            status.problem = unanswered(status, now);
         }
         Ok(())
     }
@@ -545,6 +563,8 @@ impl Linux {
         status.last_handshake = counters.last_handshake();
         status.rx_bytes = counters.rx_bytes();
         status.tx_bytes = counters.tx_bytes();
+        status.counts = counters.counts();
+        status.unanswered_since = counters.unanswered_since();
     }
 
     /// A sentence on why there is no fresh handshake, and the remedy.
@@ -597,6 +617,20 @@ fn userspace_trouble(counters: &userspace::Counters) -> Option<String> {
             "no handshake: {from} sends handshakes older than its last one; was its clock set back?"
         ),
     })
+}
+
+/// The session still carries traffic, and cannot be renewed.
+fn unanswered(status: &TunnelStatus, now: SystemTime) -> Option<String> {
+    let since = status.unanswered_since?;
+    let (endpoint, Answers::No) = (status.endpoint?, status.answers(now)) else {
+        return None;
+    };
+    let secs = now.duration_since(since).unwrap_or_default().as_secs();
+    Some(format!(
+        "{endpoint} has not answered handshakes for {secs} seconds; the session there is ends {} \
+         seconds after its own",
+        HANDSHAKE_FRESH.as_secs()
+    ))
 }
 
 fn mark(link: &str) -> String {

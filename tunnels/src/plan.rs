@@ -89,6 +89,18 @@ pub struct ObservedWireGuard {
     pub private_key: Option<crate::spec::Secret>,
     /// UDP.
     pub listen_port: u16,
+    /// Whether the interface may be up.
+    pub life: Life,
+}
+
+/// Whether a tunnel leads anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Life {
+    /// It does, or it is too early to say; or its handshakes need the interface, as the kernel's do.
+    #[default]
+    Possible,
+    /// Nobody has answered for [`HANDSHAKE_FRESH`](crate::spec::HANDSHAKE_FRESH).
+    Over,
 }
 
 /// One thing to do.
@@ -122,6 +134,8 @@ pub enum Action {
     Forward,
     /// Set it admin up.
     Up,
+    /// Set it admin down: what is sent there would be lost.
+    Down,
     /// Do nothing, and fail: an interface of that name exists and is not ours.
     Refuse,
 }
@@ -272,8 +286,14 @@ fn adjust(spec: &TunnelSpec, seen: &Observed, steps: &mut Vec<Step>) {
     if !seen.forwards {
         steps.push(step(name, Action::Forward));
     }
-    if !seen.admin_up {
-        steps.push(step(name, Action::Up));
+    let life = seen
+        .wireguard
+        .as_ref()
+        .map_or(Life::Possible, |seen| seen.life);
+    match (life, seen.admin_up) {
+        (Life::Possible, false) => steps.push(step(name, Action::Up)),
+        (Life::Over, true) => steps.push(step(name, Action::Down)),
+        (Life::Possible, true) | (Life::Over, false) => {}
     }
 }
 

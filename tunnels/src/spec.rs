@@ -10,6 +10,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ipnet::IpNet;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::names::Answers;
+
 mod carrier;
 mod ipsec;
 
@@ -18,6 +20,12 @@ pub use ipsec::{Auth, Hidden, IkeVersion, Initiator, IpsecSpec, NatTraversal, Se
 
 /// WireGuard's REJECT_AFTER_TIME: a session older than this carries nothing.
 pub const HANDSHAKE_FRESH: Duration = Duration::from_secs(180);
+
+/// A session is renewed at 120 s, or that has failed for a while.
+pub const HANDSHAKE_OVERDUE: Duration = Duration::from_secs(135);
+
+/// A handshake is repeated every 5 s; so long without an answer is no loss by chance.
+const UNANSWERED: Duration = Duration::from_secs(8);
 
 /// A tunnel as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,6 +168,11 @@ pub struct TunnelStatus {
     pub rx_bytes: u64,
     /// Bytes of messages sent, counted alike.
     pub tx_bytes: u64,
+    /// Sessions made, datagrams refused as not for us or not good, and datagrams that could not be
+    /// sent, counted alike. The kernel does not tell.
+    pub counts: WireGuardCounts,
+    /// Since when a handshake is asked for and not answered, as far as the backend tells.
+    pub unanswered_since: Option<SystemTime>,
     /// What keeps it from carrying traffic, and the remedy.
     pub problem: Option<String>,
     /// What there is to say about its encapsulation, such as the cipher agreed on; may be empty.
@@ -179,7 +192,34 @@ pub enum FarEnd {
     Unknown,
 }
 
+/// What a userspace data plane counts besides bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WireGuardCounts {
+    /// Sessions made.
+    pub handshakes: u64,
+    /// Datagrams that were not for us, or not good.
+    pub refused: u64,
+    /// Datagrams that could not be sent.
+    pub dropped: u64,
+}
+
 impl TunnelStatus {
+    /// Whether the far end answers handshakes.
+    ///
+    /// Who does not tell since when it asks should have a session younger than
+    /// [`HANDSHAKE_OVERDUE`], unless it has nothing to send.
+    #[must_use]
+    pub fn answers(&self, now: SystemTime) -> Answers {
+        let for_longer_than =
+            |limit, since: SystemTime| now.duration_since(since).is_ok_and(|waited| waited > limit);
+        let is_silent = match (self.unanswered_since, self.last_handshake) {
+            (Some(since), _) => for_longer_than(UNANSWERED, since),
+            (None, Some(at)) => for_longer_than(HANDSHAKE_OVERDUE, at),
+            (None, None) => true,
+        };
+        if is_silent { Answers::No } else { Answers::Yes }
+    }
+
     /// Whether the far end is there as far as the encapsulation can tell. With WireGuard: the last
     /// handshake is at most [`HANDSHAKE_FRESH`] old.
     #[must_use]

@@ -157,7 +157,8 @@ impl Supervisor {
         let Some(tunnel) = self.tunnels.get_mut(&status.name) else {
             return;
         };
-        // Somebody set the interface down, or its data plane ended: it is made again.
+        // Somebody set the interface down, or its data plane ended: it is made again. Or the tunnel
+        // led nowhere, and may lead somewhere again.
         if !status.up && tunnel.retry_at.is_none() {
             tunnel.retry_at = Some(now + BACKOFF_MIN);
         }
@@ -223,6 +224,8 @@ mod tests {
             last_handshake: age_secs.map(|age| at - Duration::from_secs(age)),
             rx_bytes: 0,
             tx_bytes: 0,
+            counts: crate::spec::WireGuardCounts::default(),
+            unanswered_since: None,
             problem: None,
             detail: String::new(),
         }

@@ -4,7 +4,7 @@ mod common;
 
 use std::{process::Stdio, time::Duration};
 
-use common::{End, Netns, Words, base64, cabled, public};
+use common::{End, Netns, Pings, Words, base64, cabled, public};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -100,5 +100,69 @@ fn wireguard_go_calls_us() {
         end.says("fresh=true endpoint=172.31.0.2:51820", SOON),
         "{}",
         end.status()
+    );
+}
+
+#[test]
+fn each_follows_the_other_when_it_moves() {
+    let (a, b) = cabled();
+    let end = End::start(&a, &Words::new(1, 2, "10.99.0.1/24", None));
+    let _go = WireguardGo::start(&b, 2, 1, Some("172.31.0.1:51820"));
+    assert!(b.reaches("10.99.0.1", SOON), "{}", end.status());
+    let moves = |netns: &Netns, from: &str, to: &str| {
+        netns.ip(&["addr", "add", to, "dev", "cable"]);
+        netns.ip(&["addr", "del", from, "dev", "cable"]);
+        // The deletion took the secondary address with it where promote_secondaries is off.
+        netns.ip(&["addr", "replace", to, "dev", "cable"]);
+    };
+    moves(&b, "172.31.0.2/24", "172.31.0.22/24");
+    assert!(b.reaches("10.99.0.1", SOON));
+    let moved = "endpoint=172.31.0.22:51820";
+    assert!(end.says(moved, SOON), "{}", end.status());
+    moves(&a, "172.31.0.1/24", "172.31.0.11/24");
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end.status());
+    let name = format!("wg{}", b.0.trim_start_matches("sbtun-"));
+    let followed = || {
+        let shown = b.output("wg", &["show", &name, "endpoints"]).stdout;
+        String::from_utf8_lossy(&shown).contains("172.31.0.11:51820")
+    };
+    assert!(common::eventually(SOON, followed));
+}
+
+#[test]
+fn a_preshared_key_changes_at_both_without_losing_a_packet() {
+    let (a, b) = cabled();
+    let mut words = Words::new(1, 2, "10.99.0.1/24", Some("172.31.0.2:51820"));
+    let mut end = End::start(&a, &words);
+    let _go = WireguardGo::start(&b, 2, 1, Some("172.31.0.1:51820"));
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end.status());
+    let pings = Pings::start(&a, "10.99.0.2");
+    let pause = || std::thread::sleep(Duration::from_millis(700));
+    pause();
+    let name = format!("wg{}", b.0.trim_start_matches("sbtun-"));
+    let (file, peer) = (format!("/tmp/{}.psk", b.0), base64(public([1; 32])));
+    std::fs::write(&file, base64([9; 32])).expect("written");
+    let set = b.output("wg", &["set", &name, "peer", &peer, "preshared-key", &file]);
+    std::fs::remove_file(&file).expect("removed");
+    assert!(set.status.success());
+    pause();
+    words.psk = Some([9; 32]);
+    end.reconfigure(Some(&words));
+    // Long enough for a handshake that failed to be begun again.
+    std::thread::sleep(Duration::from_secs(7));
+    let (sent, lost) = pings.stop();
+    assert!(sent > 500, "{sent}");
+    assert_eq!(lost, 0, "of {sent}: {}", end.status());
+    let shown = b.output("wg", &["show", &name, "latest-handshakes"]).stdout;
+    let at = String::from_utf8_lossy(&shown)
+        .split_whitespace()
+        .nth(1)
+        .map(str::to_owned);
+    let at: u64 = at.and_then(|at| at.parse().ok()).expect("a time");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let age = now.expect("after 1970").as_secs().saturating_sub(at);
+    assert!(
+        age <= 9,
+        "no handshake under the new key: the last was {age} s ago"
     );
 }

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::tunnels::backend::{Linux, Noticed};
+use ::tunnels::names::{self, Names};
 use ::tunnels::plan::plan;
 use ::tunnels::spec::{FarEnd, Kind, TunnelSpec};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::messages::{Severed, TunnelsMessage, Wanted};
-use super::until;
+use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
 
@@ -38,6 +41,8 @@ pub(crate) async fn run(
         severed,
         board,
         supervisor,
+        names: Names::default(),
+        lookups: JoinSet::new(),
         wanted: Vec::new(),
     };
     driver.run().await;
@@ -49,6 +54,9 @@ struct Driver {
     severed: watch::Sender<Severed>,
     board: Arc<Board>,
     supervisor: Supervisor,
+    names: Names,
+    /// Names that are being looked up, each without waiting for the others.
+    lookups: JoinSet<(String, io::Result<Vec<SocketAddr>>)>,
     wanted: Vec<Wanted>,
 }
 
@@ -57,7 +65,7 @@ impl Driver {
         let mut look_at = Instant::now();
         loop {
             self.drain().await;
-            let deadline = self.supervisor.poll_timeout();
+            let deadline = earlier(self.supervisor.poll_timeout(), self.names.poll_timeout());
             tokio::select! {
                 message = self.inbox.recv() => match message {
                     Some(message) => self.obey(message).await,
@@ -74,7 +82,12 @@ impl Driver {
                         self.supervisor.handle(Input::Changed, Instant::now());
                     }
                 },
-                () = until(deadline) => self.supervisor.handle(Input::Timeout, Instant::now()),
+                Some(Ok((link, found))) = self.lookups.join_next() => self.found(&link, found),
+                () = until(deadline) => {
+                    let now = Instant::now();
+                    self.supervisor.handle(Input::Timeout, now);
+                    self.names.handle(names::Input::Timeout, now);
+                }
                 () = until(Some(look_at)) => {
                     self.look().await;
                     look_at = Instant::now() + LOOK;
@@ -85,6 +98,7 @@ impl Driver {
 
     async fn obey(&mut self, TunnelsMessage { wanted, done }: TunnelsMessage) {
         self.wanted = wanted;
+        self.look_for_names().await;
         let names: Vec<_> = self
             .wanted
             .iter()
@@ -99,6 +113,7 @@ impl Driver {
     }
 
     async fn drain(&mut self) {
+        self.drain_names();
         while let Some(output) = self.supervisor.poll_output() {
             match output {
                 Output::Apply => self.apply().await,
@@ -121,7 +136,6 @@ impl Driver {
     }
 
     async fn apply(&mut self) {
-        self.resolve().await;
         let specs: Vec<_> = self
             .wanted
             .iter()
@@ -168,20 +182,67 @@ impl Driver {
         }
     }
 
-    /// Looks up the endpoints that are names; one that is not found keeps what it had.
-    async fn resolve(&mut self) {
-        for wanted in &mut self.wanted {
-            let Some(endpoint) = &wanted.endpoint else {
-                continue;
-            };
-            let Kind::WireGuard(wireguard) = &mut wanted.spec.kind else {
-                continue;
-            };
-            match lookup(&endpoint.host, endpoint.port).await {
-                Ok(address) => wireguard.peer.endpoint = Some(address),
-                Err(error) => {
-                    warn!(link = wanted.spec.name, host = endpoint.host, %error, "cannot resolve the endpoint");
+    /// Begins to look up names that are new, and gives them a moment, so that a tunnel is made with
+    /// its endpoint rather than without.
+    async fn look_for_names(&mut self) {
+        let named = |wanted: &Wanted| {
+            let endpoint = wanted.endpoint.as_ref()?;
+            Some((
+                wanted.spec.name.clone(),
+                endpoint.host.clone(),
+                endpoint.port,
+            ))
+        };
+        let names: Vec<_> = self.wanted.iter().filter_map(named).collect();
+        self.names
+            .handle(names::Input::Wanted(&names), Instant::now());
+        self.drain_names();
+        self.fill_in();
+        let gather = async {
+            while let Some(done) = self.lookups.join_next().await {
+                if let Ok((link, found)) = done {
+                    self.found(&link, found);
                 }
+            }
+        };
+        // Whoever takes longer is waited for while everything else goes on.
+        let _ = timeout(RESOLVE, gather).await;
+    }
+
+    fn found(&mut self, link: &str, found: io::Result<Vec<SocketAddr>>) {
+        let addresses = found.unwrap_or_else(|error| {
+            warn!(link, %error, "cannot resolve the endpoint");
+            Vec::new()
+        });
+        let found = names::Input::Found(link, &addresses);
+        self.names.handle(found, Instant::now());
+        self.drain_names();
+    }
+
+    fn drain_names(&mut self) {
+        while let Some(output) = self.names.poll_output() {
+            match output {
+                names::Output::LookUp { link, host, port } => {
+                    self.lookups
+                        .spawn(async move { (link, lookup(&host, port).await) });
+                }
+                names::Output::Endpoint(link, address) => {
+                    info!(link, %address, "the endpoint's name has this address");
+                    self.fill_in();
+                    self.supervisor.handle(Input::Changed, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Gives specifications the addresses of their names, as far as known.
+    fn fill_in(&mut self) {
+        for Wanted { spec, endpoint } in &mut self.wanted {
+            let Kind::WireGuard(wireguard) = &mut spec.kind else {
+                continue;
+            };
+            if endpoint.is_some() {
+                wireguard.peer.endpoint = self.names.address(&spec.name);
             }
         }
     }
@@ -207,6 +268,8 @@ impl Driver {
                 let (at, now) = (SystemTime::now(), Instant::now());
                 for status in &statuses {
                     self.supervisor.handle(Input::Status(status, at), now);
+                    let heard = names::Input::Heard(&status.name, status.answers(at));
+                    self.names.handle(heard, now);
                 }
                 self.board.set_tunnels(specs, statuses);
             }
@@ -215,7 +278,14 @@ impl Driver {
     }
 }
 
-async fn lookup(host: &str, port: u16) -> io::Result<std::net::SocketAddr> {
-    let found = timeout(RESOLVE, lookup_host((host, port))).await??.next();
-    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+/// Every address of a name, as the host's own configuration resolves it.
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found: Vec<_> = timeout(RESOLVE, lookup_host((host, port)))
+        .await??
+        .collect();
+    if found.is_empty() {
+        let error = format!("{host} has no address");
+        return Err(io::Error::new(io::ErrorKind::NotFound, error));
+    }
+    Ok(found)
 }

@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tunnels::spec::{BackendKind, WireGuardCounts};
 
 use tunnels::spec::FarEnd;
 
@@ -310,6 +311,32 @@ fn tunnels(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> 
         "wireguard_last_handshake_seconds",
         "Unix time of the last handshake; 0 before the first",
         handshakes,
+    )?;
+    wireguard_counts(snapshot, table)
+}
+
+/// What only our own data plane counts: the kernel's tunnels have no such series.
+fn wireguard_counts(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
+    let ours = |count: fn(&WireGuardCounts) -> u64| {
+        let tunnels = snapshot.tunnels.iter();
+        tunnels
+            .filter(|(_, status)| status.backend != Some(BackendKind::Kernel))
+            .map(move |(spec, status)| ([("tunnel", spec.name.clone())], count(&status.counts)))
+    };
+    table.counter(
+        "wireguard_handshakes",
+        "Sessions made; about 31 an hour are due",
+        ours(|counts| counts.handshakes),
+    )?;
+    table.counter(
+        "wireguard_refused",
+        "Datagrams to the port that were not the peer's, or not good",
+        ours(|counts| counts.refused),
+    )?;
+    table.counter(
+        "wireguard_dropped",
+        "Datagrams that the host could not send",
+        ours(|counts| counts.dropped),
     )
 }
 

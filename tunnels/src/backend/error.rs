@@ -163,6 +163,7 @@ fn verb(action: &Action) -> &'static str {
         Action::SetAddress(_) => "add the address to",
         Action::RemoveAddress(_) => "remove an address from",
         Action::Up => "set up",
+        Action::Down => "set down",
         Action::Remove => "remove",
         Action::Refuse => "touch",
     }

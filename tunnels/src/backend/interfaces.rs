@@ -171,6 +171,14 @@ impl Interfaces {
             .await
     }
 
+    pub(super) async fn set_down(&mut self, interface: &str) -> io::Result<()> {
+        let mut link = self.target(interface).await?;
+        link.header.change_mask = LinkFlags::Up;
+        self.netlink
+            .order(RouteNetlinkMessage::SetLink(link), 0)
+            .await
+    }
+
     pub(super) async fn add_address(&mut self, interface: &str, address: IpNet) -> io::Result<()> {
         let message = self.address_message(interface, address).await?;
         let flags = NLM_F_CREATE | NLM_F_EXCL;

@@ -20,7 +20,7 @@ use netlink_sys::protocols::NETLINK_GENERIC;
 
 use super::netlink::Netlink;
 use crate::{
-    plan::ObservedWireGuard,
+    plan::{Life, ObservedWireGuard},
     spec::{Secret, TunnelStatus, WireGuardPeer, WireGuardSpec},
 };
 
@@ -228,6 +228,7 @@ fn observed(device: &WireguardMessage) -> ObservedWireGuard {
         peer: None,
         private_key: None,
         listen_port: 0,
+        life: Life::Possible,
     };
     for attribute in &device.attributes {
         if let WireguardAttribute::PrivateKey(key) = attribute {

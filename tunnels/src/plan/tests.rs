@@ -86,6 +86,7 @@ impl Model {
             Action::RemoveAddress(address) => assert!(seen.addresses.remove(address)),
             Action::Forward => seen.forwards = true,
             Action::Up => seen.admin_up = true,
+            Action::Down => seen.admin_up = false,
             Action::Configure(spec) => {
                 seen.device = Some(device(&spec.kind));
                 if let Kind::Ipsec(spec) = &spec.kind {
@@ -95,6 +96,7 @@ impl Model {
                     peer: Some(wireguard.peer.clone()),
                     private_key: Some(wireguard.private_key.clone()),
                     listen_port: wireguard.listen_port,
+                    life: Life::Possible,
                 });
             }
             Action::Refuse => {}
@@ -355,4 +357,20 @@ fn an_ipsec_interface_of_another_number_is_made_anew() {
     assert_eq!(steps.first(), Some(&step("sb-a", Action::Remove)));
     model.apply(&steps);
     assert_eq!(plan(std::slice::from_ref(&wanted), &model.observed()), []);
+}
+
+#[test]
+fn an_interface_over_a_dead_tunnel_goes_down_and_comes_up_when_it_lives() {
+    let mut model = settled(&[spec("sb-a")]);
+    let set_life = |model: &mut Model, life| {
+        let seen = model.0.get_mut("sb-a").expect("it is there");
+        seen.wireguard.as_mut().expect("configured").life = life;
+    };
+    for (life, action) in [(Life::Over, Action::Down), (Life::Possible, Action::Up)] {
+        set_life(&mut model, life);
+        let steps = plan(&[spec("sb-a")], &model.observed());
+        assert_eq!(steps, [step("sb-a", action)]);
+        model.apply(&steps);
+        assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
+    }
 }

@@ -4,22 +4,32 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::noise::Trouble;
+use crate::{plan::Life, spec::WireGuardCounts};
 
 /// Written by the packet path, read by anyone. Locks are taken only when a value changes.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(super) rx_bytes: AtomicU64,
     pub(super) tx_bytes: AtomicU64,
+    /// Sessions made.
+    pub(super) handshakes: AtomicU64,
+    /// Datagrams that were not for us, or not good.
+    pub(super) refused: AtomicU64,
+    /// Datagrams that could not be sent.
+    pub(super) tx_dropped: AtomicU64,
     /// Milliseconds since 1970; 0 before the first handshake.
     last_handshake: AtomicU64,
+    /// Alike, of the first handshake that was begun since; 0 when none was.
+    unanswered_since: AtomicU64,
     /// The errno of the last failed send; 0 after one that worked.
     send_error: AtomicI32,
+    is_over: AtomicBool,
     endpoint: Mutex<Option<SocketAddr>>,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -33,19 +43,44 @@ impl Counters {
         self.tx_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn last_handshake(&self) -> Option<SystemTime> {
-        match self.last_handshake.load(Ordering::Relaxed) {
-            0 => None,
-            millis => UNIX_EPOCH.checked_add(Duration::from_millis(millis)),
+    pub(crate) fn counts(&self) -> WireGuardCounts {
+        WireGuardCounts {
+            handshakes: self.handshakes.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            dropped: self.tx_dropped.load(Ordering::Relaxed),
         }
     }
 
+    pub(crate) fn last_handshake(&self) -> Option<SystemTime> {
+        moment(&self.last_handshake)
+    }
+
+    pub(crate) fn unanswered_since(&self) -> Option<SystemTime> {
+        moment(&self.unanswered_since)
+    }
+
     pub(super) fn set_last_handshake(&self, at: Option<SystemTime>) {
-        let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let millis = since.map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        });
-        self.last_handshake.store(millis, Ordering::Relaxed);
+        self.last_handshake
+            .store(at.map_or(0, millis), Ordering::Relaxed);
+        self.unanswered_since.store(0, Ordering::Relaxed);
+    }
+
+    /// A handshake was begun.
+    pub(super) fn note_asked(&self, at: SystemTime) {
+        let first = &self.unanswered_since;
+        let _ = first.compare_exchange(0, millis(at), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        if self.is_over.load(Ordering::Relaxed) {
+            Life::Over
+        } else {
+            Life::Possible
+        }
+    }
+
+    pub(super) fn set_life(&self, life: Life) {
+        self.is_over.store(life == Life::Over, Ordering::Relaxed);
     }
 
     pub(crate) fn send_error(&self) -> Option<std::io::Error> {
@@ -76,4 +111,16 @@ impl Counters {
     pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
+}
+
+fn moment(since_1970: &AtomicU64) -> Option<SystemTime> {
+    match since_1970.load(Ordering::Relaxed) {
+        0 => None,
+        millis => UNIX_EPOCH.checked_add(Duration::from_millis(millis)),
+    }
+}
+
+fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,129 +1,87 @@
 //! From the far end to the TUN.
 
-use std::{
-    io,
-    io::IoSliceMut,
-    net::SocketAddr,
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use std::{io, io::IoSliceMut, net::SocketAddr, time::Instant};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta};
-use rustix::event::PollFlags;
-use tun_rs::{GROTable, IDEAL_BATCH_SIZE, VIRTIO_NET_HDR_LEN};
+use quinn_udp::RecvMeta;
 
 use super::{
-    noise::{BUFFER, Noise, Received},
-    tunnel::{Shared, Wake},
+    coalesce::{Coalescer, UdpRuns},
+    noise::{BUFFER, Noise, Path, Received},
+    tunnel::Shared,
 };
 
-/// Every packet for the TUN has the virtio header before it.
-const OFFSET: usize = VIRTIO_NET_HDR_LEN;
+/// Datagrams, or trains of them, that one system call takes.
+const BATCH: usize = 16;
+/// Where decrypted packets lie until they are written.
+const PLAIN: usize = 3 * BUFFER;
+/// Writes that wait.
+const RUNS: usize = 128;
 /// The shortest IP packet; boringtun lets through what claims to be shorter.
 const MIN_PACKET: usize = 20;
-/// How often to look around when nothing arrives.
-const IDLE: Duration = Duration::from_secs(1);
 
-/// Receives, decrypts and writes until the tunnel stops.
-pub(super) fn run(shared: &Shared) {
-    let mut datagrams = vec![0; BATCH_SIZE * BUFFER];
-    let mut metas = vec![RecvMeta::default(); BATCH_SIZE];
-    let mut rx = Rx::new();
-    loop {
-        if shared.wait(shared.udp.as_fd(), PollFlags::IN, IDLE) == Wake::Stop {
-            return;
-        }
-        let mut chunks = datagrams.chunks_mut(BUFFER);
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let Ok(count) = shared.udp.receive(&mut slices, &mut metas) else {
-            continue;
-        };
-        for (datagrams, meta) in datagrams.chunks(BUFFER).zip(&metas).take(count) {
-            rx.decrypt_all(shared, datagrams, meta);
-        }
-        rx.write(shared);
-        rx.send_queued(shared);
-    }
+/// Receives, decrypts and writes, for one tunnel after another.
+pub(super) struct Rx {
+    datagrams: Vec<u8>,
+    metas: Vec<RecvMeta>,
+    plain: Plain,
 }
 
-struct Rx {
-    /// Decrypted packets, each after [`OFFSET`] bytes; with room to grow when coalesced.
-    packets: Vec<Vec<u8>>,
+/// Decrypted packets.
+struct Plain {
+    bytes: Vec<u8>,
     used: usize,
-    /// Replies to handshakes, and packets that waited for a session.
-    out: Vec<u8>,
-    gro: GROTable,
+    runs: Coalescer,
 }
 
 impl Rx {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            packets: (0..IDEAL_BATCH_SIZE)
-                .map(|_| Vec::with_capacity(OFFSET + BUFFER))
-                .collect(),
-            used: 0,
-            out: vec![0; BUFFER],
-            gro: GROTable::new(),
+            datagrams: vec![0; BATCH * BUFFER],
+            metas: vec![RecvMeta::default(); BATCH],
+            plain: Plain {
+                bytes: vec![0; PLAIN],
+                used: 0,
+                runs: Coalescer::new(RUNS),
+            },
         }
     }
 
-    fn decrypt_all(&mut self, shared: &Shared, datagrams: &[u8], meta: &RecvMeta) {
-        let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
-        let datagrams = datagrams.get(..meta.len).unwrap_or_default();
-        let now = Instant::now();
-        let mut noise = shared.noise();
-        for datagram in datagrams.chunks(meta.stride.max(1)) {
-            self.decrypt(shared, &mut noise, from, datagram, now);
-            if self.used == self.packets.len() {
-                self.write(shared);
-            }
-        }
+    /// Forgets what was not written.
+    pub(super) fn clear(&mut self) {
+        self.plain.used = 0;
+        self.plain.runs.drain(&mut self.plain.bytes, |_| {});
     }
 
-    fn decrypt(
-        &mut self,
-        shared: &Shared,
-        noise: &mut Noise,
-        from: SocketAddr,
-        datagram: &[u8],
-        now: Instant,
-    ) {
-        let packet = &mut self.packets[self.used];
-        packet.resize(OFFSET + datagram.len().max(MIN_REPLY), 0);
-        match noise.decrypt(from, datagram, &mut packet[OFFSET..], now) {
-            Received::Nothing => {}
-            Received::Reply(length) => {
-                // Lost replies are asked for again.
-                let _ = shared.udp.send(&packet[OFFSET..OFFSET + length], from);
-            }
-            Received::Packet(length) if length >= MIN_PACKET => {
-                packet.truncate(OFFSET + length);
-                self.used += 1;
-            }
-            Received::Packet(_) => {}
-        }
-    }
-
-    /// Coalesces what was decrypted and writes it to the TUN.
-    fn write(&mut self, shared: &Shared) {
-        if self.used > 0 {
-            // The kernel refuses packets while the interface is down; there is nobody to tell.
-            let _ =
-                shared
-                    .device
-                    .send_multiple(&mut self.gro, &mut self.packets[..self.used], OFFSET);
-            self.used = 0;
-        }
-    }
-
-    fn send_queued(&mut self, shared: &Shared) {
-        let mut noise = shared.noise();
-        let Some(endpoint) = noise.endpoint() else {
+    /// Takes one batch.
+    pub(super) fn serve(&mut self, shared: &Shared) {
+        let Ok(count) = self.receive(shared) else {
             return;
         };
-        while let Some(length) = noise.next_queued(&mut self.out) {
-            match shared.udp.send(&self.out[..length], endpoint) {
+        let trains = self.datagrams.chunks(BUFFER).zip(&self.metas);
+        for (datagrams, meta) in trains.take(count) {
+            let datagrams = datagrams.get(..meta.len).unwrap_or_default();
+            self.plain.decrypt_all(shared, datagrams, meta);
+        }
+        self.plain.write(shared);
+        self.send_kept(shared);
+    }
+
+    fn receive(&mut self, shared: &Shared) -> io::Result<usize> {
+        let mut chunks = self.datagrams.chunks_mut(BUFFER);
+        let mut slices: [IoSliceMut<'_>; BATCH] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        shared.udp.receive(&mut slices, &mut self.metas)
+    }
+
+    fn send_kept(&mut self, shared: &Shared) {
+        let mut noise = shared.noise();
+        let (true, Some(to)) = (noise.has_kept_packets(), noise.path()) else {
+            return;
+        };
+        shared.udp.forget_refusals();
+        while let Some(length) = noise.next_kept(&mut self.plain.bytes) {
+            let datagram = self.plain.bytes.get(..length).unwrap_or_default();
+            match shared.udp.send(datagram, to) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(()) | Err(_) => {}
             }
@@ -131,5 +89,61 @@ impl Rx {
     }
 }
 
-/// Room for any handshake message.
-const MIN_REPLY: usize = 148;
+impl Plain {
+    /// The lock is held until all are decrypted or there is no more room for packets.
+    fn decrypt_all(&mut self, shared: &Shared, datagrams: &[u8], meta: &RecvMeta) {
+        let from = Path {
+            remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
+            local: meta.dst_ip.map(|local| local.to_canonical()),
+        };
+        let udp_runs = shared.queue.udp_runs();
+        let now = Instant::now();
+        let mut datagrams = datagrams.chunks(meta.stride.max(1)).peekable();
+        while datagrams.peek().is_some() {
+            let mut noise = shared.noise();
+            while let Some(datagram) = datagrams.next_if(|_| self.has_room()) {
+                let reply = self.decrypt(&mut noise, (from, datagram), udp_runs, now);
+                if let Some(reply) = reply {
+                    // Lost replies are asked for again.
+                    let _ = shared.udp.send(reply, from);
+                }
+            }
+            drop(noise);
+            if !self.has_room() {
+                self.write(shared);
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes.len() - self.used >= BUFFER && !self.runs.is_full()
+    }
+
+    fn decrypt(
+        &mut self,
+        noise: &mut Noise,
+        (from, datagram): (Path, &[u8]),
+        udp_runs: UdpRuns,
+        now: Instant,
+    ) -> Option<&[u8]> {
+        let room = self.bytes.get_mut(self.used..).unwrap_or_default();
+        match noise.decrypt(from, datagram, room, now) {
+            Received::Reply(length) => return self.bytes.get(self.used..self.used + length),
+            Received::Packet(length) if length >= MIN_PACKET => {
+                let at = self.used..self.used + length;
+                self.used = at.end;
+                self.runs.add(&self.bytes, at, udp_runs);
+            }
+            Received::Packet(_) | Received::Nothing => {}
+        }
+        None
+    }
+
+    fn write(&mut self, shared: &Shared) {
+        self.runs.drain(&mut self.bytes, |slices| {
+            // The kernel refuses packets while the interface is down; there is nobody to tell.
+            let _ = shared.queue.write(slices);
+        });
+        self.used = 0;
+    }
+}

@@ -1,26 +1,24 @@
-//! One running tunnel: its threads, and what the control plane may do to it.
+//! One running tunnel: what its two halves share, and what the control plane may do to it.
 
 use std::{
     io,
-    os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use tun_rs::SyncDevice;
-
-use super::{counters::Counters, noise::Noise, rx, tun, tx, udp::Udp};
+use super::{counters::Counters, noise::Noise, pool::Pool, tun::Queue, udp::Udp};
 use crate::spec::WireGuardSpec;
 
-/// What both threads share.
+/// What the halves of a tunnel share.
 pub(super) struct Shared {
-    pub(super) device: SyncDevice,
+    pub(super) queue: Queue,
     pub(super) udp: Udp,
     pub(super) counters: Arc<Counters>,
-    noise: Mutex<Noise>,
-    stop: OwnedFd,
+    noise: Arc<Mutex<Noise>>,
+    ended: AtomicBool,
 }
 
 impl Shared {
@@ -29,95 +27,76 @@ impl Shared {
         self.noise.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `fd` is ready, the tunnel stops, or `timeout` has passed.
-    pub(super) fn wait(
-        &self,
-        fd: std::os::fd::BorrowedFd<'_>,
-        events: PollFlags,
-        timeout: Duration,
-    ) -> Wake {
-        let timeout = Timespec::try_from(timeout).expect("a short time fits");
-        let mut fds = [
-            PollFd::from_borrowed_fd(fd, events),
-            PollFd::new(&self.stop, PollFlags::IN),
-        ];
-        match rustix::event::poll(&mut fds, Some(&timeout)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => Wake::Timeout,
-            Ok(_) if !fds[1].revents().is_empty() => Wake::Stop,
-            // The interface was removed under us: nothing will ever come from it again.
-            Ok(_)
-                if fds[0]
-                    .revents()
-                    .intersects(PollFlags::ERR | PollFlags::NVAL) =>
-            {
-                Wake::Stop
-            }
-            Ok(_) => Wake::Ready,
-            Err(_) => Wake::Stop,
-        }
+    /// Nothing will ever come from it again.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 }
 
-/// Why a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wake {
-    Ready,
-    Timeout,
-    Stop,
-}
-
-/// A running data plane. Dropping it ends its threads; the interface stays.
+/// A running data plane. Dropping it ends it; the interface stays.
 pub(crate) struct Tunnel {
+    interface: String,
     shared: Arc<Shared>,
     spec: WireGuardSpec,
-    threads: Vec<JoinHandle<()>>,
+    pool: Arc<Pool>,
 }
 
 impl Tunnel {
-    /// Binds the port, attaches a queue and starts the threads.
+    /// Binds the port, attaches a queue and has both served by `pool`.
     ///
     /// # Errors
     /// The kernel's; `EADDRINUSE` when somebody else has the port.
-    pub(crate) fn start(interface: &str, spec: &WireGuardSpec) -> io::Result<Self> {
+    pub(crate) fn start(
+        pool: &Arc<Pool>,
+        interface: &str,
+        spec: &WireGuardSpec,
+    ) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
+        let noise = Noise::new(spec, counters.clone(), Instant::now());
         let shared = Arc::new(Shared {
             udp: Udp::bind(spec.listen_port)?,
-            device: tun::attach(interface)?,
-            noise: Mutex::new(Noise::new(spec, counters.clone(), Instant::now())),
+            queue: Queue::attach(interface)?,
             counters,
-            stop: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            noise: Arc::new(Mutex::new(noise)),
+            ended: AtomicBool::new(false),
         });
-        let mut tunnel = Self {
+        pool.serve(&shared);
+        Ok(Self {
+            interface: interface.to_owned(),
             shared,
             spec: spec.clone(),
-            threads: Vec::with_capacity(2),
-        };
-        tunnel.spawn("tx", interface, tx::run)?;
-        tunnel.spawn("rx", interface, rx::run)?;
-        Ok(tunnel)
+            pool: pool.clone(),
+        })
     }
 
-    /// Whether [`Tunnel::adopt`] can take over this spec; another port needs another tunnel.
-    pub(crate) fn can_adopt(&self, spec: &WireGuardSpec) -> bool {
-        self.is_running() && self.spec.listen_port == spec.listen_port
-    }
-
-    /// Takes over a changed spec between two batches.
+    /// Takes over a changed spec between two batches. Traffic goes on in the session there is:
+    /// until a handshake under changed keys is done, and from another port at once.
     ///
-    /// A changed endpoint keeps the session; changed keys make another one.
-    pub(crate) fn adopt(&mut self, spec: &WireGuardSpec) {
-        let now = Instant::now();
-        let mut moved = self.spec.clone();
-        moved.peer.endpoint = spec.peer.endpoint;
-        moved.backend = spec.backend;
-        let mut noise = self.shared.noise();
-        match spec.peer.endpoint {
-            Some(endpoint) if moved == *spec => noise.set_endpoint(endpoint, now),
-            Some(_) | None if moved == *spec => {}
-            Some(_) | None => *noise = Noise::new(spec, self.shared.counters.clone(), now),
+    /// # Errors
+    /// The kernel's, for another port; then nothing has changed.
+    pub(crate) fn adopt(&mut self, spec: &WireGuardSpec) -> io::Result<()> {
+        if spec.listen_port != self.spec.listen_port {
+            self.rebind(spec.listen_port)?;
         }
-        drop(noise);
+        self.shared.noise().change(spec, Instant::now());
         self.spec = spec.clone();
+        Ok(())
+    }
+
+    /// The next socket and queue are served before the last ones are let go.
+    fn rebind(&mut self, port: u16) -> io::Result<()> {
+        let next = Arc::new(Shared {
+            udp: Udp::bind(port)?,
+            queue: Queue::attach(&self.interface)?,
+            counters: self.shared.counters.clone(),
+            noise: self.shared.noise.clone(),
+            ended: AtomicBool::new(false),
+        });
+        self.pool.serve(&next);
+        self.pool.release(&self.shared);
+        self.shared = next;
+        self.shared.noise().prove(Instant::now());
+        Ok(())
     }
 
     /// What it runs with.
@@ -125,38 +104,19 @@ impl Tunnel {
         &self.spec
     }
 
-    /// Both threads run; they end only when told to or when the interface is removed.
+    /// It is served; that ends only when told to, when the interface is removed, or by a fault.
     pub(crate) fn is_running(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+        !self.shared.ended.load(Ordering::Relaxed) && self.pool.is_running()
     }
 
     /// What the packet path tells.
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
     }
-
-    fn spawn(&mut self, role: &str, interface: &str, run: fn(&Shared)) -> io::Result<()> {
-        let shared = self.shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("{role} {interface}"))
-            .spawn(move || run(&shared))?;
-        self.threads.push(thread);
-        Ok(())
-    }
-
-    fn stop(&mut self) {
-        // An eventfd takes eight bytes; a second write changes nothing.
-        let _ = rustix::io::write(&self.shared.stop, &1u64.to_ne_bytes());
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the tunnel's data plane panicked");
-            }
-        }
-    }
 }
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        self.stop();
+        self.pool.release(&self.shared);
     }
 }

@@ -1,161 +1,147 @@
 //! From the TUN to the far end.
 
-use std::{
-    io,
-    os::fd::AsFd,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
-
-use rustix::event::PollFlags;
-use tun_rs::{IDEAL_BATCH_SIZE, VIRTIO_NET_HDR_LEN};
+use std::{io, sync::atomic::Ordering, time::Instant};
 
 use super::{
-    noise::{BUFFER, OVERHEAD},
-    tunnel::{Shared, Wake},
+    noise::{BUFFER, Noise, OVERHEAD, Path},
+    split::{self, Read},
+    tunnel::Shared,
+    udp::Sent,
+    vnet,
 };
 
-/// How often the protocol's timers run.
-const TICK: Duration = Duration::from_millis(100);
 /// Small packets read before any is sent.
 const READS_PER_BATCH: usize = 64;
-/// What the largest read can become: each segment gets IPv6 and TCP headers with options of its
-/// own, and our overhead.
-const LARGEST_READ: usize = BUFFER + IDEAL_BATCH_SIZE * (100 + OVERHEAD);
-/// Room for the datagrams of a batch.
-const ARENA: usize = 4 * LARGEST_READ;
-/// How long to wait for room in the socket before a batch is dropped.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// A batch is sent once it has so many bytes: few turns, in what fits in a second-level cache.
+const ENOUGH: usize = 256 << 10;
+/// Room for one more read than that, each segment of which gets headers and our overhead. The
+/// kernel makes no run of more segments than fit its limit on one packet's fragments.
+const ARENA: usize = ENOUGH + BUFFER + SEGMENTS * (120 + OVERHEAD);
+/// Segments of a run that are sent on; a run of more is of payloads too small to be worth it.
+const SEGMENTS: usize = 512;
 
-/// Reads, encrypts and sends until the tunnel stops; also runs the protocol's timers.
-pub(super) fn run(shared: &Shared) {
-    let mut tx = Tx::new();
-    let mut next_tick = Instant::now();
-    loop {
-        let now = Instant::now();
-        if now >= next_tick {
-            tx.tick(shared, now);
-            next_tick = now + TICK;
-        }
-        let until_tick = next_tick.saturating_duration_since(now);
-        match shared.wait(shared.device.as_fd(), PollFlags::IN, until_tick) {
-            Wake::Stop => return,
-            Wake::Timeout => {}
-            Wake::Ready => {
-                tx.read(shared);
-                tx.send(shared);
-            }
-        }
-    }
+/// Reads, encrypts and sends, for one tunnel after another.
+pub(super) struct Tx {
+    /// One read from the TUN.
+    read: Vec<u8>,
+    /// One segment of it.
+    segment: Vec<u8>,
+    batch: Batch,
 }
 
-struct Tx {
-    /// One read from the TUN: virtio header and up to 64 KiB.
-    read: Vec<u8>,
-    /// What that read was split into.
-    packets: Vec<Vec<u8>>,
-    sizes: Vec<usize>,
-    /// Encrypted datagrams, back to back, so that a run of equal ones is one send.
+/// Encrypted datagrams, back to back, so that a train of equal ones is one send.
+#[derive(Default)]
+pub(super) struct Batch {
     arena: Vec<u8>,
     used: usize,
     lengths: Vec<usize>,
 }
 
+/// How a turn ended.
+pub(super) enum Turn {
+    Done,
+    /// The socket took no more; this is what is left for later.
+    Stalled(Backlog),
+}
+
+/// Datagrams that wait for room in the socket. Nothing more is read from the TUN until they went,
+/// so that its queue fills, and the kernel holds back or drops where it does for any interface.
+pub(super) struct Backlog {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
+    to: Path,
+}
+
 impl Tx {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            read: vec![0; VIRTIO_NET_HDR_LEN + BUFFER],
-            // Each allocated by itself, not cloned: what no packet has been written to costs no memory.
-            packets: (0..IDEAL_BATCH_SIZE).map(|_| vec![0; BUFFER]).collect(),
-            sizes: vec![0; IDEAL_BATCH_SIZE],
-            arena: vec![0; ARENA],
-            used: 0,
-            lengths: Vec::with_capacity(READS_PER_BATCH * IDEAL_BATCH_SIZE),
+            read: vec![0; vnet::LENGTH + BUFFER],
+            segment: vec![0; BUFFER],
+            batch: Batch {
+                arena: vec![0; ARENA],
+                used: 0,
+                lengths: Vec::with_capacity(ENOUGH / OVERHEAD + SEGMENTS),
+            },
         }
     }
 
-    fn tick(&mut self, shared: &Shared, now: Instant) {
+    /// Forgets what was not sent.
+    pub(super) fn clear(&mut self) {
+        self.batch.clear();
+    }
+
+    /// Runs the protocol's timers.
+    pub(super) fn tick(&mut self, shared: &Shared, now: Instant) -> Turn {
         let mut noise = shared.noise();
-        let length = noise.tick(&mut self.arena, now);
-        let endpoint = noise.endpoint();
-        drop(noise);
-        if let (Some(length), Some(endpoint)) = (length, endpoint) {
-            self.used = length;
-            self.lengths.push(length);
-            self.send_to(shared, endpoint);
+        if let Some(length) = noise.tick(&mut self.batch.arena, now) {
+            self.batch.push(length);
         }
+        let to = noise.path();
+        drop(noise);
+        self.batch.send(shared, to)
     }
 
-    /// Reads and encrypts until the TUN is empty or the batch is full.
-    fn read(&mut self, shared: &Shared) {
+    /// Reads and encrypts until the TUN is empty or the batch is full, and sends it.
+    pub(super) fn serve(&mut self, shared: &Shared) -> Turn {
+        let now = Instant::now();
+        let mut to = None;
         for _ in 0..READS_PER_BATCH {
-            if self.arena.len() - self.used < LARGEST_READ {
-                return;
-            }
-            let read =
-                shared
-                    .device
-                    .recv_multiple(&mut self.read, &mut self.packets, &mut self.sizes, 0);
-            match read {
-                Ok(count) => self.encrypt(shared, count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // A packet that cannot be split is lost; the ones behind it are not.
+            match shared.queue.read(&mut self.read) {
+                Ok(length) => {
+                    let mut noise = shared.noise();
+                    self.encrypt(&mut noise, length, now);
+                    to = noise.path();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A packet that cannot be read is lost; the ones behind it are not.
                 Err(_) => {}
             }
-        }
-    }
-
-    fn encrypt(&mut self, shared: &Shared, count: usize) {
-        let mut noise = shared.noise();
-        for (packet, size) in self.packets.iter().zip(&self.sizes).take(count) {
-            let Some(packet) = packet.get(..*size) else {
-                continue;
-            };
-            if let Some(length) = noise.encrypt(packet, &mut self.arena[self.used..]) {
-                self.used += length;
-                self.lengths.push(length);
+            if self.batch.used >= ENOUGH {
+                break;
             }
         }
+        self.batch.send(shared, to)
     }
 
-    fn send(&mut self, shared: &Shared) {
-        if self.lengths.is_empty() {
-            return;
+    fn encrypt(&mut self, noise: &mut Noise, length: usize, now: Instant) {
+        let read = self.read.get_mut(..length).unwrap_or_default();
+        match split::parse(read) {
+            Some(Read::Packet(packet)) => self.batch.encrypt(noise, packet, now),
+            Some(Read::Run(run)) if run.longest() <= self.segment.len() => {
+                for number in 0..run.count().min(SEGMENTS) {
+                    let segment = run.segment(number, &mut self.segment);
+                    if let Some(packet) = segment.and_then(|length| self.segment.get(..length)) {
+                        self.batch.encrypt(noise, packet, now);
+                    }
+                }
+            }
+            Some(Read::Run(_)) | None => {}
         }
-        match shared.noise().endpoint() {
-            Some(endpoint) => self.send_to(shared, endpoint),
+    }
+}
+
+impl Batch {
+    fn encrypt(&mut self, noise: &mut Noise, packet: &[u8], now: Instant) {
+        let room = self.arena.get_mut(self.used..).unwrap_or_default();
+        if let Some(length) = noise.encrypt(packet, room, now) {
+            self.push(length);
+        }
+    }
+
+    fn push(&mut self, length: usize) {
+        self.used += length;
+        self.lengths.push(length);
+    }
+
+    fn send(&mut self, shared: &Shared, to: Option<Path>) -> Turn {
+        let bytes = self.arena.get(..self.used).unwrap_or_default();
+        let turn = match to {
+            Some(to) => send(shared, bytes, &self.lengths, to),
             // Without an endpoint there was no session either: these are handshakes for nobody.
-            None => self.clear(),
-        }
-    }
-
-    fn send_to(&mut self, shared: &Shared, endpoint: std::net::SocketAddr) {
-        let mut offset = 0;
-        for run in runs(&self.lengths) {
-            let contents = &self.arena[offset..offset + run.bytes];
-            offset += run.bytes;
-            let mut sent = shared.udp.send_train(contents, run.segment, endpoint);
-            if would_block(&sent)
-                && shared.wait(shared.udp.as_fd(), PollFlags::OUT, PATIENCE) == Wake::Ready
-            {
-                sent = shared.udp.send_train(contents, run.segment, endpoint);
-            }
-            match sent {
-                Ok(()) => {
-                    shared
-                        .counters
-                        .tx_bytes
-                        .fetch_add(run.bytes as u64, Ordering::Relaxed);
-                    shared.counters.set_send_error(0);
-                }
-                Err(error) => {
-                    shared
-                        .counters
-                        .set_send_error(error.raw_os_error().unwrap_or(libc::EIO));
-                }
-            }
-        }
+            None => Turn::Done,
+        };
         self.clear();
+        turn
     }
 
     fn clear(&mut self) {
@@ -164,29 +150,76 @@ impl Tx {
     }
 }
 
-fn would_block(sent: &io::Result<()>) -> bool {
-    matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+impl Backlog {
+    /// Goes on where the socket was full.
+    pub(super) fn send(self, shared: &Shared) -> Turn {
+        send(shared, &self.bytes, &self.lengths, self.to)
+    }
+}
+
+/// Sends datagrams of these lengths, which lie back to back.
+fn send(shared: &Shared, bytes: &[u8], lengths: &[usize], to: Path) -> Turn {
+    let mut done = 0;
+    for train in trains(lengths) {
+        let contents = bytes.get(done..done + train.bytes).unwrap_or_default();
+        let (sent, result) = shared.udp.send_train(contents, train.segment, to);
+        note(shared, &result);
+        let length = match sent {
+            Sent::All => train.bytes,
+            Sent::UpTo(length) => length,
+        };
+        let counter = &shared.counters.tx_bytes;
+        counter.fetch_add(length as u64, Ordering::Relaxed);
+        done += length;
+        if sent != Sent::All {
+            return Turn::Stalled(rest(bytes, lengths, done, to));
+        }
+    }
+    Turn::Done
+}
+
+fn note(shared: &Shared, result: &io::Result<()>) {
+    let errno = result.as_ref().err().map_or(0, |error| {
+        shared.counters.tx_dropped.fetch_add(1, Ordering::Relaxed);
+        error.raw_os_error().unwrap_or(libc::EIO)
+    });
+    shared.counters.set_send_error(errno);
+}
+
+/// What is left after the first `done` bytes, which are whole datagrams.
+fn rest(bytes: &[u8], lengths: &[usize], done: usize, to: Path) -> Backlog {
+    let mut before = 0;
+    let sent = lengths.iter().take_while(|length| {
+        before += **length;
+        before <= done
+    });
+    let sent = sent.count();
+    Backlog {
+        bytes: bytes.get(done..).unwrap_or_default().to_vec(),
+        lengths: lengths.get(sent..).unwrap_or_default().to_vec(),
+        to,
+    }
 }
 
 /// Datagrams that one GSO send can carry: equal lengths, the last possibly shorter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Run {
+struct Train {
     segment: usize,
     bytes: usize,
 }
 
-/// Cuts datagrams of these lengths into runs, in order.
-fn runs(lengths: &[usize]) -> impl Iterator<Item = Run> {
+/// Cuts datagrams of these lengths into trains, in order.
+fn trains(lengths: &[usize]) -> impl Iterator<Item = Train> {
     let mut rest = lengths;
     std::iter::from_fn(move || {
         let segment = *rest.first()?;
         let equal = rest.iter().take_while(|length| **length == segment).count();
         let last_is_shorter = rest.get(equal).is_some_and(|length| *length < segment);
-        let (run, after) = rest.split_at(equal + usize::from(last_is_shorter));
+        let (train, after) = rest.split_at(equal + usize::from(last_is_shorter));
         rest = after;
-        Some(Run {
+        Some(Train {
             segment,
-            bytes: run.iter().sum(),
+            bytes: train.iter().sum(),
         })
     })
 }
@@ -196,16 +229,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_equal_lengths_and_at_most_one_shorter_at_its_end() {
-        let cut: Vec<(usize, usize)> = runs(&[100, 100, 40, 40, 70, 100])
-            .map(|run| (run.segment, run.bytes))
+    fn a_train_is_equal_lengths_and_at_most_one_shorter_at_its_end() {
+        let cut: Vec<(usize, usize)> = trains(&[100, 100, 40, 40, 70, 100])
+            .map(|train| (train.segment, train.bytes))
             .collect();
         assert_eq!(cut, [(100, 240), (40, 40), (70, 70), (100, 100)]);
-        assert_eq!(runs(&[]).count(), 0);
+        assert_eq!(trains(&[]).count(), 0);
     }
 
     #[test]
-    fn runs_lose_no_byte() {
+    fn trains_lose_no_byte() {
         let mut seed = 3u64;
         for _ in 0..1000 {
             let lengths: Vec<usize> = (0..seed % 50)
@@ -215,8 +248,17 @@ mod tests {
                 })
                 .collect();
             seed = seed.wrapping_add(1);
-            let bytes: usize = runs(&lengths).map(|run| run.bytes).sum();
+            let bytes: usize = trains(&lengths).map(|train| train.bytes).sum();
             assert_eq!(bytes, lengths.iter().sum::<usize>(), "{lengths:?}");
         }
+    }
+
+    #[test]
+    fn what_is_left_begins_with_the_first_datagram_that_did_not_go() {
+        let to = std::net::SocketAddr::from(([192, 0, 2, 1], 1)).into();
+        let bytes: Vec<u8> = (0..60).collect();
+        let left = rest(&bytes, &[10, 20, 30], 30, to);
+        assert_eq!((left.bytes.first(), left.lengths), (Some(&30), vec![30]));
+        assert_eq!(rest(&bytes, &[10, 20, 30], 0, to).lengths, [10, 20, 30]);
     }
 }

@@ -4,14 +4,18 @@ use std::{
     io::{self, IoSliceMut},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
     os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// What we ask the kernel for, in bytes; it grants what `net.core.{r,w}mem_max` allow.
-const SOCKET_BUFFER: usize = 8 << 20;
+use super::noise::Path;
+
+/// What the kernel may hold for us in each direction, in bytes. Without CAP_NET_ADMIN it grants
+/// what `net.core.{r,w}mem_max` allow.
+const SOCKET_BUFFER: usize = 4 << 20;
 /// What one UDP datagram, or one GSO train of them, may carry.
 const MAX_PAYLOAD: usize = 65_507;
 
@@ -20,6 +24,18 @@ pub(super) struct Udp {
     socket: UdpSocket,
     state: UdpSocketState,
     is_ipv6: bool,
+    /// Trains of datagrams as long as this were refused: by a device that cannot segment, or a
+    /// path whose MTU is smaller than they are.
+    refused: AtomicUsize,
+}
+
+/// How far a train got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sent {
+    /// Every datagram was sent, or cannot be.
+    All,
+    /// The socket is full; so many bytes went.
+    UpTo(usize),
 }
 
 impl Udp {
@@ -33,9 +49,7 @@ impl Udp {
             Err(error) if has_no_ipv6(&error) => (bind_ipv4(port)?, false),
             Err(error) => return Err(error),
         };
-        // Refused sizes are no error: the kernel's default works, with more loss under load.
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        enlarge_buffers(&socket);
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new((&socket).into())?;
         // quinn-udp forbids fragmentation. WireGuard allows it: an outer path whose MTU is smaller
@@ -48,6 +62,7 @@ impl Udp {
             socket,
             state,
             is_ipv6,
+            refused: AtomicUsize::new(usize::MAX),
         })
     }
 
@@ -55,62 +70,77 @@ impl Udp {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn send(&self, contents: &[u8], to: SocketAddr) -> io::Result<()> {
+    pub(super) fn send(&self, contents: &[u8], to: Path) -> io::Result<()> {
         self.transmit(contents, None, to)
     }
 
     /// Sends `contents`, which is datagrams of `segment` bytes, the last possibly shorter.
     ///
     /// # Errors
-    /// The kernel's, for the first datagram that could not be sent; others were tried.
+    /// The kernel's, of the last datagram that cannot be sent; others were tried.
     pub(super) fn send_train(
         &self,
         contents: &[u8],
         segment: usize,
-        to: SocketAddr,
-    ) -> io::Result<()> {
-        let per_train = self
-            .state
-            .max_gso_segments()
-            .min(MAX_PAYLOAD / segment.max(1))
-            .max(1);
+        to: Path,
+    ) -> (Sent, io::Result<()>) {
+        let segment = segment.max(1);
+        let step = segment * self.per_send(segment);
         let mut result = Ok(());
-        for train in contents.chunks(segment.saturating_mul(per_train).max(1)) {
-            let sent = match self.transmit(train, Some(segment), to) {
-                // What devices and old kernels that cannot segment answer.
-                Err(error) if is_gso_refusal(&error) && train.len() > segment => {
-                    self.send_each(train, segment, to)
+        let mut done = 0;
+        while let Some(rest) = contents.get(done..).filter(|rest| !rest.is_empty()) {
+            let train = rest.get(..step.min(rest.len())).unwrap_or(rest);
+            match self.transmit(train, Some(segment), to) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return (Sent::UpTo(done), result);
                 }
-                sent => sent,
-            };
-            result = result.and(sent);
+                // quinn-udp leaves it to us to do without (its issue 2575).
+                Err(error) if is_gso_refusal(&error) && train.len() > segment => {
+                    self.refused.fetch_min(segment, Ordering::Relaxed);
+                    let (sent, each) = self.send_train(rest, segment, to);
+                    return match sent {
+                        Sent::All => (sent, result.and(each)),
+                        Sent::UpTo(more) => (Sent::UpTo(done + more), result.and(each)),
+                    };
+                }
+                Err(error) => result = Err(error),
+            }
+            done += train.len();
         }
-        result
+        (Sent::All, result)
     }
 
-    fn send_each(&self, train: &[u8], segment: usize, to: SocketAddr) -> io::Result<()> {
-        let mut result = Ok(());
-        for datagram in train.chunks(segment.max(1)) {
-            result = result.and(self.transmit(datagram, None, to));
-        }
-        result
+    /// Trains are tried again; call it now and then, since paths change.
+    pub(super) fn forget_refusals(&self) {
+        self.refused.store(usize::MAX, Ordering::Relaxed);
     }
 
-    fn transmit(
-        &self,
-        contents: &[u8],
-        segment_size: Option<usize>,
-        to: SocketAddr,
-    ) -> io::Result<()> {
-        let destination = self.destination(to);
+    /// How many datagrams of this length one send takes.
+    fn per_send(&self, segment: usize) -> usize {
+        if segment >= self.refused.load(Ordering::Relaxed) {
+            return 1;
+        }
+        let most = self.state.max_gso_segments();
+        most.min(MAX_PAYLOAD / segment).max(1)
+    }
+
+    fn transmit(&self, contents: &[u8], segment_size: Option<usize>, to: Path) -> io::Result<()> {
+        let destination = self.destination(to.remote);
         let transmit = Transmit {
             destination,
             ecn: None,
             contents,
             segment_size,
-            src_ip: None,
+            src_ip: to.local,
         };
-        self.state.try_send((&self.socket).into(), &transmit)
+        match self.state.try_send((&self.socket).into(), &transmit) {
+            // The host may have lost that address; what comes next says which one is good.
+            Err(error) if to.local.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
+                self.transmit(contents, segment_size, to.remote.into())
+            }
+            sent => sent,
+        }
     }
 
     fn destination(&self, to: SocketAddr) -> SocketAddr {
@@ -138,6 +168,17 @@ impl Udp {
 impl AsFd for Udp {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Refused sizes are no error: the kernel's default works, with more loss under load.
+fn enlarge_buffers(socket: &Socket) {
+    use rustix::net::sockopt;
+    if sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER).is_err() {
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     }
 }
 
@@ -191,17 +232,21 @@ mod tests {
     fn a_train_arrives_as_its_datagrams() {
         let (udp, far, to) = pair();
         let contents: Vec<u8> = (0..100 * 64 + 7).map(|n| n as u8).collect();
-        udp.send_train(&contents, 64, to).expect("sent");
+        let (sent, result) = udp.send_train(&contents, 64, to.into());
+        assert_eq!(sent, Sent::All);
+        result.expect("sent");
         for datagram in contents.chunks(64) {
             assert_eq!(received(&far), datagram);
         }
     }
 
     #[test]
-    fn a_train_sent_one_by_one_arrives_alike() {
+    fn a_train_that_was_refused_is_sent_one_by_one_and_arrives_alike() {
         let (udp, far, to) = pair();
         let contents = vec![5; 1000];
-        udp.send_each(&contents, 300, to).expect("sent");
+        udp.refused.store(300, Ordering::Relaxed);
+        assert_eq!((udp.per_send(300), udp.per_send(299) > 1), (1, true));
+        udp.send_train(&contents, 300, to.into()).1.expect("sent");
         let lengths: Vec<usize> = (0..4).map(|_| received(&far).len()).collect();
         assert_eq!(lengths, [300, 300, 300, 100]);
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read as _, Write},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -135,6 +135,37 @@ pub(crate) fn eventually(patience: Duration, mut holds: impl FnMut() -> bool) ->
     }
 }
 
+/// Pings every 2 ms until told to stop.
+pub(crate) struct Pings(Child);
+
+impl Pings {
+    pub(crate) fn start(from: &Netns, to: &str) -> Self {
+        let arguments = ["-n", "-q", "-i", "0.002", "-W", "1", to];
+        let child = from
+            .command("ping", &arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ping is installed");
+        Self(child)
+    }
+
+    /// How many were sent, and how many of them were not answered.
+    pub(crate) fn stop(mut self) -> (u32, u32) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        let mut text = String::new();
+        let mut stdout = self.0.stdout.take().expect("piped");
+        stdout.read_to_string(&mut text).expect("text");
+        self.0.wait().expect("it ends");
+        let line = text.lines().find(|line| line.contains("transmitted"));
+        let mut numbers = line.expect("a summary").split_whitespace();
+        let sent: u32 = numbers.next().expect("sent").parse().expect("a number");
+        let received: u32 = numbers.nth(2).expect("received").parse().expect("a number");
+        // The last one may have been under way.
+        (sent, sent.saturating_sub(received + 1))
+    }
+}
+
 /// The words that the example `wg` takes.
 #[derive(Clone)]
 pub(crate) struct Words {
@@ -178,7 +209,8 @@ impl Words {
     pub(crate) fn line(&self) -> String {
         let psk = self.psk.map_or("-".to_owned(), base64);
         format!(
-            "test {} {} {} {} {} {} {} {} {psk} {}",
+            "{} {} {} {} {} {} {} {} {} {psk} {}",
+            self.interface,
             self.interface,
             self.address,
             self.mtu,
@@ -201,7 +233,13 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn start(netns: &Netns, words: &Words) -> Self {
-        let line = words.line();
+        Self::start_all(netns, std::slice::from_ref(words))
+    }
+
+    /// One process with several tunnels; its status is that of any of them.
+    pub(crate) fn start_all(netns: &Netns, words: &[Words]) -> Self {
+        let lines: Vec<String> = words.iter().map(Words::line).collect();
+        let line = lines.join(" ");
         let arguments: Vec<&str> = line.split(' ').collect();
         let program = example();
         let mut child = netns

@@ -1,5 +1,8 @@
-use super::*;
-use crate::spec::{BackendChoice, Secret};
+mod clock;
+mod simulated;
+
+use super::{protocol::HANDSHAKE_LENGTH, *};
+use crate::spec::{BackendChoice, Secret, WireGuardPeer};
 
 fn spec(ours: u8, theirs: u8, endpoint: Option<&str>) -> WireGuardSpec {
     WireGuardSpec {
@@ -44,7 +47,7 @@ impl End {
 
     fn encrypt(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
         let mut out = vec![0; BUFFER];
-        let length = self.noise.encrypt(packet, &mut out)?;
+        let length = self.noise.encrypt(packet, &mut out, Instant::now())?;
         Some(out[..length].to_vec())
     }
 
@@ -52,7 +55,7 @@ impl End {
         let mut out = vec![0; BUFFER];
         let received = self
             .noise
-            .decrypt(address(from), datagram, &mut out, Instant::now());
+            .decrypt(address(from).into(), datagram, &mut out, Instant::now());
         let length = match received {
             Received::Nothing => 0,
             Received::Reply(length) | Received::Packet(length) => length,
@@ -112,20 +115,36 @@ fn the_endpoint_follows_authentic_packets_only() {
 }
 
 #[test]
+fn a_handshake_replayed_to_new_keys_moves_nothing() {
+    let (mut a, mut b) = (end(&spec(1, 2, Some(B))), end(&spec(2, 1, None)));
+    let initiation = a.tick().expect("an initiation");
+    let (_, response) = b.decrypt(A, &initiation);
+    let (_, keepalive) = a.decrypt(B, &response);
+    b.decrypt(A, &keepalive);
+    let mut changed = spec(2, 1, None);
+    changed.peer.preshared_key = Some(Secret::new([5; 32]));
+    b.noise.change(&changed, Instant::now());
+    let (_, answer) = b.decrypt("203.0.113.66:1", &initiation);
+    assert_eq!(answer.first(), Some(&RESPONSE), "who cannot know answers");
+    assert_eq!(b.counters.endpoint(), Some(address(A)));
+    let packet = b.encrypt(&ipv4_packet(40)).expect("encrypted");
+    assert_eq!(a.decrypt(B, &packet).0, Received::Packet(40));
+}
+
+#[test]
 fn packets_that_waited_for_the_session_are_sent_in_it() {
     let (mut a, mut b) = (end(&spec(1, 2, Some(B))), end(&spec(2, 1, None)));
     let initiation = a.encrypt(&ipv4_packet(100)).expect("an initiation");
     assert_eq!(initiation.len(), HANDSHAKE_LENGTH);
     let (_, response) = b.decrypt(A, &initiation);
     let mut out = vec![0; BUFFER];
-    assert_eq!(a.noise.next_queued(&mut out), None, "no session yet");
+    assert!(!a.noise.has_kept_packets(), "no session yet");
+    assert_eq!(a.noise.next_kept(&mut out), None, "no session yet");
     a.decrypt(B, &response);
-    let length = a
-        .noise
-        .next_queued(&mut out)
-        .expect("the packet that waited");
+    let length = a.noise.next_kept(&mut out).expect("the packet that waited");
     assert_eq!(b.decrypt(A, &out[..length]).0, Received::Packet(100));
-    assert_eq!(a.noise.next_queued(&mut out), None);
+    assert_eq!(a.noise.next_kept(&mut out), None);
+    assert!(!a.noise.has_kept_packets());
 }
 
 #[test]
@@ -182,20 +201,52 @@ fn a_restarted_end_without_endpoint_answers_an_unknown_session_by_one_handshake_
     );
 }
 
+/// Both ends of a session, and who of them renews it first: the larger public key.
+fn renewals(first: u8, second: u8) -> [Option<u64>; 2] {
+    let mut a = end(&spec(first, second, Some(B)));
+    let mut b = end(&spec(second, first, None));
+    let initiation = a.tick().expect("an end that knows its peer starts at once");
+    let (_, response) = b.decrypt(A, &initiation);
+    let (_, keepalive) = a.decrypt(B, &response);
+    b.decrypt(A, &keepalive);
+    [a, b].map(|mut end| {
+        let start = Instant::now();
+        let mut out = vec![0; BUFFER];
+        (1..200).find(|secs| {
+            let later = start + Duration::from_secs(*secs);
+            end.noise.tick(&mut out, later).is_some()
+        })
+    })
+}
+
 #[test]
-fn an_initiator_renews_a_quiet_session_and_a_responder_does_not() {
-    let (mut a, mut b) = connected();
-    let later = Instant::now() + REKEY_AFTER;
-    let mut out = vec![0; BUFFER];
-    assert_eq!(a.noise.tick(&mut out, later), Some(HANDSHAKE_LENGTH));
-    assert_eq!(a.noise.tick(&mut out, later), None, "one at a time");
-    assert_eq!(b.noise.tick(&mut out, later), None);
-    assert!(
-        b.noise
-            .tick(&mut out, Instant::now() + HANDSHAKE_FRESH)
-            .is_some(),
-        "when it is lost"
+fn the_end_with_the_larger_public_key_renews_first_whoever_began() {
+    let is_larger = |a: u8, b: u8| public(a) > public(b);
+    let (large, small) = if is_larger(1, 2) { (1, 2) } else { (2, 1) };
+    let secs = |limit: Duration| Some(limit.as_secs());
+    assert_eq!(
+        renewals(large, small),
+        [secs(RENEW_EAGERLY), secs(RENEW_FOR_THE_OTHER)]
     );
+    assert_eq!(renewals(small, large), [secs(RENEW), secs(RENEW_EAGERLY)]);
+}
+
+fn public(private: u8) -> [u8; 32] {
+    Secret::new([private; 32]).public_key()
+}
+
+#[test]
+fn answers_that_nobody_uses_never_cost_the_session_in_use() {
+    let (mut a, mut b) = connected();
+    let mut other = spec(1, 2, Some(B));
+    other.peer.preshared_key = Some(Secret::new([5; 32]));
+    for round in 0..40 {
+        clock::advance(Duration::from_secs(1));
+        let initiation = end(&other).tick().expect("an initiation");
+        b.decrypt(A, &initiation);
+        let packet = b.encrypt(&ipv4_packet(40)).expect("encrypted");
+        assert_eq!(a.decrypt(B, &packet).0, Received::Packet(40), "{round}");
+    }
 }
 
 #[test]
@@ -234,9 +285,9 @@ fn no_datagram_and_no_buffer_makes_it_panic() {
         }
         let mut out = vec![0; next() as usize % 300];
         b.noise
-            .decrypt(address(A), &datagram, &mut out, Instant::now());
-        b.noise.encrypt(&datagram, &mut out);
+            .decrypt(address(A).into(), &datagram, &mut out, Instant::now());
+        b.noise.encrypt(&datagram, &mut out, Instant::now());
         b.noise.tick(&mut out, Instant::now());
-        b.noise.next_queued(&mut out);
+        b.noise.next_kept(&mut out);
     }
 }
