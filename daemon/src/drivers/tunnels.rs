@@ -238,10 +238,9 @@ impl Driver {
     /// Gives specifications the addresses of their names, as far as known.
     fn fill_in(&mut self) {
         for Wanted { spec, endpoint } in &mut self.wanted {
-            let Kind::WireGuard(wireguard) = &mut spec.kind else {
-                continue;
-            };
-            if endpoint.is_some() {
+            if let Kind::WireGuard(wireguard) = &mut spec.kind
+                && endpoint.is_some()
+            {
                 wireguard.peer.endpoint = self.names.address(&spec.name);
             }
         }

@@ -295,6 +295,22 @@ fn any_starting_point_settles_in_one_round() {
 }
 
 #[test]
+fn an_interface_over_a_dead_tunnel_goes_down_and_comes_up_when_it_lives() {
+    let mut model = settled(&[spec("sb-a")]);
+    let set_life = |model: &mut Model, life| {
+        let seen = model.0.get_mut("sb-a").expect("it is there");
+        seen.wireguard.as_mut().expect("configured").life = life;
+    };
+    for (life, action) in [(Life::Over, Action::Down), (Life::Possible, Action::Up)] {
+        set_life(&mut model, life);
+        let steps = plan(&[spec("sb-a")], &model.observed());
+        assert_eq!(steps, [step("sb-a", action)]);
+        model.apply(&steps);
+        assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
+    }
+}
+
+#[test]
 fn a_tunnel_of_any_kind_is_made_and_then_left_alone() {
     settled(&[
         gre("sb-a", "192.0.2.9"),
@@ -357,20 +373,4 @@ fn an_ipsec_interface_of_another_number_is_made_anew() {
     assert_eq!(steps.first(), Some(&step("sb-a", Action::Remove)));
     model.apply(&steps);
     assert_eq!(plan(std::slice::from_ref(&wanted), &model.observed()), []);
-}
-
-#[test]
-fn an_interface_over_a_dead_tunnel_goes_down_and_comes_up_when_it_lives() {
-    let mut model = settled(&[spec("sb-a")]);
-    let set_life = |model: &mut Model, life| {
-        let seen = model.0.get_mut("sb-a").expect("it is there");
-        seen.wireguard.as_mut().expect("configured").life = life;
-    };
-    for (life, action) in [(Life::Over, Action::Down), (Life::Possible, Action::Up)] {
-        set_life(&mut model, life);
-        let steps = plan(&[spec("sb-a")], &model.observed());
-        assert_eq!(steps, [step("sb-a", action)]);
-        model.apply(&steps);
-        assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
-    }
 }
