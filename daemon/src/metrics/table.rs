@@ -321,6 +321,7 @@ fn wireguard_counts(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<()
     let ours = |count: fn(&WireGuardCounts) -> u64| {
         let tunnels = snapshot.tunnels.iter();
         tunnels
+            .filter(|(_, status)| status.far_end == FarEnd::ByHandshake)
             .filter(|(_, status)| status.backend != Some(BackendKind::Kernel))
             .map(move |(spec, status)| ([("tunnel", spec.name.clone())], count(&status.counts)))
     };

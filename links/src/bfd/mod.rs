@@ -7,7 +7,7 @@
 //!   └── poll_transmit ──┴──────── packets ──────┘
 //! ```
 //!
-//! - [`packet`]: control packets, both ways.
+//! - [`Packet`]: control packets, both ways.
 //! - [`Authentication`]: keyed SHA1, plain and meticulous (RFC 5880 §6.7.4).
 //! - [`Session`]: one neighbour: the state machine, poll sequences, the timers.
 //! - [`Bfd`]: all sessions of a host: which datagram is for whom, and what is due next.
