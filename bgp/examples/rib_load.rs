@@ -9,30 +9,25 @@
     clippy::unwrap_used,
     reason = "a measurement: it prints, reads the clock and stops at the first surprise"
 )]
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+
+mod common;
+
 use std::time::Instant;
 
-use bgp::filter::Filter;
-use bgp::rib::{Input, Output, PeerOptions, Rib, RibConfig, RibPeer};
-use bgp::wire::Dialect;
-use bgp::{AsPath, Asn, Attrs, Community, Family, PeerId, Prefix, RouteEvent, RouterId, SessionUp};
+use bgp::rib::{Input, Rib};
+use bgp::{Family, PeerId, Retention};
 
-const PER_UPDATE: usize = 500;
+use common::{drain, numbers, router, updates};
+
 const SENDER: PeerId = PeerId(1);
 const RECEIVER: PeerId = PeerId(2);
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let mut number = |default| {
-        arguments
-            .next()
-            .map_or(default, |text| text.parse().unwrap())
-    };
+    let mut number = numbers();
     let (prefixes, sets) = (number(1_000_000), number(2_000));
     println!("{prefixes} prefixes, {sets} attribute sets, one sender, one receiver");
 
-    let mut rib = router();
+    let mut rib = router(2);
     let empty = resident();
     let report = |what: &str, since: Instant, count: usize| {
         let time = since.elapsed();
@@ -48,8 +43,8 @@ fn main() {
 
     let start = Instant::now();
     let mut changes = 0;
-    for event in updates(prefixes, sets) {
-        rib.handle(Input::Routes(SENDER, vec![event]), start);
+    for input in updates(SENDER, prefixes, sets) {
+        rib.handle(input, start);
         changes += drain(&mut rib);
     }
     report("import", start, changes);
@@ -60,7 +55,7 @@ fn main() {
     let start = Instant::now();
     let mut changes = 0;
     let mut slowest = std::time::Duration::ZERO;
-    let mut input = Input::Down(SENDER, Default::default());
+    let mut input = Input::Down(SENDER, Retention::new());
     loop {
         let bite = Instant::now();
         rib.handle(input, start);
@@ -104,83 +99,4 @@ fn resident() -> usize {
         .parse::<usize>()
         .unwrap()
         * 1024
-}
-
-fn router() -> Rib {
-    let now = Instant::now();
-    let mut rib = Rib::new(RibConfig::new(
-        Asn(65010),
-        RouterId::new(Ipv4Addr::new(192, 0, 2, 1)).unwrap(),
-        7,
-    ));
-    for (id, asn) in [(SENDER, 64512), (RECEIVER, 64513)] {
-        let address = Ipv4Addr::new(10, 255, 0, id.0 as u8);
-        let filter = Arc::new(Filter::accept_all());
-        rib.handle(
-            Input::Configure(RibPeer {
-                id,
-                asn: Asn(asn),
-                address: address.into(),
-                import: Arc::clone(&filter),
-                export: filter,
-                options: PeerOptions::default(),
-            }),
-            now,
-        );
-        rib.handle(
-            Input::Up(
-                id,
-                SessionUp {
-                    nexthops: [Some(Ipv4Addr::new(10, 255, 0, 3).into()), None],
-                    ..SessionUp::new(
-                        RouterId::new(address).unwrap(),
-                        Dialect::new(Asn(65010), Asn(asn)),
-                    )
-                },
-            ),
-            now,
-        );
-    }
-    drain(&mut rib);
-    rib
-}
-
-fn drain(rib: &mut Rib) -> usize {
-    let mut changes = 0;
-    while let Some(output) = rib.poll_output() {
-        match output {
-            Output::Routes(routes) => changes += routes.len(),
-            Output::ExportReady(_) | Output::NexthopOurs { .. } | Output::Limit { .. } => {}
-        }
-    }
-    changes
-}
-
-/// As from the wire: each UPDATE comes with a set of its own, equal to others or not.
-fn updates(prefixes: usize, sets: usize) -> impl Iterator<Item = RouteEvent> {
-    let per_update = PER_UPDATE.min(prefixes.div_ceil(sets.max(1))).max(1);
-    let starts = (0..prefixes).step_by(per_update);
-    starts
-        .zip((0..sets as u32).cycle())
-        .map(move |(start, set)| {
-            let end = prefixes.min(start + per_update);
-            RouteEvent::announce(attribute_set(set), (start..end).map(prefix).collect())
-        })
-}
-
-fn prefix(i: usize) -> Prefix {
-    Prefix::new(
-        IpAddr::from(Ipv4Addr::from(((i as u32) << 8) + (1 << 24))),
-        24,
-    )
-    .unwrap()
-}
-
-fn attribute_set(i: u32) -> Arc<Attrs> {
-    Arc::new(Attrs {
-        as_path: AsPath::sequence(&[Asn(64512), Asn(3356), Asn(100_000 + i), Asn(7)]),
-        nexthop: Some(Ipv4Addr::new(10, 255, 0, 1).into()),
-        communities: [Community(i)].into_iter().collect(),
-        ..Attrs::originated()
-    })
 }

@@ -66,5 +66,5 @@ pub use attrs::{
     Aggregator, AsPath, Attrs, Community, ExtCommunity, LargeCommunity, Origin, RawAttr,
     Reflection, Segment, SegmentKind,
 };
-pub use route::{Retained, Retention, RouteEvent, SessionUp, Updates};
+pub use route::{Leftover, Retained, Retention, RouteEvent, SessionUp, Updates};
 pub use types::{Asn, Family, FamilySet, FirstAs, Hop, PathId, PeerId, Prefix, Role, RouterId};

@@ -86,6 +86,17 @@ pub struct Retained {
     pub restart: Duration,
     /// How long after that its paths are kept as those of last resort. Zero: not at all.
     pub long_lived: Duration,
+    /// What becomes of those that an earlier session left and this one had not sent again.
+    pub leftover: Leftover,
+}
+
+/// What a second restart does to paths that are kept since the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leftover {
+    /// They go (RFC 4724 §4.2).
+    Goes,
+    /// They stay: the peer can tell a restart from an end for good (RFC 8538 §4.1).
+    Stays,
 }
 
 /// A session that is established, as the RIB sees it.

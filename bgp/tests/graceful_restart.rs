@@ -10,7 +10,7 @@ use bgp::session::{
 use bgp::wire::{
     Capability, LongLivedFamily, Notification, RestartCapability, RestartFamily, encode_keepalive,
 };
-use bgp::{Family, FamilySet, Retained, Retention};
+use bgp::{Family, FamilySet, Leftover, Retained, Retention};
 use bytes::BytesMut;
 use single::{Single, config, notification};
 
@@ -46,13 +46,23 @@ fn theirs(notification: bool) -> Capability {
     })
 }
 
-fn kept() -> Retention {
+/// What is kept of it, and of a session before.
+fn kept(notification: bool) -> Retention {
     let retained = Retained {
         family: Family::Ipv4Unicast,
         restart: Duration::from_secs(60),
         long_lived: Duration::ZERO,
+        leftover: leftover(notification),
     };
     [retained].into_iter().collect()
+}
+
+/// RFC 4724 §4.2, and RFC 8538 §4.1 where both said N.
+fn leftover(notification: bool) -> Leftover {
+    match notification {
+        true => Leftover::Stays,
+        false => Leftover::Goes,
+    }
 }
 
 fn lost() -> Retention {
@@ -146,7 +156,7 @@ fn routes_outlive_a_session_only_where_an_rfc_says_so() {
             let mut single = graceful(agreed);
             act(&mut single);
             let (_, retention) = single.down().expect("it ended");
-            let want = if keeps { kept() } else { lost() };
+            let want = if keeps { kept(agreed) } else { lost() };
             assert_eq!(retention, want, "{what}, N {agreed}");
         }
         for (ours, peer) in [(config(), vec![theirs(true)]), (with(GRACEFUL), vec![])] {
@@ -191,11 +201,12 @@ fn long_lived_restart_needs_both_ends_and_the_other_capability() {
     };
     assert_eq!(agreed(offered, std::slice::from_ref(&long_lived)), None);
     let both = [theirs(true), long_lived];
-    assert_eq!(agreed(GRACEFUL, &both), Some(kept()));
+    assert_eq!(agreed(GRACEFUL, &both), Some(kept(true)));
     let retained = |family, restart, long_lived| Retained {
         family,
         restart: Duration::from_secs(restart),
         long_lived: Duration::from_secs(long_lived),
+        leftover: Leftover::Stays,
     };
     let all: Retention = [
         retained(Family::Ipv4Unicast, 60, 3600),
@@ -286,7 +297,7 @@ fn the_end_of_our_restart_is_no_reason_to_end_a_session() {
     let told = Notification::cease(Cease::OtherConfigurationChange);
     assert_eq!(single.notification(Conn::Inbound), Some(told));
     let (_, retention) = single.down().expect("it ended");
-    assert_eq!(retention, kept(), "the peer is still there");
+    assert_eq!(retention, kept(true), "the peer is still there");
 }
 
 /// RFC 4724 §4.2, and §5 for the state machine.
@@ -306,7 +317,10 @@ fn a_peer_that_restarted_takes_the_place_of_its_old_connection() {
         assert!(single.session.is_replaced_by(Conn::Inbound, single.now));
         assert!(!single.session.is_replaced_by(Conn::Outbound, single.now));
         single.connect(Conn::Inbound);
-        assert_eq!(single.down(), Some((DownReason::ConnectionLost, kept())));
+        assert_eq!(
+            single.down(),
+            Some((DownReason::ConnectionLost, kept(false)))
+        );
         let hangups: Vec<&Output> = single
             .outputs
             .iter()

@@ -120,15 +120,22 @@ fn reflection(random: &mut Random) -> Option<Box<Reflection>> {
     is_some.then(|| Box::new(reflection))
 }
 
+/// Any prefix but multicast ones, which are not read.
 fn prefix(random: &mut Random, family: Family) -> Prefix {
     match family {
         Family::Ipv4Unicast => {
-            let address = Ipv4Addr::from(random.word());
+            let any = random.word();
+            let address = if any >> 28 == 0xe { any >> 1 } else { any };
             let length = random.below(33) as u8;
-            Prefix::V4(Ipv4Net::new(address, length).expect("legal").trunc())
+            Prefix::V4(
+                Ipv4Net::new(Ipv4Addr::from(address), length)
+                    .expect("legal")
+                    .trunc(),
+            )
         }
         Family::Ipv6Unicast => {
-            let address = u128::from(random.next()) << 64 | u128::from(random.next());
+            let any = u128::from(random.next()) << 64 | u128::from(random.next());
+            let address = if any >> 120 == 0xff { any >> 1 } else { any };
             let length = random.below(129) as u8;
             Prefix::V6(Ipv6Net::new(address.into(), length).expect("legal").trunc())
         }

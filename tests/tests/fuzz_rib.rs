@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use bgp::filter::Filter;
 use bgp::rib::{
-    Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteView, Standing, Step,
+    Input, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteView, Selection,
+    Standing, Step,
 };
 use bgp::wire::{Dialect, Frames, decode_update};
 use bgp::{
@@ -222,7 +223,11 @@ impl World {
 
     fn check(&mut self) {
         self.settle();
-        let views = self.rib.routes(Family::Ipv4Unicast, None, 1_000);
+        let all = Selection::All;
+        let page = self
+            .rib
+            .prefixes(Family::Ipv4Unicast, all, None, usize::MAX);
+        let views = self.rib.views(&page.prefixes);
         for view in &views {
             self.check_view(view);
         }

@@ -59,7 +59,7 @@ enum Outcome {
     Incomplete,
     OpenRefused,
     UpdateInOrder,
-    AttributeDiscarded,
+    PartDiscarded,
     TreatedAsWithdraw,
     SessionReset,
     Other,
@@ -70,7 +70,7 @@ const ALL: [Outcome; 8] = [
     Outcome::Incomplete,
     Outcome::OpenRefused,
     Outcome::UpdateInOrder,
-    Outcome::AttributeDiscarded,
+    Outcome::PartDiscarded,
     Outcome::TreatedAsWithdraw,
     Outcome::SessionReset,
     Outcome::Other,
@@ -161,7 +161,7 @@ fn update(body: &[u8], dialect: &Dialect) -> Outcome {
     assert!(held <= 2 * body.len() && faults.len() <= body.len());
     match worst {
         None => Outcome::UpdateInOrder,
-        Some(Severity::AttributeDiscard) => Outcome::AttributeDiscarded,
+        Some(Severity::PrefixDiscard | Severity::AttributeDiscard) => Outcome::PartDiscarded,
         Some(Severity::TreatAsWithdraw) => Outcome::TreatedAsWithdraw,
         Some(Severity::SessionReset) => Outcome::SessionReset,
     }

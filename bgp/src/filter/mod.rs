@@ -56,7 +56,7 @@ use condition::{Conditions, DefaultRoute, OfAttrs};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
     steps: Box<[Step]>,
-    /// The steps that set something and go on, in order: the bits of [`RuleIndex::went_on`].
+    /// The steps that set something and go on, in order: the bits of [`Outcome::went_on`].
     setting: Box<[u32]>,
 }
 
@@ -107,7 +107,7 @@ pub struct Visit {
 /// something. The result of applying them depends on the attributes alone, so that it can be
 /// remembered for all prefixes that share them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct RuleIndex {
+pub(crate) struct Outcome {
     went_on: u128,
     accepted: u32,
 }
@@ -223,7 +223,7 @@ impl Filter {
     }
 
     /// What it takes for this path to be accepted; `None` if it is rejected.
-    pub(crate) fn accepting_rule(&self, prefix: &Prefix, attrs: &Attrs) -> Option<RuleIndex> {
+    pub(crate) fn accepting_rule(&self, prefix: &Prefix, attrs: &Attrs) -> Option<Outcome> {
         self.walk(self.every_step(), |_, step, ()| {
             step.failed(prefix, attrs).is_none()
         })
@@ -251,7 +251,7 @@ impl Filter {
         prepared: &Prepared,
         prefix: &Prefix,
         attrs: &Attrs,
-    ) -> Option<RuleIndex> {
+    ) -> Option<Outcome> {
         let left = prepared.0.iter().copied();
         self.walk(left, |_, step, asked| {
             step.prefix_holds(prefix, attrs, asked)
@@ -265,7 +265,7 @@ impl Filter {
         &self,
         steps: impl Iterator<Item = (u32, T)>,
         mut holds: impl FnMut(u32, &Step, T) -> bool,
-    ) -> Option<RuleIndex> {
+    ) -> Option<Outcome> {
         let mut went_on = 0;
         let mut next = 0;
         for (at, known) in steps {
@@ -279,7 +279,7 @@ impl Filter {
             }
             match step.then {
                 Then::Accept => {
-                    return Some(RuleIndex {
+                    return Some(Outcome {
                         went_on,
                         accepted: at,
                     });
@@ -296,7 +296,7 @@ impl Filter {
     }
 
     /// The attributes with what these rules set.
-    pub(crate) fn apply(&self, rule: RuleIndex, attrs: &Arc<Attrs>, local_asn: Asn) -> Arc<Attrs> {
+    pub(crate) fn apply(&self, rule: Outcome, attrs: &Arc<Attrs>, local_asn: Asn) -> Arc<Attrs> {
         let mut sets = self.sets(rule).peekable();
         if sets.peek().is_none() {
             return Arc::clone(attrs);
@@ -312,12 +312,12 @@ impl Filter {
     }
 
     /// Whether the MED of the result is what these rules say, and not what the path came with.
-    pub(crate) fn sets_med(&self, rule: RuleIndex) -> bool {
+    pub(crate) fn sets_med(&self, rule: Outcome) -> bool {
         self.sets(rule).any(|set| set.med.is_some())
     }
 
     /// The nexthop that these rules ask for.
-    pub(crate) fn sets_nexthop(&self, rule: RuleIndex) -> Option<Nexthop> {
+    pub(crate) fn sets_nexthop(&self, rule: Outcome) -> Option<Nexthop> {
         self.sets(rule).filter_map(|set| set.nexthop).last()
     }
 
@@ -328,7 +328,7 @@ impl Filter {
     }
 
     /// What these rules set, in order.
-    fn sets(&self, rule: RuleIndex) -> impl Iterator<Item = &Set> {
+    fn sets(&self, rule: Outcome) -> impl Iterator<Item = &Set> {
         let is_met = move |bit: &(usize, _)| rule.went_on & (1 << bit.0) != 0;
         let met = self.setting.iter().enumerate().filter(is_met);
         let steps = met.map(|(_, step)| *step).chain([rule.accepted]);

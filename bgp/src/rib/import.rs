@@ -14,13 +14,13 @@ use super::stale::Kept;
 use super::table::{AHEAD, Path, Slot};
 use super::{Peer, Rib};
 use crate::attrs::Attrs;
-use crate::filter::{Filter, RuleIndex};
+use crate::filter::{Filter, Outcome};
 use crate::route::RouteEvent;
 use crate::types::{Family, PathId, PeerId, Prefix};
 
 /// What one UPDATE became under the rule that accepted its last prefix: prefixes of an UPDATE
 /// usually share the rule as well.
-type Applied = Option<(RuleIndex, AttrsId)>;
+type Applied = Option<(Outcome, AttrsId)>;
 
 /// Whose paths of a family arrive, and what becomes of them.
 struct Intake {
@@ -156,7 +156,7 @@ impl Rib {
     fn import(
         &mut self,
         intake: &Intake,
-        rule: Option<RuleIndex>,
+        rule: Option<Outcome>,
         received: AttrsId,
         life: Life,
         applied: &mut Applied,

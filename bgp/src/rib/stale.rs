@@ -16,9 +16,10 @@
 //! ```
 //!
 //! A session that ends before all has been sent again takes what was kept of the one before it along
-//! (RFC 4724 §4.2, "consecutive restarts"). One that ends within a refresh does not: what it had not
-//! sent again yet it had sent, and RFC 4724 keeps all that was received. So two sources may be kept, of
-//! which no prefix has both.
+//! (RFC 4724 §4.2, "consecutive restarts"), unless both ends told each other that a NOTIFICATION is not
+//! the end (RFC 8538 §4.1): then that stays too, until the peer has been back for [`RESEND`] in all. One
+//! that ends within a refresh takes nothing along: what it had not sent again yet it had sent, and
+//! RFC 4724 keeps all that was received. So several sources may be kept, of which no prefix has two.
 //!
 //! **Long-lived stale** paths (RFC 9494) get the community LLGR_STALE as they pass the import filter
 //! once more, and everything else follows from that: the decision prefers any other path, and only
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use super::Rib;
 use super::source::{Life, SourceId, index_of};
-use crate::route::{Retained, Retention};
+use crate::route::{Leftover, Retained, Retention};
 use crate::types::{Family, FamilySet, PeerId};
 
 /// How long a peer may take to send everything again: what BIRD and FRR wait as well.
@@ -37,19 +38,56 @@ const RESEND: Duration = Duration::from_secs(360);
 /// The longest time that a peer can ask for: 24 bits (RFC 9494 §3).
 const LONGEST: Duration = Duration::from_secs(1 << 24);
 
-/// The source of a family of a peer whose paths are kept.
+/// So many lives of a session are kept at most: a peer that flaps more often loses what is older.
+const LIVES: usize = 4;
+
+/// The sources of a family of a peer whose paths are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
-    source: SourceId,
-    /// What the same session had sent before the refresh that it ended in.
-    older: Option<SourceId>,
+    /// The latest first.
+    lives: [Option<SourceId>; LIVES],
     phase: Phase,
+    /// When the peer was first back.
+    back_at: Option<Instant>,
     until: Instant,
 }
 
 impl Kept {
+    fn new(source: SourceId, phase: Phase, until: Instant) -> Self {
+        let mut lives = [None; LIVES];
+        lives[0] = Some(source);
+        Self {
+            lives,
+            phase,
+            back_at: None,
+            until,
+        }
+    }
+
     pub(super) fn sources(&self) -> impl Iterator<Item = SourceId> + Clone + use<> {
-        [Some(self.source), self.older].into_iter().flatten()
+        self.lives.into_iter().flatten()
+    }
+
+    /// Whether it stays when the session ends that was to send it again.
+    fn outlives(&self, retained: &Retained, now: Instant) -> bool {
+        match self.phase {
+            Phase::Refreshing => true,
+            Phase::Resending => {
+                let is_due = self.back_at.is_some_and(|back| now >= back + RESEND);
+                retained.leftover == Leftover::Stays && !is_due && self.lives[LIVES - 1].is_none()
+            }
+            Phase::Restarting { .. } | Phase::LongLived => false,
+        }
+    }
+
+    /// The same with those of an earlier life behind. There is room for them.
+    fn followed_by(mut self, earlier: &Self) -> Self {
+        let places = self.lives.iter_mut().skip(1);
+        for (place, source) in places.zip(earlier.sources()) {
+            *place = Some(source);
+        }
+        self.back_at = earlier.back_at;
+        self
     }
 }
 
@@ -78,32 +116,27 @@ impl Rib {
         retention: &Retention,
         now: Instant,
     ) {
-        let older = self.take_unrefreshed(id, family);
-        self.end_kept(id, family);
         let retained = retention.iter().find(|retained| retained.family == family);
+        let stays = |kept: &Kept| retained.is_some_and(|retained| kept.outlives(retained, now));
+        let earlier = self.kept(id, family).filter(stays);
+        if earlier.is_none() {
+            self.end_kept(id, family);
+        }
         let Some(Retained {
             restart,
             long_lived,
             ..
         }) = retained
         else {
-            for source in [Some(source), older].into_iter().flatten() {
-                self.end_source(source);
-            }
-            return;
+            return self.end_source(source);
         };
         self.sources.source_mut(source).life = Life::Stale;
         let phase = Phase::Restarting {
             long_lived: *long_lived,
         };
-        self.keep(id, family, (source, older), phase, now, *restart);
-    }
-
-    /// What a session that ends within a refresh had not sent again.
-    fn take_unrefreshed(&mut self, id: PeerId, family: Family) -> Option<SourceId> {
-        let kept = &mut self.peers.get_mut(&id)?.kept[index_of(family)];
-        let unrefreshed = kept.take_if(|kept| kept.phase == Phase::Refreshing);
-        unrefreshed.map(|kept| kept.source)
+        let kept = Kept::new(source, phase, now);
+        let kept = earlier.map_or(kept, |earlier| kept.followed_by(&earlier));
+        self.keep(id, family, kept, phase, now, *restart);
     }
 
     /// The peer is back: what it did not preserve goes at once (RFC 4724 §4.2).
@@ -111,7 +144,9 @@ impl Rib {
         for family in Family::ALL {
             match self.kept(id, family) {
                 Some(kept) if preserved.contains(family) => {
-                    self.keep_on(id, family, kept, Phase::Resending, now, RESEND);
+                    let back_at = kept.back_at.or(Some(now));
+                    let kept = Kept { back_at, ..kept };
+                    self.keep(id, family, kept, Phase::Resending, now, RESEND);
                 }
                 Some(_) => self.end_kept(id, family),
                 None => {}
@@ -127,7 +162,7 @@ impl Rib {
     /// a refresh only gets more time.
     pub(super) fn on_refresh_begins(&mut self, id: PeerId, family: Family, now: Instant) {
         if let Some(kept) = self.kept(id, family) {
-            self.keep_on(id, family, kept, kept.phase, now, RESEND);
+            self.keep(id, family, kept, kept.phase, now, RESEND);
             return;
         }
         let session = self.peers.get(&id).and_then(|peer| peer.session.as_ref());
@@ -144,7 +179,8 @@ impl Rib {
             session.sources[index_of(family)] = Some(fresh);
         }
         self.sources.source_mut(old).life = Life::Stale;
-        self.keep(id, family, (old, None), Phase::Refreshing, now, RESEND);
+        let kept = Kept::new(old, Phase::Refreshing, now);
+        self.keep(id, family, kept, Phase::Refreshing, now, RESEND);
     }
 
     pub(super) fn on_refresh_ends(&mut self, id: PeerId, family: Family) {
@@ -165,7 +201,7 @@ impl Rib {
                             self.sources.source_mut(source).life = Life::LongLived;
                             self.sweep.refilter(source);
                         }
-                        self.keep_on(id, family, kept, Phase::LongLived, now, long_lived);
+                        self.keep(id, family, kept, Phase::LongLived, now, long_lived);
                     }
                     Phase::Restarting { .. }
                     | Phase::LongLived
@@ -193,7 +229,8 @@ impl Rib {
         self.sources.end(source);
     }
 
-    fn keep_on(
+    /// Keeps it in this phase for so long.
+    fn keep(
         &mut self,
         id: PeerId,
         family: Family,
@@ -202,26 +239,14 @@ impl Rib {
         now: Instant,
         time: Duration,
     ) {
-        self.keep(id, family, (kept.source, kept.older), phase, now, time);
-    }
-
-    fn keep(
-        &mut self,
-        id: PeerId,
-        family: Family,
-        (source, older): (SourceId, Option<SourceId>),
-        phase: Phase,
-        now: Instant,
-        time: Duration,
-    ) {
         let until = now + time.min(LONGEST);
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.kept[index_of(family)] = Some(Kept {
-                source,
-                older,
+            let kept = Kept {
                 phase,
                 until,
-            });
+                ..kept
+            };
+            peer.kept[index_of(family)] = Some(kept);
             self.expiry = Some(self.expiry.map_or(until, |expiry| expiry.min(until)));
         }
     }

@@ -390,11 +390,6 @@ impl Tables {
         let family = following.find(|family| self.end(*family) > 0)?;
         Some(Slot { family, index: 0 })
     }
-
-    /// Every place of a family, the free ones too.
-    pub(super) fn slots(&self, family: Family) -> impl Iterator<Item = Slot> + use<> {
-        (0..self.end(family)).map(move |index| Slot { family, index })
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Reads, for API and CLI. They decide afresh from what is stored, so they are right even for a
 //! prefix that a sweep has yet to reach.
 
-use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,32 +19,6 @@ use crate::types::{Family, PeerId, Prefix};
 const RANKED: usize = 64;
 
 impl Rib {
-    /// At most `limit` destinations of a family in order of prefix, the first after `after`.
-    ///
-    /// Costs a look at every prefix: the table is not kept in order, whoever reads pays for it.
-    #[must_use]
-    pub fn routes(&self, family: Family, after: Option<Prefix>, limit: usize) -> Vec<RouteView> {
-        // The `limit` lowest so far, the highest of them on top.
-        let mut lowest: BinaryHeap<(Prefix, Slot)> = BinaryHeap::new();
-        for slot in self.tables.slots(family) {
-            let prefix = self.tables.prefix(slot);
-            let beyond =
-                lowest.len() >= limit && lowest.peek().is_none_or(|(top, _)| prefix > *top);
-            if beyond || after.is_some_and(|after| prefix <= after) || !self.has_path(slot) {
-                continue;
-            }
-            lowest.push((prefix, slot));
-            if lowest.len() > limit {
-                lowest.pop();
-            }
-        }
-        lowest
-            .into_sorted_vec()
-            .into_iter()
-            .filter_map(|(_, slot)| self.view(slot))
-            .collect()
-    }
-
     /// Prefixes of a family in the order of the table, which is none: at most `limit` places are
     /// looked at. `from` is `None` at first, then what the page before said. Whoever wants them all
     /// in order collects and sorts them, and asks for [`views`](Self::views) page by page: so no

@@ -371,9 +371,11 @@ pub struct Messages {
     pub sent: MessageCounts,
 }
 
-/// UPDATEs with a fault, by RFC 7606 severity.
+/// UPDATEs with a fault, by their severity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct UpdateErrors {
+    /// A prefix that means nothing was ignored.
+    pub prefix_discard: u64,
     /// An attribute was dropped.
     pub attribute_discard: u64,
     /// The prefixes were treated as withdrawn.

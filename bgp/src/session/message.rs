@@ -167,6 +167,7 @@ impl Session {
         };
         let errors = &mut self.counters.update_errors;
         match worst.severity {
+            Severity::PrefixDiscard => errors.prefix_discard += 1,
             Severity::AttributeDiscard => errors.attribute_discard += 1,
             Severity::TreatAsWithdraw => errors.treat_as_withdraw += 1,
             Severity::SessionReset => errors.session_reset += 1,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::offer::{V4_OVER_V6, is_external};
 use super::{Conn, GracefulRestart, Negotiated, PeerRestart, SessionConfig};
-use crate::route::{Retained, Retention};
+use crate::route::{Leftover, Retained, Retention};
 use crate::types::{Family, FamilySet, Role};
 use crate::wire::{
     Capability, Dialect, Direction, Lengths, LongLivedFamily, MAX_EXTENDED_LEN, MAX_MESSAGE_LEN,
@@ -157,6 +157,10 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
     if ours.long_lived_secs == 0 {
         long_lived = &[];
     }
+    let leftover = match restart.notification {
+        true => Leftover::Stays,
+        false => Leftover::Goes,
+    };
     let mut retention = Retention::new();
     let mut preserved = FamilySet::EMPTY;
     for family in families.iter() {
@@ -167,6 +171,7 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
             family,
             restart: Duration::from_secs(short.map_or(0, |_| restart.secs).into()),
             long_lived: Duration::from_secs(long.map_or(0, |entry| entry.secs).into()),
+            leftover,
         };
         if retained.restart + retained.long_lived > Duration::ZERO {
             retention.push(retained);

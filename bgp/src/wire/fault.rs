@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-/// What RFC 7606 §2 does about a fault; of several in one UPDATE the strongest counts.
+/// What RFC 7606 §2 and RFC 4271 §6.3 do about a fault; of several in one UPDATE the strongest counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
+    /// A prefix is ignored, the rest is used (RFC 4271 §6.3).
+    PrefixDiscard,
     /// The attribute is dropped, the rest is used.
     AttributeDiscard,
     /// The prefixes of the UPDATE are taken as withdrawn.
@@ -16,6 +18,7 @@ pub enum Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::PrefixDiscard => "prefix ignored",
             Self::AttributeDiscard => "attribute discarded",
             Self::TreatAsWithdraw => "treated as withdraw",
             Self::SessionReset => "session reset",

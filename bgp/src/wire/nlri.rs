@@ -39,6 +39,15 @@ impl Nlri {
         self.path_ids.clear();
     }
 
+    /// Takes out the prefixes of a kind, and their path identifiers.
+    pub(super) fn remove(&mut self, is_of_kind: impl Fn(&Prefix) -> bool) {
+        let stay: Vec<bool> = self.prefixes.iter().map(|net| !is_of_kind(net)).collect();
+        let mut stays = stay.iter();
+        self.prefixes.retain(|_| stays.next() == Some(&true));
+        let mut stays = stay.iter();
+        self.path_ids.retain(|_| stays.next() == Some(&true));
+    }
+
     pub(super) fn append(&mut self, other: &mut Self) {
         self.prefixes.append(&mut other.prefixes);
         self.path_ids.append(&mut other.path_ids);

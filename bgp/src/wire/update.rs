@@ -11,7 +11,7 @@ use crate::attrs::{
     Aggregator, AsPath, Attrs, Community, ExtCommunity, LargeCommunity, Origin, RawAttr, Reflection,
 };
 use crate::route::RouteEvent;
-use crate::types::{Asn, Family};
+use crate::types::{Asn, Family, Prefix};
 
 /// Reads what follows the header and appends what it means to `events`, and what is wrong with it
 /// to `faults`. A prefix both withdrawn and announced ends up announced (RFC 4271 §4.3).
@@ -143,6 +143,7 @@ impl<'a> Decoder<'a> {
         if self.announces() {
             self.check_mandatory();
             self.check_nexthop();
+            self.ignore_multicast();
         } else if self.has_path_attributes
             && announced.is_empty()
             && self.worst >= Some(Severity::TreatAsWithdraw)
@@ -486,6 +487,21 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// RFC 4271 §6.3: a multicast address among unicast prefixes means nothing.
+    fn ignore_multicast(&mut self) {
+        let fields = [&mut self.announced, &mut self.mp_announced];
+        let mut found = false;
+        for nlri in fields {
+            if nlri.prefixes.iter().any(is_multicast) {
+                found = true;
+                nlri.remove(is_multicast);
+            }
+        }
+        if found {
+            self.fault(Severity::PrefixDiscard, 0, "a multicast prefix");
+        }
+    }
+
     fn finish(&mut self, events: &mut Vec<RouteEvent>) {
         let is_usable = self.worst < Some(Severity::TreatAsWithdraw);
         if !is_usable {
@@ -606,6 +622,14 @@ fn nexthop_v6(octets: &[u8]) -> Option<IpAddr> {
     match <[u8; 16]>::try_from(rest) {
         Ok(link_local) if first.is_unspecified() => Some(link_local.into()),
         _ => Some(first.into()),
+    }
+}
+
+/// Within 224.0.0.0/4 or ff00::/8.
+fn is_multicast(prefix: &Prefix) -> bool {
+    match prefix {
+        Prefix::V4(net) => net.addr().is_multicast() && net.prefix_len() >= 4,
+        Prefix::V6(net) => net.addr().is_multicast() && net.prefix_len() >= 8,
     }
 }
 

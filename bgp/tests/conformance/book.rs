@@ -19,10 +19,6 @@ hexadecimal. Peers of decisions: A, C and D are in AS 65002 (D has the identifie
 /// What is not there, and why: RFC, subject, reason.
 const LEFT_OUT: &[(&str, &str)] = &[
     (
-        "4271 §6.3, prefixes that are multicast",
-        "They are taken as any other; a filter keeps them out.",
-    ),
-    (
         "4271 §8.1.1, DelayOpen, DampPeerOscillations",
         "Optional; backoff with jitter does what damping was for.",
     ),
@@ -41,6 +37,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
     (
         "5065, confederations",
         "Their segments are refused as RFC 7606 says of malformed paths.",
+    ),
+    (
+        "5004, an external path that is older stays",
+        "The lowest identifier wins at once (row 4271-9.1.2.2-order): what is chosen does not depend on the order of \
+         arrival, so routers choose alike, and one does after a restart as before.",
     ),
     ("6811, origin validation", "No RPKI client."),
 ];

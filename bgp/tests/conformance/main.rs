@@ -22,6 +22,7 @@ mod rfc4271_states;
 mod rfc4271_update;
 mod rfc7606;
 mod rfc_attributes;
+mod rfc_kept;
 mod rfc_sent;
 mod rfc_sessions;
 
@@ -39,6 +40,7 @@ fn rows() -> Vec<Row> {
         rfc_attributes::rows(),
         rfc_sent::rows(),
         rfc_sessions::rows(),
+        rfc_kept::rows(),
     ]
     .into_iter()
     .flatten()

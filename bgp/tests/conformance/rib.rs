@@ -11,7 +11,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bgp::filter::Filter;
 use bgp::rib::{
@@ -19,8 +19,8 @@ use bgp::rib::{
 };
 use bgp::wire::Dialect;
 use bgp::{
-    AsPath, Asn, Attrs, Community, FirstAs, LargeCommunity, Origin, PeerId, Prefix, RouteEvent,
-    RouterId, SessionUp,
+    AsPath, Asn, Attrs, Community, Family, FamilySet, FirstAs, LargeCommunity, Leftover, Origin,
+    PeerId, Prefix, Retained, RouteEvent, RouterId, SessionUp,
 };
 
 use crate::describe;
@@ -66,7 +66,8 @@ enum Question {
 }
 
 /// Which of these paths is best, and by what. Each begins with its peer, or is `own`, or names a
-/// prefix that is an `aggregate`, or a `summary` that is told alone.
+/// prefix that is an `aggregate`, or a `summary` that is told alone. Between them something may happen: see
+/// [`Case::happens`].
 pub(crate) fn among(paths: &'static [&'static str]) -> Case {
     Case {
         paths,
@@ -144,6 +145,47 @@ impl Case {
         }
     }
 
+    /// Something that a peer does but for sending a path: `lost A 120 3600` ends its session, and its paths are
+    /// kept for so many seconds, and so many more as those of last resort; `lost A 120 again` keeps what is
+    /// left of an earlier one as well. `back A` is the next session, `end A` its End-of-RIB, `begins A` and `ends
+    /// A` are the marks of a refresh.
+    fn happens(&self, text: &str) -> Option<Input> {
+        let mut words = text.split(' ');
+        let what = words.next()?;
+        let peer = words.next().and_then(|name| name.chars().next())?;
+        let family = Family::Ipv4Unicast;
+        let says = |event| Some(Input::Routes(id(peer), vec![event]));
+        match what {
+            "lost" => {
+                let times: Vec<&str> = words.collect();
+                let retained = Retained {
+                    family,
+                    restart: seconds_of(times[0]),
+                    long_lived: match times.get(1) {
+                        None | Some(&"again") => Duration::ZERO,
+                        Some(seconds) => seconds_of(seconds),
+                    },
+                    leftover: match times.last() {
+                        Some(&"again") => Leftover::Stays,
+                        _ => Leftover::Goes,
+                    },
+                };
+                Some(Input::Down(id(peer), [retained].into_iter().collect()))
+            }
+            "back" => {
+                let up = SessionUp {
+                    preserved: FamilySet::ALL,
+                    ..self.setup(peer).up
+                };
+                Some(Input::Up(id(peer), up))
+            }
+            "end" => says(RouteEvent::EndOfRib(family)),
+            "begins" => says(RouteEvent::RefreshBegins(family)),
+            "ends" => says(RouteEvent::RefreshEnds(family)),
+            _ => None,
+        }
+    }
+
     /// A peer as the case has it. It looks at no first AS: it may be shown another one.
     fn setup(&self, peer: char) -> Setup {
         let (_, asn, identifier, _) = place(id(peer));
@@ -171,7 +213,7 @@ impl Case {
         let mut config = RibConfig::new(US, router_id, 1);
         (self.change_router)(&mut config);
         let mut rib = Rib::new(config);
-        let now = Instant::now();
+        let mut now = Instant::now();
         rib.handle(Input::OwnAddresses([OUR_NEXTHOP].into()), now);
         for (name, asn, _, address) in PEERS {
             let setup = self.setup(name);
@@ -187,6 +229,15 @@ impl Case {
             rib.handle(Input::Up(id(name), setup.up), now);
         }
         for path in self.paths {
+            if let Some(seconds) = path.strip_prefix("wait ") {
+                now += seconds_of(seconds);
+                rib.handle(Input::Timeout, now);
+                continue;
+            }
+            if let Some(input) = self.happens(path) {
+                rib.handle(input, now);
+                continue;
+            }
             let (from, attrs) = path.split_once(' ').unwrap_or((path, ""));
             let prefixes = vec![prefix()];
             let input = match from {
@@ -201,7 +252,7 @@ impl Case {
             };
             rib.handle(input, now);
         }
-        while rib.poll_timeout().is_some() {
+        while rib.poll_timeout().is_some_and(|at| at <= now) {
             rib.handle(Input::Timeout, now);
         }
         rib
@@ -212,6 +263,10 @@ impl From<Case> for row::Case {
     fn from(case: Case) -> Self {
         Self::Rib(case)
     }
+}
+
+fn seconds_of(text: &str) -> Duration {
+    Duration::from_secs(text.parse().expect("a number"))
 }
 
 fn prefix() -> Prefix {

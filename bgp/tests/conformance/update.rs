@@ -107,6 +107,12 @@ impl Case {
         self
     }
 
+    /// With a fault that costs only a prefix.
+    pub(crate) fn ignores(mut self, events: &str) -> Self {
+        self.output = format!("prefix ignored: {events}").trim_end().to_owned();
+        self
+    }
+
     /// With a fault that costs only the attribute.
     pub(crate) fn discards(mut self, events: &str) -> Self {
         self.output = format!("attribute discard: {events}").trim_end().to_owned();
@@ -165,6 +171,7 @@ impl Case {
         let worst = faults.iter().map(|fault| fault.severity).max();
         let severity = match worst {
             None => "",
+            Some(Severity::PrefixDiscard) => "prefix ignored: ",
             Some(Severity::AttributeDiscard) => "attribute discard: ",
             Some(Severity::TreatAsWithdraw) => "treat as withdraw: ",
             Some(Severity::SessionReset) => "session reset: ",

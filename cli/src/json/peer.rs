@@ -192,6 +192,7 @@ impl From<&v1::MessageCounts> for MessageCounts {
 /// Faulty UPDATEs.
 #[derive(Serialize, Debug)]
 pub(crate) struct UpdateErrors {
+    prefix_discard: u64,
     attribute_discard: u64,
     treat_as_withdraw: u64,
     session_reset: u64,
@@ -200,6 +201,7 @@ pub(crate) struct UpdateErrors {
 impl From<&v1::UpdateErrors> for UpdateErrors {
     fn from(message: &v1::UpdateErrors) -> Self {
         Self {
+            prefix_discard: message.prefix_discard,
             attribute_discard: message.attribute_discard,
             treat_as_withdraw: message.treat_as_withdraw,
             session_reset: message.session_reset,

@@ -263,6 +263,7 @@ fn peers(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
             .map(|status| status.update_errors)
             .unwrap_or_default();
         let rows = [
+            ("prefix_discard", errors.prefix_discard),
             ("attribute_discard", errors.attribute_discard),
             ("treat_as_withdraw", errors.treat_as_withdraw),
             ("session_reset", errors.session_reset),

@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result, bail};
 use bgp::Asn;
 
 use super::daemon::{self, Kind};
-use super::interrupt;
 use super::peer::{Identity, Peer};
 use super::replay::{Replay, Right};
 use super::table::{Ranking, Table, sender_asn};
+use crate::interrupt;
 use crate::lab::netns::{End, Namespace, cable};
 use crate::lab::process::Process;
 use crate::lab::scratch::Scratch;

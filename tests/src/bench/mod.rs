@@ -12,7 +12,6 @@
 //! - [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
 
 pub mod daemon;
-pub mod interrupt;
 pub mod measure;
 pub mod peer;
 pub mod replay;

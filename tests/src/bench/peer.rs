@@ -14,7 +14,7 @@ use bgp::{Asn, RouterId};
 use bytes::{Bytes, BytesMut};
 use rustix::net::{AddressFamily, SocketType};
 
-use super::interrupt;
+use crate::interrupt;
 use crate::lab::netns::Namespace;
 
 const HOLD_TIME_SECS: u16 = 180;

@@ -15,10 +15,10 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tests::bench::daemon::Kind;
-use tests::bench::interrupt;
 use tests::bench::measure::{self, Outcome, Scenario, Terms};
 use tests::bench::report::{self, Cell};
 use tests::bench::table::Table;
+use tests::interrupt;
 
 /// A run that took longer is not repeated: its figure does not depend on chance.
 const ONCE: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
         rustix::process::geteuid().is_root(),
         "network namespaces need root"
     );
-    interrupt::watch()?;
+    interrupt::watch(|| ())?;
     let versions = installed(&arguments.daemons);
     ensure!(!versions.is_empty(), "none of them is installed");
     if let Some(peers) = arguments.peers {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use tests::bench::interrupt;
+use tests::interrupt;
 use tests::wireguard::implementation::Kind;
 use tests::wireguard::measure::{self, Figures};
 use tests::wireguard::{memory, report};

@@ -8,15 +8,14 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use clap::{Parser, ValueEnum as _};
+use tests::interrupt;
 use tests::lab::flow::Report;
 use tests::lab::{self, AWS, Lab, OCI, Way, WireGuard};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Prefix of the demo's namespaces.
 const NAME: &str = "sb";
@@ -31,9 +30,6 @@ const INTERNETS: [(Way, &str); 4] = [
 const RATE: u32 = 1_000;
 /// More than this and the demo says what is wrong instead of waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A signal arrived.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 const PICTURE: &str = "
    AWS                                                                             OCI
@@ -71,7 +67,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // The lab went away below us, which is no failure of it; the signal's thread ends us.
-        Err(_) if INTERRUPTED.load(Ordering::Relaxed) => loop {
+        Err(_) if interrupt::arrived() => loop {
             thread::park();
         },
         Err(error) => {
@@ -314,28 +310,11 @@ fn paint(colour: &str, text: &str) -> String {
 
 /// Ctrl-C and friends remove the lab too: no destructor runs then.
 fn remove_on_signal() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let guard = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    drop(guard);
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        });
-        INTERRUPTED.store(true, Ordering::Relaxed);
+    interrupt::watch(|| {
         eprintln!("\ninterrupted: removing the demo");
         if let Err(error) = lab::remove(NAME) {
             eprintln!("{error:#}; `./dev demo --down` tries again");
         }
         std::process::exit(130);
-    });
-    Ok(())
+    })
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use bgp::rib::RouteView;
 use bgp::session::State;
 use bgp::{Asn, Attrs, Family, PeerId, Prefix};
 
@@ -75,6 +76,7 @@ impl Network {
         let mut found = Vec::new();
         self.check_sessions(&mut found);
         self.check_routes(&mut found);
+        self.check_loc_ribs(&mut found);
         self.check_adjacent_tables(&mut found);
         for (running, spec) in self.routers.iter_mut().zip(&self.topology.routers) {
             let complaints = running.iter_mut().flat_map(super::Router::complaints);
@@ -88,7 +90,9 @@ impl Network {
     fn unfinished(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         for (running, spec) in self.routers.iter_mut().zip(&self.topology.routers) {
-            let unfinished = running.iter_mut().flat_map(super::Router::unfinished);
+            let unfinished = running
+                .iter_mut()
+                .flat_map(|running| running.unfinished(self.now));
             found.extend(unfinished.map(|what| format!("{}: {what}", spec.name)));
         }
         found
@@ -162,6 +166,23 @@ impl Network {
         }
     }
 
+    /// What a RIB has chosen is what its FIB does.
+    fn check_loc_ribs(&self, found: &mut Vec<String>) {
+        for (running, spec) in self.routers.iter().zip(&self.topology.routers) {
+            let Some(running) = running else { continue };
+            let chosen = |route: RouteView| {
+                let best = route.paths.into_iter().find(|path| path.best)?;
+                Some((route.prefix, best.peer?))
+            };
+            let chosen: BTreeMap<_, _> = running.routes().into_iter().filter_map(chosen).collect();
+            let actual = running.fib.effective();
+            if actual != chosen {
+                let name = &spec.name;
+                found.push(format!("{name}: FIB {actual:?}, its RIB chose {chosen:?}"));
+            }
+        }
+    }
+
     /// What a RIB handed over for a peer is what that peer holds.
     fn check_adjacent_tables(&self, found: &mut Vec<String>) {
         for (number, cable) in self.cables.iter().enumerate() {
@@ -196,10 +217,7 @@ impl Network {
 
     fn held(&self, (router, peer): (usize, PeerId)) -> BTreeMap<Prefix, Attrs> {
         let running = self.routers[router].iter();
-        let routes = running.flat_map(|running| {
-            let all = usize::MAX;
-            running.rib.routes(Family::Ipv4Unicast, None, all)
-        });
+        let routes = running.flat_map(super::Router::routes);
         routes
             .flat_map(|route| {
                 let prefix = route.prefix;

@@ -81,11 +81,12 @@ struct Cable {
 }
 
 impl Cable {
-    fn path(&self, now: Instant) -> Path {
+    fn path(&self, now: Instant, lost: usize) -> Path {
         Path {
             now,
             delay: self.delay,
             is_up: self.is_up,
+            lost,
         }
     }
 }
@@ -265,7 +266,7 @@ impl Network {
         self.cables[cable].is_up
     }
 
-    /// From here on so many datagrams of a thousand are lost on every cable.
+    /// From here on so many packets of a thousand are lost on every cable. TCP sends its own again.
     pub fn lose(&mut self, per_thousand: usize) {
         self.loss_per_thousand = per_thousand;
     }

@@ -77,6 +77,7 @@ impl Peer {
             connect_retry: timing.connect_retry,
             connect_retry_max: timing.connect_retry_max,
             mode: Mode::Active,
+            graceful_restart: router.graceful_restart,
             ..SessionConfig::new(router.asn, router.router_id, spec.asn)
         };
         Self {

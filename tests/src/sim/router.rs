@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{ExportBounds, Input, Output, PeerOptions, Rib, RibConfig, RibPeer};
+use bgp::rib::{
+    ExportBounds, Input, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteView, Selection,
+};
 use bgp::session::Cease;
 use bgp::wire::{Dialect, Frames, MessageKind, decode_update};
-use bgp::{Attrs, PeerId, Prefix, RouteEvent, Updates};
+use bgp::{Attrs, Family, PeerId, Prefix, RouteEvent, Updates};
 use links::{LinkId, State};
 
 use super::channel::Channel;
@@ -230,6 +232,15 @@ impl Router {
         &self.outlets[peer.0 as usize].adj_rib_out
     }
 
+    /// Every destination that the RIB has a path to.
+    pub(super) fn routes(&self) -> Vec<RouteView> {
+        let all = Selection::All;
+        let page = self
+            .rib
+            .prefixes(Family::Ipv4Unicast, all, None, usize::MAX);
+        self.rib.views(&page.prefixes)
+    }
+
     /// What a correct speaker never says to another was said.
     pub(super) fn complaints(&mut self) -> Vec<String> {
         let peers = self.peers.iter_mut();
@@ -237,9 +248,10 @@ impl Router {
     }
 
     /// What stands in the way of calling this router quiet.
-    pub(super) fn unfinished(&mut self) -> Vec<String> {
+    pub(super) fn unfinished(&mut self, now: Instant) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
-        if self.rib.poll_output().is_some() || self.rib.poll_timeout().is_some() {
+        let is_due = self.rib.poll_timeout().is_some_and(|at| at <= now);
+        if self.rib.poll_output().is_some() || is_due {
             found.push("its RIB is not done".to_owned());
         }
         if self.inbox.poll_timeout().is_some() {

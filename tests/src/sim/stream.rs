@@ -7,6 +7,8 @@ use super::random::Random;
 
 /// Bytes under way in one direction, at most.
 const WINDOW: usize = 2048;
+/// A packet that is lost is sent again after this long, up to twice as long.
+const LOST: Duration = Duration::from_millis(200);
 /// A sender whose cable came back tries again within so long.
 const RETRANSMIT: Duration = Duration::from_millis(1500);
 
@@ -56,6 +58,22 @@ pub(super) struct Path {
     pub(super) now: Instant,
     pub(super) delay: Duration,
     pub(super) is_up: bool,
+    /// Of a thousand packets.
+    pub(super) lost: usize,
+}
+
+impl Path {
+    /// As it is for a packet: one that is lost arrives when it has been sent again.
+    fn of_packet(self, random: &mut Random) -> Self {
+        let again = match random.happens(self.lost) {
+            true => LOST + random.wait(LOST),
+            false => Duration::ZERO,
+        };
+        Self {
+            delay: self.delay + again,
+            ..self
+        }
+    }
 }
 
 impl Stream {
@@ -171,7 +189,8 @@ impl Stream {
         while !bytes.is_empty() {
             let length = (1 + random.below(self.piece)).min(bytes.len());
             let (piece, rest) = bytes.split_at(length);
-            self.push(end, Content::Bytes(piece.to_vec()), path);
+            let packet = path.of_packet(random);
+            self.push(end, Content::Bytes(piece.to_vec()), packet);
             bytes = rest;
         }
     }

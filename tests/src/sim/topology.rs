@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bgp::filter::{Action, Filter, Match, PrefixPattern, Rule, Set};
-use bgp::{Asn, Prefix, RouterId};
+use bgp::session::GracefulRestart;
+use bgp::{Asn, FamilySet, Prefix, RouterId};
 
 use super::random::Random;
 
@@ -28,6 +29,8 @@ pub struct RouterSpec {
     pub asn: Asn,
     /// Different for each.
     pub router_id: RouterId,
+    /// What it offers of graceful restart.
+    pub graceful_restart: Option<GracefulRestart>,
     /// What it originates.
     pub originate: Vec<Prefix>,
     /// Named by their place, which is their `PeerId`.
@@ -181,13 +184,16 @@ pub fn demo() -> Topology {
     topology
 }
 
-/// So many routers in a ring with a few chords; neighbours share one cable, one link or two.
+/// So many routers in a ring with a few chords; neighbours share one cable, one link or two. Half of the
+/// routers offer graceful restart, some of them the long-lived one as well.
 pub fn ring(routers: usize, random: &mut Random) -> Topology {
     let mut topology = Topology::empty();
     for router in 0..routers {
         let own = format!("10.{}.0.0/16", router + 1);
         let asn = u32::try_from(65001 + router).expect("few routers");
         topology.router(&format!("router-{router}"), asn, &[&own]);
+        topology.routers[router].graceful_restart =
+            random.choose(&[None, None, Some(0), Some(9)]).map(graceful);
     }
     let around = (0..routers).map(|router| (router, (router + 1) % routers));
     let chord = |random: &mut Random| {
@@ -206,6 +212,16 @@ pub fn ring(routers: usize, random: &mut Random) -> Topology {
     topology
 }
 
+/// Short enough that stale routes are gone within a simulated minute.
+fn graceful(long_lived_secs: u32) -> GracefulRestart {
+    GracefulRestart {
+        restart_secs: 6,
+        long_lived_secs,
+        restarting: false,
+        preserved: FamilySet::ALL,
+    }
+}
+
 impl Topology {
     fn empty() -> Self {
         Self {
@@ -222,6 +238,7 @@ impl Topology {
             name: name.to_owned(),
             asn: Asn(asn),
             router_id: RouterId::new(id).expect("not zero"),
+            graceful_restart: None,
             originate: originate
                 .iter()
                 .map(|text| text.parse().expect("a prefix"))

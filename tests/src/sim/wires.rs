@@ -90,7 +90,7 @@ impl Network {
             {
                 let cable = &mut self.cables[spec.cable];
                 let end = usize::from(cable.ends[0] != (router, peer.id));
-                let path = cable.path(self.now);
+                let path = cable.path(self.now, self.loss_per_thousand);
                 for (number, out) in peer.fill() {
                     let Some(stream) = cable.streams.get_mut(&number) else {
                         continue;
@@ -137,7 +137,7 @@ impl Network {
             return;
         }
         let Cable { is_up, delay, .. } = self.cables[place.cable];
-        if is_up {
+        if is_up && !self.random.happens(self.loss_per_thousand) {
             self.schedule(delay, Event::SynArrives(place));
         }
         self.schedule(wait, Event::Syn(place, wait * 2));
@@ -166,7 +166,7 @@ impl Network {
         if !self.cables[place.cable].is_up || self.end_of(place) != Some(End::Opening) {
             return;
         }
-        let path = self.cables[place.cable].path(self.now);
+        let path = self.cables[place.cable].path(self.now, self.loss_per_thousand);
         if let Some((stream, _)) = self.stream(place) {
             stream.ends[place.end] = End::Open;
             stream.push(place.end, Content::Accept, path);
@@ -241,7 +241,7 @@ impl Network {
 
     /// This end says that it is done, and waits for the other to be.
     fn close(&mut self, place: Place, last: &[u8]) {
-        let path = self.cables[place.cable].path(self.now);
+        let path = self.cables[place.cable].path(self.now, self.loss_per_thousand);
         if let Some((stream, random)) = self.stream(place) {
             stream.finish(place.end, last, path, random);
             self.schedule(LINGER, Event::Linger(place));

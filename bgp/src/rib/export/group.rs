@@ -68,6 +68,12 @@ pub(super) struct OutTable {
     held_back_said: bool,
 }
 
+/// The places of what a group was sent, and by whose they are those of some members.
+struct SentBeside {
+    all: BitSet,
+    apart: BTreeMap<Whose, Vec<usize>>,
+}
+
 /// Who gains from looking at what is dirty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Interest {
@@ -141,6 +147,23 @@ impl OutTable {
         }
     }
 
+    /// What was sent, with the paths of these peers apart.
+    fn sent_beside(&self, ids: &[PeerId]) -> SentBeside {
+        let apart = ids.iter().map(|id| (Whose::of(Some(*id)), Vec::new()));
+        let mut beside = SentBeside {
+            all: BitSet::default(),
+            apart: apart.collect(),
+        };
+        let places = self.sent.iter().enumerate();
+        for (place, whose) in places.filter_map(|(place, sent)| Some((place, (*sent)?.whose))) {
+            beside.all.insert(place);
+            if let Some(own) = beside.apart.get_mut(&whose) {
+                own.push(place);
+            }
+        }
+        beside
+    }
+
     /// How many prefixes a member in step has been told of.
     fn count_for(&self, member: Whose) -> usize {
         self.paths.len() + self.count - self.by_source.get(&member).copied().unwrap_or_default()
@@ -159,6 +182,17 @@ impl OutTable {
             Retired::Sent(family, self.sent),
             Retired::Paths(family, 0, self.paths),
         ]
+    }
+}
+
+impl SentBeside {
+    /// Places that a member in step has been told of.
+    fn to(&self, member: Whose) -> BitSet {
+        let mut told = self.all.clone();
+        for place in self.apart.get(&member).into_iter().flatten() {
+            told.remove(*place);
+        }
+        told
     }
 }
 
@@ -543,13 +577,18 @@ impl Group {
         let last: Vec<PeerId> = members
             .filter_map(|(id, member)| is_last(member).then_some(*id))
             .collect();
-        for id in last {
-            self.detach(id, tables);
+        self.detach_all(&last, tables);
+    }
+
+    /// From now on these members are told by place. What was sent is looked at once for all of them.
+    pub(super) fn detach_all(&mut self, ids: &[PeerId], tables: &mut Tables) {
+        let sent = self.tables.each_ref().map(|table| table.sent_beside(ids));
+        for id in ids {
+            self.detach(*id, sent.each_ref(), tables);
         }
     }
 
-    /// From now on the member is told by place.
-    pub(super) fn detach(&mut self, id: PeerId, tables: &mut Tables) {
+    fn detach(&mut self, id: PeerId, sent: [&SentBeside; Family::ALL.len()], tables: &mut Tables) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
@@ -557,13 +596,8 @@ impl Group {
             return;
         };
         let me = Whose::of(Some(id));
-        let told = |table: &OutTable| {
-            let places = table.sent.iter().enumerate();
-            let told = places.filter(|(_, sent)| sent.is_some_and(|sent| sent.whose != me));
-            told.map(|(place, _)| place).collect()
-        };
-        let mut families = [0, 1].map(|family| CatchUp {
-            told: told(&self.tables[family]),
+        let mut families = sent.map(|sent| CatchUp {
+            told: sent.to(me),
             ..CatchUp::default()
         });
         for change in self.log.unread(cursor) {

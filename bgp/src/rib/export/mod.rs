@@ -475,7 +475,7 @@ impl Rib {
 
     /// Moves a member to a group that was sent something else.
     fn move_over(&mut self, id: PeerId, old: &mut Group, new: GroupId) {
-        old.detach(id, &mut self.tables);
+        old.detach_all(&[id], &mut self.tables);
         let Some(member) = old.leave(id) else {
             return;
         };
@@ -490,7 +490,7 @@ impl Rib {
 
     /// Moves a member to a new group that was sent the same until now.
     fn branch_off(&mut self, id: PeerId, old: &mut Group, key: Key) -> GroupId {
-        old.detach(id, &mut self.tables);
+        old.detach_all(&[id], &mut self.tables);
         let member = old.leave(id);
         let mut group = self
             .groups

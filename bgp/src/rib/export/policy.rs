@@ -11,7 +11,7 @@ use super::super::egress::{self, EgressKey, Sender};
 use super::super::interface::{RibConfig, RibPeer};
 use super::super::source::index_of;
 use crate::attrs::Attrs;
-use crate::filter::{Filter, Nexthop, Prepared, RuleIndex};
+use crate::filter::{Filter, Nexthop, Outcome, Prepared};
 use crate::route::SessionUp;
 use crate::types::{Asn, Family, FamilySet, FirstAs, PeerId, Prefix};
 use crate::wire::{Dialect, UpdateWriter};
@@ -117,7 +117,7 @@ pub(super) struct Policy {
     pub(super) unsendable: [u64; Family::ALL.len()],
 }
 
-type Question = (AttrsId, RuleIndex, Family, Sender);
+type Question = (AttrsId, Outcome, Family, Sender);
 
 impl Policy {
     pub(super) fn new(key: Key, hasher: FixedState) -> Self {
@@ -177,7 +177,7 @@ impl Policy {
         best: AttrsId,
         prefix: &Prefix,
         attrs: &mut AttrsTable,
-    ) -> Option<RuleIndex> {
+    ) -> Option<Outcome> {
         let known = self.prepared.take_if(|(id, _)| *id == best);
         let prepared = known.unwrap_or_else(|| {
             attrs.retain(best);
@@ -222,7 +222,7 @@ impl Policy {
         result
     }
 
-    fn treat(&self, rule: RuleIndex, sender: Sender, before: &Arc<Attrs>) -> Attrs {
+    fn treat(&self, rule: Outcome, sender: Sender, before: &Arc<Attrs>) -> Attrs {
         let Key { filter, egress, .. } = &self.key;
         let filtered = Attrs::clone(&filter.apply(rule, before, egress.shown));
         let med = filtered.med.filter(|_| filter.sets_med(rule));

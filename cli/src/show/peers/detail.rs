@@ -202,13 +202,14 @@ fn messages(peer: &v1::Peer, lines: &mut Lines) {
     lines.line("sent", of(peer.sent.as_ref(), peer.messages_sent));
     if let Some(errors) = &peer.update_errors {
         let v1::UpdateErrors {
+            prefix_discard,
             attribute_discard,
             treat_as_withdraw,
             session_reset,
         } = errors;
-        let all = attribute_discard + treat_as_withdraw + session_reset;
+        let all = prefix_discard + attribute_discard + treat_as_withdraw + session_reset;
         let text = format!(
-            "{attribute_discard} attribute dropped, {treat_as_withdraw} withdrawn, \
+            "{prefix_discard} prefix ignored, {attribute_discard} attribute dropped, {treat_as_withdraw} withdrawn, \
              {session_reset} session reset"
         );
         lines.line("faults", if all == 0 { String::new() } else { text });
@@ -377,7 +378,7 @@ wg-a  10.99.0.1  AS 65020
             "  agreed          family ipv4, route refresh, messages of 65535 octets\n",
             "  restart         we ask for 120 s; its routes stay: ipv4 120 s and 3600 s as last resort; ",
             "  received        70: 60 update, 0 keepalive",
-            "  faults          0 attribute dropped, 3 withdrawn, 0 session reset\n",
+            "  faults          0 prefix ignored, 0 attribute dropped, 3 withdrawn, 0 session reset\n",
             "  ipv4 limit      120 of 150 received (80 %), then restart\n",
             "  ipv4 limit out  2 of 10 sent, the rest is held back\n",
             "2 sent, 5 held back\n",

@@ -124,6 +124,7 @@ fn render(peer: &PeerView, router_asn: u32) -> v1::Peer {
         received: received.map(counts),
         sent: sent.map(counts),
         update_errors: status.map(|status| v1::UpdateErrors {
+            prefix_discard: status.update_errors.prefix_discard,
             attribute_discard: status.update_errors.attribute_discard,
             treat_as_withdraw: status.update_errors.treat_as_withdraw,
             session_reset: status.update_errors.session_reset,

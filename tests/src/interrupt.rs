@@ -9,12 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A signal arrived.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on SIGINT, SIGTERM and SIGHUP do not end the process but fail [`check`].
+/// From here on SIGINT, SIGTERM and SIGHUP do not end the process but fail [`check`], and the first of them
+/// calls `then` on a thread of its own.
 ///
 /// # Errors
 ///
 /// When the handlers cannot be installed.
-pub fn watch() -> Result<()> {
+pub fn watch(then: impl FnOnce() + Send + 'static) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -30,10 +31,10 @@ pub fn watch() -> Result<()> {
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
             }
-            INTERRUPTED.store(true, Ordering::Relaxed);
-            // Further signals shall not end us while we clean up.
-            std::future::pending::<()>().await;
         });
+        // Further signals do not end us while we clean up: their handlers stay.
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        then();
     });
     Ok(())
 }
