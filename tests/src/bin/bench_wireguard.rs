@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         rustix::process::geteuid().is_root(),
         "network namespaces need root"
     );
-    interrupt::watch()?;
+    interrupt::watch(|| ())?;
     if arguments.idle.is_empty() {
         compare(arguments)
     } else {
