@@ -95,25 +95,28 @@ fn network(route: &Announced) -> String {
     format!("network {0} route-map {0}", route.prefix)
 }
 
+fn in_family(route: &Announced, words: String) -> [String; 3] {
+    let family = Family::of(&route.prefix);
+    [
+        format!("address-family {family} unicast"),
+        words,
+        "exit-address-family".to_owned(),
+    ]
+}
+
 /// Brings what FRR announces from `old` to what the terms say.
 pub(super) fn change(frr: &Frr, old: &[Announced], terms: &Terms) -> Result<()> {
     let mut lines = vec!["configure terminal".to_owned()];
-    // A route map that is entered again keeps what it had.
-    lines.extend(old.iter().map(|it| format!("no route-map {}", it.prefix)));
-    lines.extend(terms.announced.iter().flat_map(route_map));
-    lines.push(format!("router bgp {}", terms.their_asn));
-    let gone = old.iter().filter(|route| !terms.announced.contains(route));
-    for (words, route) in gone
-        .map(|route| (format!("no {}", network(route)), route))
-        .chain(terms.announced.iter().map(|route| (network(route), route)))
-    {
-        lines.push(format!(
-            "address-family {} unicast",
-            Family::of(&route.prefix)
-        ));
-        lines.push(words);
-        lines.push("exit-address-family".to_owned());
-    }
+    let router = format!("router bgp {}", terms.their_asn);
+    let gone = || old.iter().filter(|it| !terms.announced.contains(it));
+    let new = || terms.announced.iter().filter(|it| !old.contains(it));
+    lines.push(router.clone());
+    lines.extend(gone().flat_map(|it| in_family(it, format!("no {}", network(it)))));
+    // After the network that uses it, or bgpd may end. One that is entered again keeps what it had.
+    lines.extend(gone().map(|it| format!("no route-map {}", it.prefix)));
+    lines.extend(new().flat_map(route_map));
+    lines.push(router);
+    lines.extend(new().flat_map(|it| in_family(it, network(it))));
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     frr.vtysh(&lines).map(drop)
 }
