@@ -1,5 +1,6 @@
 //! Ctrl-C and friends: whoever waits is told, fails, and cleans up on its way out.
 
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -52,4 +53,20 @@ pub fn arrived() -> bool {
 pub fn check() -> Result<()> {
     ensure!(!arrived(), "interrupted");
     Ok(())
+}
+
+/// How a benchmark ends, which says why if it has failed: with 130 after a signal, as shells do.
+#[expect(clippy::print_stderr, reason = "the last words of a program")]
+pub fn exit_code(result: &Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if arrived() => {
+            eprintln!("interrupted; everything is removed");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("bench failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -14,25 +14,7 @@ use tests::lab::process::wait_for;
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Each test with each program.
-macro_rules! with_every_program {
-    ($($test:ident)*) => {
-        with! { frr: Frr, $($test)* }
-        with! { bird: Bird, $($test)* }
-        with! { gobgp: GoBgp, $($test)* }
-    };
-}
-
-macro_rules! with {
-    ($module:ident: $program:ident, $($test:ident)*) => {
-        mod $module {
-            use tests::lab::pair::Program;
-            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(Program::$program) })*
-        }
-    };
-}
-
-with_every_program! {
+tests::with_every_program! {
     attributes_mean_the_same_on_both_sides
     internal_peers_carry_local_pref
     an_ipv6_session_carries_ipv6

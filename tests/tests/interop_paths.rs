@@ -14,25 +14,7 @@ use tests::lab::process::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Each test with each program.
-macro_rules! with_every_program {
-    ($($test:ident)*) => {
-        with! { frr: Frr, $($test)* }
-        with! { bird: Bird, $($test)* }
-        with! { gobgp: GoBgp, $($test)* }
-    };
-}
-
-macro_rules! with {
-    ($module:ident: $program:ident, $($test:ident)*) => {
-        mod $module {
-            use tests::lab::pair::Program;
-            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(Program::$program) })*
-        }
-    };
-}
-
-with_every_program! {
+tests::with_every_program! {
     the_as_of_a_peer_and_private_ones_are_taken_out_for_it
     our_own_as_may_be_in_a_path_where_that_is_allowed
     another_as_of_ours_is_in_both_directions

@@ -288,12 +288,12 @@ mod tests {
     const PEER: PeerId = PeerId(1);
     const FAMILY: Family = Family::Ipv6Unicast;
 
-    #[test]
+    /// A peer that is up, and attributes that it may send.
     #[expect(
         clippy::disallowed_methods,
         reason = "an Instant can be had from nowhere else"
     )]
-    fn the_places_of_a_table_that_is_withdrawn_are_given_back() {
+    fn with_a_peer() -> (Rib, Arc<Attrs>, Instant) {
         let id = |last| RouterId::new([10, 0, 0, last].into()).unwrap();
         let now = Instant::now();
         let mut rib = Rib::new(RibConfig::new(Asn(1), id(1), 7));
@@ -312,6 +312,12 @@ mod tests {
             nexthop: Some(id(2).address().into()),
             ..Attrs::originated()
         });
+        (rib, attrs, now)
+    }
+
+    #[test]
+    fn the_places_of_a_table_that_is_withdrawn_are_given_back() {
+        let (mut rib, attrs, now) = with_a_peer();
         let nets = (0..9_000u128).map(|i| Ipv6Addr::from(i << 64));
         let nets: Vec<_> = nets
             .map(|net| Prefix::new(net.into(), 64).unwrap())
@@ -330,29 +336,8 @@ mod tests {
     }
 
     #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an Instant can be had from nowhere else"
-    )]
     fn a_peer_that_refreshes_with_other_prefixes_each_time_piles_up_nothing() {
-        let id = |last| RouterId::new([10, 0, 0, last].into()).unwrap();
-        let now = Instant::now();
-        let mut rib = Rib::new(RibConfig::new(Asn(1), id(1), 7));
-        let peer = RibPeer {
-            id: PEER,
-            asn: Asn(2),
-            address: id(2).address().into(),
-            import: Arc::new(Filter::accept_all()),
-            export: Arc::new(Filter::accept_all()),
-            options: PeerOptions::default(),
-        };
-        rib.handle(Input::Configure(peer), now);
-        let up = SessionUp::new(id(2), Dialect::new(Asn(1), Asn(2)));
-        rib.handle(Input::Up(PEER, up), now);
-        let attrs = Arc::new(Attrs {
-            nexthop: Some(id(2).address().into()),
-            ..Attrs::originated()
-        });
+        let (mut rib, attrs, now) = with_a_peer();
         let some = |from: u128| -> Vec<Prefix> {
             let nets = (from..from + 5_000).map(|i| Ipv6Addr::from(i << 64));
             nets.map(|net| Prefix::new(net.into(), 64).unwrap())

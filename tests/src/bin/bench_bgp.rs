@@ -51,17 +51,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match compare(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) if interrupt::arrived() => {
-            eprintln!("interrupted; everything is removed");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            eprintln!("bench failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    interrupt::exit_code(&compare(&Arguments::parse()))
 }
 
 fn compare(arguments: &Arguments) -> Result<()> {

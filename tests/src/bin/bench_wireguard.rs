@@ -1,9 +1,5 @@
 //! `./dev bench wireguard`: userspace WireGuard implementations side by side.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a benchmark prints its result"
-)]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,17 +29,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) if interrupt::arrived() => {
-            eprintln!("interrupted; everything is removed");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            eprintln!("bench failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    interrupt::exit_code(&run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

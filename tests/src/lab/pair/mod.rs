@@ -41,6 +41,28 @@ action = "accept"
 action = "accept"
 "#;
 
+/// Makes a test of each of these functions with each [`Program`].
+#[macro_export]
+macro_rules! with_every_program {
+    ($($test:ident)*) => {
+        $crate::with_program! { frr: Frr, $($test)* }
+        $crate::with_program! { bird: Bird, $($test)* }
+        $crate::with_program! { gobgp: GoBgp, $($test)* }
+    };
+}
+
+/// Makes tests of one program, in a module of its own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_program {
+    ($module:ident: $program:ident, $($test:ident)*) => {
+        mod $module {
+            use $crate::lab::pair::Program;
+            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(Program::$program) })*
+        }
+    };
+}
+
 /// Both, with a capture between them. Dropping it removes every trace.
 #[derive(Debug)]
 pub struct Pair {
