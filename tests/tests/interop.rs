@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tests::lab::pair::{Announced, FILTERS, Family, Held, Over, Pair, Program, Table, Terms};
 use tests::lab::process::wait_for;
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 tests::with_every_program! {
     attributes_mean_the_same_on_both_sides

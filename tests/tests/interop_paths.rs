@@ -12,7 +12,7 @@ use tests::lab::pair::{
 };
 use tests::lab::process::wait_for;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 tests::with_every_program! {
     the_as_of_a_peer_and_private_ones_are_taken_out_for_it

@@ -13,7 +13,7 @@ use tests::lab::kernel::Monitor;
 use tests::lab::pair::{Announced, FILTERS, Family, Held, Over, Pair, Program, Table, Terms};
 use tests::lab::process::wait_for;
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 fn table(rows: &[(&str, &Held)]) -> Table {
     let rows = rows.iter();

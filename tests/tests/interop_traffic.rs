@@ -13,7 +13,7 @@ use tests::lab::netns::Namespace;
 use tests::lab::pair::{Announced, FILTERS, Family, Held, Pair, Program, Table, Terms};
 use tests::lab::process::wait_for;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// So many addresses of 10.20.0.0/16 get one packet each.
 const PACKETS: u32 = 2000;
 

@@ -15,7 +15,7 @@ use api::v1::peer::State;
 use tests::lab::pair::{Announced, FILTERS, Family, Over, Pair, Program, Terms};
 use tests::lab::process::wait_for;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Several attempts of both ends.
 const SEVERAL_ATTEMPTS: Duration = Duration::from_secs(4);
 

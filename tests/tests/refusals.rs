@@ -17,7 +17,7 @@ use tests::lab::nva::{Binaries, KeyPair, Nva};
 use tests::lab::process::wait_for;
 use tests::lab::scratch::Scratch;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 const ROUTER: &str = r#"
 [router]
 name = "refusing"

@@ -32,7 +32,8 @@ pub use held::{Held, Paths, Table};
 pub use other::{Other, Program};
 pub use terms::{Announced, Family, Over, Place, Terms};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// GoBGP answers nobody for up to ten seconds after a session has ended, and a machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Filters that let everything but a default route pass, where a test needs no others.
 pub const FILTERS: &str = r#"
 [[filter.import]]
