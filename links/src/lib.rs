@@ -34,4 +34,7 @@ pub use group::{
 pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Reason, State,
 };
-pub use probe::{AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Transmit, Via};
+pub use probe::{
+    AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Statistics, Transmit, Via,
+    WINDOWS,
+};

@@ -225,7 +225,7 @@ impl Driver {
         }
         if now >= self.published + PUBLISH {
             self.published = now;
-            if let Some(probe) = &self.probe {
+            if let Some(probe) = &mut self.probe {
                 let quality = probe.quality(now);
                 self.health.handle(HealthInput::Quality(&quality), now);
                 self.link.board.set_quality(&self.link.name, quality);
