@@ -32,6 +32,7 @@
 //! answers may be waiting in the socket. Such rounds get a little more time, once. Missed send times
 //! are not made up for.
 
+mod directions;
 mod histogram;
 mod history;
 mod quality;
@@ -42,6 +43,7 @@ use std::time::{Duration, Instant};
 use crate::icmp::{self, Echo};
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
+use directions::{Directions, SKIPPED};
 use history::{Fact, History, Order};
 pub use quality::{Quality, Statistics, WINDOWS};
 
@@ -161,6 +163,8 @@ struct Round {
     overdue_at: Instant,
     lost_at: Instant,
     fate: Fate,
+    /// The reflector's number of its answer.
+    reflected: Option<u32>,
     reprieved: bool,
 }
 
@@ -214,6 +218,7 @@ pub struct Probe {
     reflector: Reflector,
     via: Option<Via>,
     history: History,
+    directions: Directions,
     /// Of the latest round that was answered.
     highest: Option<u32>,
     sent: u64,
@@ -231,9 +236,12 @@ impl Probe {
             timeout: config.timeout.min(MAX_WAIT),
             ..config
         };
+        let [.., longest] = WINDOWS;
+        let longest = config.window.max(longest);
         let first = now + random.below(config.interval);
         Self {
             history: History::new(config.window, now),
+            directions: Directions::new(longest, now),
             highest: None,
             config,
             random,
@@ -304,6 +312,15 @@ impl Probe {
     /// How good the link is at `now`.
     pub fn quality(&mut self, now: Instant) -> Quality {
         let (judged, windows) = self.history.statistics(now);
+        let directed = |statistics: Statistics| {
+            let loss = self.directions.loss(statistics.window, now);
+            Statistics {
+                loss_out: loss.out,
+                loss_in: loss.back,
+                ..statistics
+            }
+        };
+        let (judged, windows) = (directed(judged), windows.map(directed));
         Quality {
             via: self.via,
             rtt_last: self.history.last(),
@@ -327,7 +344,7 @@ impl Probe {
 
     fn start_round(&mut self, wall: NtpTime, now: Instant) -> (Option<Transmit>, Option<Transmit>) {
         let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
+        self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
         self.sent += 1;
         let (with_stamp, with_icmp) = self.methods(sequence);
         // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
@@ -344,6 +361,7 @@ impl Probe {
                 overdue_at: now + patience,
                 lost_at: now + self.config.timeout,
                 fate: Fate::Awaited,
+                reflected: None,
                 reprieved: false,
             },
             now,
@@ -414,6 +432,7 @@ impl Probe {
         if self.outstanding[at].lost_at < now {
             return;
         }
+        self.outstanding[at].reflected = Some(reply.sequence);
         self.reflector = Reflector::Answers;
         self.via = Some(Via::Stamp);
         self.answer(at, reply.processing().unwrap_or_default(), Via::Stamp, now);
@@ -546,6 +565,19 @@ impl Probe {
         }
         if round.is_open() {
             self.history.push(Fact::Lost, now);
+        }
+        self.tell_direction(round, now);
+    }
+
+    fn tell_direction(&mut self, round: &Round, now: Instant) {
+        if round.stamp.is_none() {
+            return;
+        }
+        match (round.reflected, round.fate) {
+            (Some(reflected), _) => self.directions.returned(round.sequence, reflected, now),
+            (None, Fate::Awaited | Fate::Overdue) => self.directions.missed(),
+            // The path works: it is the reflector that does not.
+            (None, Fate::Answered | Fate::Void) => self.directions.forgive(),
         }
     }
 }
