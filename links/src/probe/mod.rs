@@ -382,6 +382,11 @@ impl Probe {
         self.unsent.pop_front()
     }
 
+    /// An answer that takes longer counts for nothing.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
     /// How good the link is at `now`.
     pub fn quality(&mut self, now: Instant) -> Quality {
         let (judged, windows) = self.history.statistics(now);
