@@ -51,8 +51,8 @@ use crate::icmp::{self, Echo};
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
 use directions::{Directions, SKIPPED};
-pub use fallback::TcpState;
 use fallback::{Fallback, Means, Sight};
+pub use fallback::{SessionTcp, TcpState};
 use history::{Fact, History, Order};
 pub use quality::{Quality, Statistics, WINDOWS};
 
@@ -155,8 +155,8 @@ pub enum Input<'a> {
         /// As given there.
         round: u32,
     },
-    /// What [`Transmit::Look`] has seen; `None` if there is no session.
-    Session(Option<TcpState>),
+    /// What [`Transmit::Look`] has seen.
+    Session(SessionTcp),
     /// The socket says that nobody listens there (ECONNREFUSED).
     Refused(Via),
     /// A deadline may have passed.
@@ -299,6 +299,8 @@ pub struct Probe {
     sent: u64,
     received: u64,
     fallback: Fallback,
+    /// A connection is due: there is no session.
+    connects: bool,
     unsent: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
@@ -335,6 +337,7 @@ impl Probe {
             sent: 0,
             received: 0,
             fallback,
+            connects: false,
             unsent: VecDeque::new(),
             outputs: VecDeque::new(),
         }
@@ -350,7 +353,7 @@ impl Probe {
                 Via::Tcp | Via::Bgp => {}
             },
             Input::Connected { round } => self.on_connected(round, now),
-            Input::Session(state) => self.on_session(state, now),
+            Input::Session(seen) => self.on_session(seen, now),
             Input::Refused(Via::Stamp) => self.on_refused(now),
             Input::Refused(Via::Icmp | Via::Tcp | Via::Bgp) | Input::Timeout => {}
         }
@@ -375,9 +378,12 @@ impl Probe {
     /// The next datagram to send at `now`; `wall` is the time of day that STAMP puts on the wire, and
     /// is never used to measure.
     pub fn poll_transmit(&mut self, wall: NtpTime, now: Instant) -> Option<Transmit> {
-        if self.unsent.is_empty() && now >= self.next_send {
+        if self.unsent.is_empty() && self.connects {
+            self.connects = false;
+            self.start_round(self.with_connection(), wall, now);
+        } else if self.unsent.is_empty() && now >= self.next_send {
             self.schedule(now);
-            self.start_round(wall, now);
+            self.start_round(self.asks(), wall, now);
         }
         self.unsent.pop_front()
     }
@@ -412,10 +418,7 @@ impl Probe {
     /// Moves to the next point of the grid. Offsets of up to a tenth of the interval keep many links
     /// from beating together, and do not add up; a missed point is skipped.
     fn schedule(&mut self, now: Instant) {
-        let interval = match self.fallback.means(self.sequence) {
-            Some(Means::Connect) => self.config.interval.max(fallback::CONNECT),
-            Some(Means::Look | Means::LookAndScout) | None => self.config.interval,
-        };
+        let interval = self.fallback.pace(self.config.interval);
         self.next_grid += interval;
         if self.next_grid <= now {
             self.next_grid = now + interval;
@@ -423,10 +426,9 @@ impl Probe {
         self.next_send = self.next_grid + self.random.below(interval / 10);
     }
 
-    fn start_round(&mut self, wall: NtpTime, now: Instant) {
+    fn start_round(&mut self, asks: Asks, wall: NtpTime, now: Instant) {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
-        let asks = self.asks(sequence);
         // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
         // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
         let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
@@ -479,34 +481,52 @@ impl Probe {
         self.await_answer(round, now);
     }
 
-    /// What a round uses.
-    fn asks(&self, sequence: u32) -> Asks {
+    /// What the next round uses.
+    fn asks(&self) -> Asks {
         let is_auto = self.config.method == Method::Auto;
-        let (stamp, icmp, tcp) = match (self.config.method, self.fallback.means(sequence)) {
-            (_, Some(Means::Connect)) => (is_auto, is_auto, true),
-            (_, Some(Means::Look)) => (false, false, false),
-            (_, Some(Means::LookAndScout)) => (is_auto, is_auto, false),
-            (Method::Stamp, _) => (true, false, false),
-            (Method::Icmp, _) => (false, true, false),
-            (Method::Tcp, _) => (false, false, true),
-            (Method::Auto | Method::Bgp, None) => match self.reflector {
-                Reflector::Answers => (true, false, false),
-                Reflector::Unknown { unanswered } => {
-                    let is_tried =
-                        unanswered < STAMP_PATIENCE || sequence.is_multiple_of(STAMP_RETRY);
-                    (is_tried, true, false)
-                }
-            },
-        };
-        Asks {
+        let datagrams = |stamp, icmp| Asks {
             stamp,
             icmp,
-            tcp,
-            session: self.fallback.means(sequence).is_some(),
-            purpose: match self.fallback.means(sequence) {
-                Some(Means::LookAndScout) => Purpose::Scout,
-                Some(Means::Connect | Means::Look) | None => Purpose::Measure,
+            tcp: false,
+            session: false,
+            purpose: Purpose::Measure,
+        };
+        match (self.config.method, self.fallback.means(self.sequence)) {
+            (_, Some(Means::Look)) => Asks {
+                session: true,
+                ..datagrams(false, false)
             },
+            (_, Some(Means::LookAndScout)) => Asks {
+                session: true,
+                purpose: Purpose::Scout,
+                ..datagrams(is_auto, is_auto)
+            },
+            (Method::Stamp, None) => datagrams(true, false),
+            (Method::Icmp, None) => datagrams(false, true),
+            (Method::Tcp, None) => Asks {
+                tcp: true,
+                ..datagrams(false, false)
+            },
+            (Method::Auto | Method::Bgp, None) => match self.reflector {
+                Reflector::Answers => datagrams(true, false),
+                Reflector::Unknown { unanswered } => {
+                    let is_tried =
+                        unanswered < STAMP_PATIENCE || self.sequence.is_multiple_of(STAMP_RETRY);
+                    datagrams(is_tried, true)
+                }
+            },
+        }
+    }
+
+    /// What a round uses when there is no session to look at.
+    fn with_connection(&self) -> Asks {
+        let is_auto = self.config.method == Method::Auto;
+        Asks {
+            stamp: is_auto,
+            icmp: is_auto,
+            tcp: true,
+            session: false,
+            purpose: Purpose::Measure,
         }
     }
 
@@ -586,9 +606,10 @@ impl Probe {
         self.answer(at, Held::default(), Via::Tcp, now);
     }
 
-    fn on_session(&mut self, state: Option<TcpState>, now: Instant) {
-        match self.fallback.see(state, now) {
+    fn on_session(&mut self, seen: SessionTcp, now: Instant) {
+        match self.fallback.see(seen, now) {
             Sight::Nothing => {}
+            Sight::Absent => self.connects = true,
             Sight::Lost => self.outputs.push_back(Output::Lost),
             Sight::Heard(rtt) => {
                 self.via = Some(Via::Bgp);
