@@ -141,8 +141,7 @@ impl Board {
         let row = self.peer(peer).unwrap_or_default();
         match row.session.map_or(State::Idle, |status| status.state) {
             State::Idle | State::Connect | State::Active => SessionTcp::Absent,
-            State::OpenSent | State::OpenConfirm => SessionTcp::Forming,
-            State::Established => {
+            State::OpenSent | State::OpenConfirm | State::Established => {
                 let read = row.gauge.upgrade().and_then(|gauge| gauge.read());
                 read.map_or(SessionTcp::Forming, SessionTcp::Established)
             }

@@ -42,9 +42,9 @@ pub struct TcpState {
 pub enum SessionTcp {
     /// No connection.
     Absent,
-    /// A connection that is not established, or is closing.
+    /// A connection that cannot be looked at: it is being made, or it closes.
     Forming,
-    /// An established session.
+    /// A connection that is there, of a session that is or will be.
     Established(TcpState),
 }
 
