@@ -155,7 +155,7 @@ fn a_probe_that_cannot_measure_is_refused() {
             &[("probe.port", 4, 20, "say method = \"bgp\"")],
         ),
         (
-            "probe = { method = \"tpc\" }\n",
+            "probe = { method = \"tcps\" }\n",
             &[("value.unknown", 4, 20, "did you mean \"tcp\"?")],
         ),
         (
