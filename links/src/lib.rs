@@ -11,6 +11,7 @@
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
+//! - [`Drill`]: a failover exercise, with its guards and its report.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
 //! `poll_output`, `poll_timeout` and, for the probe, `poll_transmit`. Nothing here reads a clock,
@@ -23,11 +24,16 @@ pub mod bfd;
 pub mod icmp;
 pub mod stamp;
 
+mod drill;
 mod group;
 mod health;
 mod probe;
 mod random;
 
+pub use drill::{
+    Drill, DrillConfig, DrillEnd, DrillInput, DrillOutput, DrillRefusal, DrillReport, Fault, Lost,
+    Progress, Role, Scene, Verdict,
+};
 pub use group::{
     Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, MoveReason, Policy, Rank,
 };
