@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::show::words;
 use crate::units::{rfc3339, seconds};
 
+mod drill;
 mod peer;
 
+pub(crate) use drill::{DrillEvent, EndDrill};
 pub(crate) use peer::{Peer, Reset};
 
 /// `skybridge status`.
@@ -112,6 +114,7 @@ pub(crate) struct Link {
     transmit_bytes: u64,
     mtu: u32,
     bfd: Option<Bfd>,
+    drill_until: Option<String>,
 }
 
 impl From<&v1::Link> for Link {
@@ -133,6 +136,7 @@ impl From<&v1::Link> for Link {
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
             bfd: message.bfd.as_ref().map(Bfd::from),
+            drill_until: rfc3339(message.drill_until.as_ref()),
         }
     }
 }

@@ -63,7 +63,8 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             output.text(&String::from_utf8_lossy(&script))?;
             Ok(Outcome::Good)
         }
-        Command::Reload
+        Command::Drill(_)
+        | Command::Reload
         | Command::Reset { .. }
         | Command::Show(_)
         | Command::Status
@@ -80,6 +81,7 @@ fn run(args: Args) -> Result<Outcome, Failure> {
 async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
     let channel = client::connect(&args.socket).await?;
     match args.command {
+        Command::Drill(drill) => show::drill::run(channel, drill, output).await,
         Command::Reload => show::reload::run(channel, output).await,
         Command::Status => show::status::run(channel, output).await,
         Command::Watch { history, no_follow } => {

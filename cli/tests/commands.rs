@@ -217,6 +217,19 @@ fn every_command_prints_what_the_daemon_answers() {
             &["reset", "gw", "--soft", "out", "--json"],
             "\"done\": \"SoftOut \"",
         ),
+        (
+            &["drill", "fail", "wg-a", "--for", "1m30s"],
+            "   90.000 s  Silence 0\n",
+        ),
+        (
+            &["drill", "loss", "wg-a", "--percent", "5", "--for", "2s"],
+            "Loss 0.05\n",
+        ),
+        (
+            &["drill", "withdraw", "wg-a", "--for", "2s", "--json"],
+            "{\"report\":{\"lasted\":null,",
+        ),
+        (&["drill", "stop"], "the drill is ended"),
         (&["show", "tunnels"], "wg-a    up     wireguard  kernel"),
         (
             &["show", "routes"],
@@ -304,6 +317,16 @@ fn a_negative_answer_is_1_and_a_failure_is_2() {
     );
     for wrong in [&["reset"][..], &["reset", "gw", "--soft", "in", "--hard"]] {
         assert_eq!(run(&daemon.socket, wrong).0, 2, "{wrong:?}");
+    }
+    let (code, _, why) = run(&daemon.socket, &["drill", "fail", "wg-b", "--for", "2s"]);
+    assert_eq!((code, why.contains("nowhere to go")), (1, true), "{why}");
+    for wrong in ["0s", "2h", "long"] {
+        let (code, _, why) = run(&daemon.socket, &["drill", "fail", "wg-a", "--for", wrong]);
+        assert_eq!(
+            (code, why.contains("from \"1s\" to \"1h\"")),
+            (2, true),
+            "{why}"
+        );
     }
     daemon.refuse_reload();
     let (code, _, why) = run(&daemon.socket, &["reload"]);

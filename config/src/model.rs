@@ -251,6 +251,8 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
+    /// From a fault to the kernel forwarding over another link: what drills are judged by.
+    pub failover: Option<Duration>,
 }
 
 /// `[fib]`.

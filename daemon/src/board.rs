@@ -59,6 +59,8 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// Until when it is failed on purpose.
+    pub(crate) drill: Option<SystemTime>,
 }
 
 /// What a group shows.
@@ -176,6 +178,10 @@ impl Board {
         });
     }
 
+    pub(crate) fn set_drill(&self, link: &str, until: Option<SystemTime>) {
+        self.with_link(link, |row| row.drill = until);
+    }
+
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
         self.counters.rtt(link, rtt);
     }
@@ -234,6 +240,7 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            drill: None,
         }
     }
 }

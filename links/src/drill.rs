@@ -30,6 +30,16 @@ pub enum Fault {
     Withdrawal,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("everything on it is dropped"),
+            Self::Loss(ratio) => write!(f, "{:.2} % of it is dropped", ratio * 100.0),
+            Self::Withdrawal => f.write_str("what its peers announce is held for withdrawn"),
+        }
+    }
+}
+
 /// What a drill is told once.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct DrillConfig {
@@ -93,7 +103,7 @@ pub enum DrillInput {
     /// The kernel forwards elsewhere.
     Switched,
     /// The fault is gone, and has swallowed so many packets of users.
-    Lifted(Lost),
+    Lifted(Packets),
     /// Whoever asked for the drill has had enough, or is gone.
     Stop,
     /// A deadline may have passed.
@@ -102,7 +112,7 @@ pub enum DrillInput {
 
 /// Packets that were to be forwarded over a link, and were not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Lost {
+pub struct Packets {
     /// On their way out.
     pub transmit: u64,
     /// On their way in.
@@ -178,7 +188,7 @@ pub struct DrillReport {
     /// The link was as before: usable, and in use if it had been.
     pub returned: Option<Duration>,
     /// Packets that the fault swallowed.
-    pub lost: Lost,
+    pub lost: Packets,
     /// What was promised.
     pub objective: Option<Duration>,
 }
@@ -203,6 +213,30 @@ impl DrillReport {
             (Some(_), Role::Active, Some(_)) => Verdict::Missed,
             (Some(limit), Role::Active, None) if self.lasted > limit => Verdict::Missed,
             (Some(_), Role::Active, None) => Verdict::Nothing,
+        }
+    }
+}
+
+impl fmt::Display for DrillReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut found = |what: &str, time: Option<Duration>| match time {
+            Some(time) => write!(f, "{what} in {:.1} ms, ", time.as_secs_f64() * 1e3),
+            None => write!(f, "not {what}, "),
+        };
+        found("detected", self.detected)?;
+        if self.role == Role::Active {
+            found("switched", self.switched)?;
+        }
+        found("returned", self.returned)?;
+        let Packets { transmit, receive } = self.lost;
+        write!(
+            f,
+            "{transmit} packets lost on the way out and {receive} on the way in"
+        )?;
+        match (self.objective, self.verdict()) {
+            (Some(limit), Verdict::Met) => write!(f, "; within {limit:?}"),
+            (Some(limit), Verdict::Missed) => write!(f, "; the objective is {limit:?}"),
+            (_, _) => Ok(()),
         }
     }
 }
@@ -253,7 +287,7 @@ impl Drill {
             detected: None,
             switched: None,
             returned: None,
-            lost: Lost::default(),
+            lost: Packets::default(),
             objective: config.objective,
         };
         Ok(Self {
@@ -343,7 +377,7 @@ impl Drill {
         self.outputs.push_back(DrillOutput::Lift);
     }
 
-    fn on_lifted(&mut self, lost: Lost, now: Instant) {
+    fn on_lifted(&mut self, lost: Packets, now: Instant) {
         if self.phase == Phase::Lifting {
             self.phase = Phase::Returning;
             self.lifted_at = Some(now);

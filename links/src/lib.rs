@@ -1,7 +1,7 @@
 //! Is a link good, and which one: pure.
 //!
 //! ```text
-//! socket ─ bytes ─► Probe ─ Answered, Lost ─► Health ─ Up, Degraded, Down ─► Group ─► ranks
+//! socket ─ bytes ─► Probe ─ Answered, Packets ─► Health ─ Up, Degraded, Down ─► Group ─► ranks
 //!   ▲                 │ ▲                       ▲                              moves
 //!   └─ poll_transmit ─┘ └ quality: RTT, loss ───┘ interface up, down
 //! ```
@@ -31,8 +31,8 @@ mod probe;
 mod random;
 
 pub use drill::{
-    Drill, DrillConfig, DrillEnd, DrillInput, DrillOutput, DrillRefusal, DrillReport, Fault, Lost,
-    Progress, Role, Scene, Verdict,
+    Drill, DrillConfig, DrillEnd, DrillInput, DrillOutput, DrillRefusal, DrillReport, Fault,
+    Packets, Progress, Role, Scene, Verdict,
 };
 pub use group::{
     Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, MoveReason, Policy, Rank,

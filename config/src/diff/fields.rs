@@ -96,6 +96,7 @@ pub(super) fn group(group: &Group) -> Vec<Field<()>> {
             "slo.loss",
             or_none(slo.loss.map(|loss| format!("{}%", loss * 100.0))),
         ),
+        field((), "slo.failover", or_none(slo.failover.map(exact))),
         field((), "hold-down", exact(*hold_down)),
     ]
 }

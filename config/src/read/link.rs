@@ -419,6 +419,9 @@ fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
     let slo = Slo {
         rtt: table.optional(sink, "rtt", |v| value::duration(v, least)),
         loss: table.optional(sink, "loss", value::percent),
+        failover: table.optional(sink, "failover", |v| {
+            value::duration(v, millis(1..=600_000))
+        }),
     };
     table.finish(sink);
     slo

@@ -2,18 +2,19 @@
 //!
 //! The FIB comes first: traffic has moved before anyone else hears of it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bgp::rib::{Input, Standing};
 use bgp::session::Cease;
-use links::{Group, GroupInput, GroupOutput, LinkId, Member, Rank, State};
-use tokio::sync::mpsc;
+use links::{Group, GroupInput, GroupOutput, LinkId, Member, Rank, Role, Scene, State};
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::messages::{GroupsMessage, Place, RibMessage, Steering, ToPeer, Topology};
+use super::drill::{self, Scenes};
+use super::messages::{GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology};
 use super::until;
 use crate::board::Board;
 use crate::fib::LinkStanding;
@@ -24,17 +25,20 @@ pub(crate) async fn run(
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    scenes: watch::Sender<Scenes>,
     board: Arc<Board>,
 ) {
     let driver = Driver {
         inbox,
         fib,
         rib,
+        scenes,
         board,
         topology: Topology::default(),
         groups: BTreeMap::new(),
         states: BTreeMap::new(),
         ranks: BTreeMap::new(),
+        deaf: BTreeSet::new(),
     };
     driver.run().await;
 }
@@ -43,6 +47,7 @@ struct Driver {
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    scenes: watch::Sender<Scenes>,
     board: Arc<Board>,
     topology: Topology,
     groups: BTreeMap<String, Group>,
@@ -50,6 +55,8 @@ struct Driver {
     /// may well be carrying traffic.
     states: BTreeMap<String, State>,
     ranks: BTreeMap<LinkId, Rank>,
+    /// Links whose peers are not believed, for a drill.
+    deaf: BTreeSet<String>,
 }
 
 impl Driver {
@@ -62,6 +69,7 @@ impl Driver {
                     Some(GroupsMessage::Link { name, state, found_out }) => {
                         self.on_link(name, state, found_out).await;
                     }
+                    Some(GroupsMessage::Hear { name, hearing }) => self.hear(name, hearing).await,
                     None => return,
                 },
                 () = until(deadline) => {
@@ -142,6 +150,14 @@ impl Driver {
         self.drive_sessions(&name, state).await;
     }
 
+    async fn hear(&mut self, name: String, hearing: Hearing) {
+        match hearing {
+            Hearing::Deaf => self.deaf.insert(name),
+            Hearing::Attentive => self.deaf.remove(&name),
+        };
+        self.settle(Instant::now()).await;
+    }
+
     /// Sessions over a dead link end at once, and start when the link is back.
     async fn drive_sessions(&self, link: &str, state: State) {
         let place = self.topology.links.get(link);
@@ -178,6 +194,27 @@ impl Driver {
             self.tell(&group, from, to, &reason.to_string());
         }
         self.show();
+        let stage = self.stage();
+        self.scenes
+            .send_if_modified(|scenes| drill::update(scenes, stage, found_out));
+    }
+
+    /// How every link of a group stands.
+    fn stage(&self) -> BTreeMap<String, Scene> {
+        let links = self.topology.links.iter().filter_map(|(name, place)| {
+            let group = self.groups.get(place.group.as_ref()?)?;
+            let is_usable = |(link, rank): &&(LinkId, Rank)| *link != place.id && rank.is_some();
+            let scene = Scene {
+                state: self.states.get(name).copied().unwrap_or(State::Down),
+                role: match group.active() == Some(place.id) {
+                    true => Role::Active,
+                    false => Role::Idle,
+                },
+                others: group.ranking().iter().filter(is_usable).count(),
+            };
+            Some((name.clone(), scene))
+        });
+        links.collect()
     }
 
     fn standings(&self) -> BTreeMap<String, LinkStanding> {
@@ -206,6 +243,7 @@ impl Driver {
             let rank = self.ranks.get(&place.id).copied().flatten();
             let standing = match (state, group, rank) {
                 (State::Down, _, _) => Standing::Unusable,
+                (_, _, _) if self.deaf.contains(name) => Standing::Unusable,
                 (_, Some(group), Some(rank)) => Standing::Ranked {
                     group: *group,
                     rank,

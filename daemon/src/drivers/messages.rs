@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
-use links::{GroupConfig, LinkId, State};
+use links::{Fault, GroupConfig, LinkId, State};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
 
+use super::drill::Said;
 use crate::fib::{Carried, LinkStanding};
 
 /// What a peer task is told.
@@ -84,6 +85,8 @@ pub(crate) enum GroupsMessage {
         state: State,
         found_out: Instant,
     },
+    /// Whether what the peers of a link announce counts.
+    Hear { name: String, hearing: Hearing },
 }
 
 /// The links and groups of an intent.
@@ -102,6 +105,14 @@ pub(crate) struct Place {
     pub(crate) priority: u32,
     /// The peers that are reached through it, and the ways to their tasks.
     pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
+}
+
+/// Whether what the peers of a link announce counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hearing {
+    Attentive,
+    /// It is held for withdrawn.
+    Deaf,
 }
 
 /// A tunnel of the intent; its endpoint may be a name.
@@ -130,6 +141,28 @@ pub(crate) enum Command {
     Reload(oneshot::Sender<Result<Reloaded, String>>),
     /// Begin anew with a peer. The answer says what was done, or is `None` for an unknown peer.
     Reset(Reset, oneshot::Sender<Option<String>>),
+    /// Fail a link on purpose.
+    Drill(
+        Ordered,
+        oneshot::Sender<Result<mpsc::Receiver<Said>, Denied>>,
+    ),
+    /// End the drill that is under way; whether there was one.
+    EndDrill(oneshot::Sender<bool>),
+}
+
+/// A drill that somebody wants.
+pub(crate) struct Ordered {
+    pub(crate) link: String,
+    pub(crate) fault: Fault,
+    pub(crate) lasts: Duration,
+}
+
+/// Why something is not done.
+pub(crate) enum Denied {
+    /// There is no such link.
+    Unknown,
+    /// In words.
+    Refused(String),
 }
 
 /// A connection from an address in a listen range, which is no peer yet.

@@ -22,7 +22,7 @@ pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 }
 
 /// Longer than the API can say is as long as it can say.
-fn duration(duration: Duration) -> prost_types::Duration {
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     duration.try_into().unwrap_or(prost_types::Duration {
         seconds: i64::MAX,
         nanos: 0,
@@ -153,6 +153,7 @@ fn link(link: &LinkView) -> v1::Link {
         bfd: link
             .bfd
             .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+        drill_until: link.row.drill.map(timestamp),
     }
 }
 

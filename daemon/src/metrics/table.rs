@@ -106,6 +106,13 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "1 while the traffic of its group goes over the link",
         links.iter().map(|link| (named(link), flag(link.active))),
     )?;
+    table.gauge(
+        "link_drill",
+        "1 while the link is failed on purpose",
+        links
+            .iter()
+            .map(|link| (only(link), flag(link.row.drill.is_some()))),
+    )?;
     let measured = |read: fn(&links::Quality) -> Option<f64>| {
         links
             .iter()

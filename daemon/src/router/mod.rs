@@ -1,6 +1,7 @@
 //! The composition root: owns the intent, starts the drivers, carries changes of the intent to
 //! them, and ends them in order.
 
+mod drills;
 mod intent;
 mod peers;
 mod places;
@@ -35,6 +36,7 @@ pub(crate) use signals::Signals;
 use crate::board::Board;
 use crate::convert::{self, Keys};
 use crate::drivers::bfd::Bfd;
+use crate::drivers::drill::{Scenes, Surroundings};
 use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
@@ -46,8 +48,9 @@ use crate::drivers::{self, fib, groups, listener, seed};
 use crate::fib::{Interfaces, Netlink};
 use crate::journal::Severity;
 use crate::snapshot::{Applied, Reader};
-use crate::{grpc, metrics};
+use crate::{grpc, metrics, traffic};
 
+use drills::Drills;
 use places::Places;
 use restart::Restart;
 use signals::Signal;
@@ -105,6 +108,7 @@ pub(crate) struct Router {
     ids: BTreeMap<String, PeerId>,
     next_id: u32,
     commands: mpsc::Receiver<Command>,
+    drills: Drills,
     restart: Restart,
     /// Our claim to the routes, held for the life of the process.
     _routes: Option<std::os::unix::net::UnixListener>,
@@ -156,6 +160,8 @@ impl Router {
         let (interfaces, interfaces_seen) = watch::channel(Arc::default());
         let (others, others_seen) = watch::channel(Arc::default());
         let (doors, doors_seen) = watch::channel(Arc::<Doors>::default());
+        let (scenes, scenes_seen) = watch::channel(Scenes::new());
+        let (switched, switched_seen) = watch::channel(None);
 
         let installing = if config.fib.install {
             Installing::Yes
@@ -178,6 +184,7 @@ impl Router {
             others,
             installing,
             convert::via_default(&config.fib),
+            switched,
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -202,6 +209,7 @@ impl Router {
             groups_inbox.1,
             steering.0,
             rib_inbox.0.clone(),
+            scenes,
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -226,6 +234,12 @@ impl Router {
         let applied = Applied {
             config: Arc::clone(&config),
             peers: BTreeMap::new(),
+        };
+        let around = Surroundings {
+            scenes: scenes_seen,
+            switched: switched_seen,
+            groups: groups_inbox.0.clone(),
+            board: Arc::clone(&board),
         };
         let reader = Reader {
             board,
@@ -273,10 +287,14 @@ impl Router {
             next_id: u32::try_from(ids.len()).unwrap_or(u32::MAX).wrapping_add(1),
             ids,
             commands: commanded,
+            drills: Drills::new(around),
             restart: Restart::new(kept, is_settled),
             _routes: places.routes,
         };
         router.reader.board.retain(&config);
+        if let Err(error) = traffic::clear().await {
+            warn!(%error, "what an earlier drill left cannot be removed; it ends by itself");
+        }
         router.set_tunnels(intent.tunnels).await;
         router.bfd.configure(intent.bfd);
         router.originate(&config).await;
@@ -311,6 +329,13 @@ impl Router {
                     Command::Reset(reset, answer) => {
                         let done = self.reset(&reset).await;
                         let _ = answer.send(done);
+                    }
+                    Command::Drill(ordered, answer) => {
+                        // The one who asked may be gone; then the drill ends.
+                        let _ = answer.send(self.drill(ordered));
+                    }
+                    Command::EndDrill(answer) => {
+                        let _ = answer.send(self.drills.end());
                     }
                     Command::Reload(answer) => {
                         let result = self.reload().await;
@@ -350,6 +375,7 @@ impl Router {
         for link in self.links.values() {
             link.task.abort();
         }
+        self.drills.abandon().await;
         // Sessions that end withdraw their routes: nobody may be left who would take them out of the
         // kernel.
         self.vital.shutdown().await;

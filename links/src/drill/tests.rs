@@ -80,7 +80,7 @@ impl Bench {
     }
 }
 
-const LOST: Lost = Lost {
+const LOST: Packets = Packets {
     transmit: 300,
     receive: 2,
 };
@@ -179,7 +179,7 @@ fn a_fault_that_cannot_be_imposed_is_lifted_and_reported() {
     let mut bench = Bench::new(ACTIVE);
     bench.at(0, DrillInput::Failed);
     assert_eq!(bench.next(), Some(DrillOutput::Lift));
-    bench.at(1, DrillInput::Lifted(Lost::default()));
+    bench.at(1, DrillInput::Lifted(Packets::default()));
     let report = bench.report();
     assert_eq!((report.end, report.lasted), (DrillEnd::Failed, ms(0)));
 }
@@ -191,7 +191,7 @@ fn nothing_is_waited_for_when_an_idle_link_was_failed() {
     // A move of another group's.
     bench.at(400, DrillInput::Switched);
     bench.at(10_000, DrillInput::Timeout);
-    bench.at(10_000, DrillInput::Lifted(Lost::default()));
+    bench.at(10_000, DrillInput::Lifted(Packets::default()));
     bench.at(10_900, DrillInput::Scene(IDLE));
     let report = bench.report();
     assert_eq!((report.detected, report.switched), (Some(ms(300)), None));
