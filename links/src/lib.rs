@@ -1,9 +1,9 @@
 //! Is a link good, and which one: pure.
 //!
 //! ```text
-//! socket ─ bytes ─► Probe ─ Answered, Lost ─► Health ─ Up, Degraded, Down ─► Group ─► ranks
-//!   ▲                 │ ▲                       ▲                              moves
-//!   └─ poll_transmit ─┘ └ quality: RTT, loss ───┘ interface up, down
+//! socket ─ bytes ─► Probe ─ Answered, Lost ─► Health ─ up, degraded, … ─────► Group ─► ranks
+//!   ▲                 │ ▲                       ▲                              ▲     moves
+//!   └─ poll_transmit ─┘ └ quality: RTT, loss ───┴─ interface, BFD, orders      └─ figures
 //! ```
 //!
 //! - [`stamp`]: RFC 8762 test packets, both ends. [`icmp`]: echo, RFC 792 and RFC 4443.
@@ -29,9 +29,10 @@ mod probe;
 mod random;
 
 pub use group::{
-    Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, MoveReason, Policy, Rank,
+    FORGET, Figure, Figures, Group, GroupConfig, GroupInput, GroupOutput, LONGEST, LinkId, Member,
+    MoveReason, Policy, Rank, RttMargin, START, Standing, View, Why,
 };
 pub use health::{
-    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Reason, State,
+    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
 pub use probe::{AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Transmit, Via};

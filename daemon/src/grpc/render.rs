@@ -380,6 +380,7 @@ fn step(step: Step) -> &'static str {
         Step::Origin => "origin",
         Step::LinkRank => "link-rank",
         Step::Med => "med",
+        Step::LinkInUse => "link-in-use",
         Step::ExternalOverInternal => "external-over-internal",
         Step::NexthopMetric => "nexthop-metric",
         Step::RouterId => "router-id",
