@@ -29,6 +29,12 @@ struct LinkLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ProbeRefusalLabels {
+    link: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct MoveLabels {
     group: String,
     reason: String,
@@ -75,6 +81,7 @@ pub(crate) struct Counters {
     fib_steps: Family<StepLabels, Counter>,
     failover: Histogram,
     rtt: Family<LinkLabels, Histogram, fn() -> Histogram>,
+    probe_refusals: Family<ProbeRefusalLabels, Counter>,
     moves: Family<MoveLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
     restarts: Counter,
@@ -94,11 +101,19 @@ impl Default for Counters {
             fib_steps: Family::default(),
             failover: Histogram::new(FAILOVER),
             rtt: Family::new_with_constructor(|| Histogram::new(RTT)),
+            probe_refusals: Family::default(),
             moves: Family::default(),
             transitions: Family::default(),
             restarts: Counter::default(),
             refusals: refusals(),
         }
+    }
+}
+
+fn labels(link: &str, refusal: links::Refusal) -> ProbeRefusalLabels {
+    ProbeRefusalLabels {
+        link: link.to_owned(),
+        reason: refusal.name(),
     }
 }
 
@@ -138,6 +153,19 @@ impl Counters {
             .observe(rtt.as_secs_f64());
     }
 
+    /// With all its series, so that the first refusal is a rise.
+    pub(crate) fn link_starts(&self, link: &str) {
+        for refusal in links::Refusal::ALL {
+            let _ = self.probe_refusals.get_or_create(&labels(link, refusal));
+        }
+    }
+
+    pub(crate) fn probe_refused(&self, link: &str, refusal: links::Refusal) {
+        self.probe_refusals
+            .get_or_create(&labels(link, refusal))
+            .inc();
+    }
+
     pub(crate) fn group_moved(&self, group: &str, reason: &str) {
         let labels = MoveLabels {
             group: group.to_owned(),
@@ -164,6 +192,9 @@ impl Counters {
         self.rtt.remove(&LinkLabels {
             link: link.to_owned(),
         });
+        for refusal in links::Refusal::ALL {
+            self.probe_refusals.remove(&labels(link, refusal));
+        }
     }
 
     /// As [`Counters::forget_link`].
@@ -191,6 +222,11 @@ impl Counters {
             "link_rtt_seconds",
             "Round-trip times of probes",
             self.rtt.clone(),
+        );
+        registry.register(
+            "link_probes_refused",
+            "Packets to the reflector that were not answered; strangers and replays are somebody playing",
+            self.probe_refusals.clone(),
         );
         registry.register(
             "group_failovers",

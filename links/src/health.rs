@@ -426,14 +426,14 @@ impl Health {
         let rtt = self
             .config
             .degraded_rtt
-            .zip(quality.rtt_median)
+            .zip(quality.rtt_median())
             .and_then(|(limit, median)| {
                 let over = median.as_secs_f64() > limit.as_secs_f64() * part;
                 over.then_some(Reason::Rtt { median, limit })
             });
         let loss = self.config.degraded_loss.and_then(|limit| {
-            let ratio = quality.loss_ratio;
-            let over = quality.lost > 1 && ratio > limit * part;
+            let ratio = quality.loss_ratio();
+            let over = quality.lost() > 1 && ratio > limit * part;
             over.then_some(Reason::Loss { ratio, limit })
         });
         rtt.or(loss)

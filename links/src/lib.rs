@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - [`stamp`]: RFC 8762 test packets, both ends. [`icmp`]: echo, RFC 792 and RFC 4443.
+//! - [`Reflector`]: who is answered, and what each sender's packets are counted as.
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
@@ -27,6 +28,7 @@ mod group;
 mod health;
 mod probe;
 mod random;
+mod reflector;
 
 pub use group::{
     FORGET, Figure, Figures, Group, GroupConfig, GroupInput, GroupOutput, LONGEST, LinkId, Member,
@@ -35,4 +37,8 @@ pub use group::{
 pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
-pub use probe::{AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Transmit, Via};
+pub use probe::{
+    AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Statistics, Transmit, Via,
+    WINDOWS,
+};
+pub use reflector::{Arrival, Reflector, Refusal};

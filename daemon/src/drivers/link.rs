@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use links::stamp::{self, NtpTime};
+use links::stamp;
 use links::{
-    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe, ProbeConfig,
-    Via,
+    Arrival, BfdWord, Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe,
+    ProbeConfig, Reflector, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
@@ -76,6 +76,7 @@ pub(crate) async fn run(link: Link) {
 
 async fn drive(link: Link) {
     let now = Instant::now();
+    link.board.counters.link_starts(&link.name);
     let driver = Driver {
         probe: link
             .config
@@ -86,7 +87,7 @@ async fn drive(link: Link) {
         sockets: Sockets::default(),
         attached: None,
         incomplete: None,
-        reflected: 0,
+        reflector: Reflector::new(link.config.remote),
         published: now,
         link,
     };
@@ -102,8 +103,7 @@ struct Driver {
     attached: Option<u32>,
     /// When to try again to open the sockets that could not be.
     incomplete: Option<Instant>,
-    /// Sequence number of our reflector (RFC 8762 §4.3.1).
-    reflected: u32,
+    reflector: Reflector,
     published: Instant,
 }
 
@@ -225,7 +225,7 @@ impl Driver {
         }
         if now >= self.published + PUBLISH {
             self.published = now;
-            if let Some(probe) = &self.probe {
+            if let Some(probe) = &mut self.probe {
                 let quality = probe.quality(now);
                 self.health.handle(HealthInput::Quality(&quality), now);
                 self.link.board.set_quality(&self.link.name, quality);
@@ -392,19 +392,24 @@ impl Driver {
     }
 
     /// Answers the far end's probes, and nobody else's.
-    fn reflect(&mut self, request: &[u8], from: SocketAddr, ttl: u8) {
-        let received: NtpTime = wall();
-        if from.ip().to_canonical() != self.link.config.remote {
-            return;
-        }
-        let sequence = Some(self.reflected);
-        let Some(reply) = stamp::reflect(request, ttl, received, wall(), sequence) else {
-            return;
+    fn reflect(&mut self, bytes: &[u8], from: SocketAddr, ttl: u8) {
+        let arrival = Arrival {
+            bytes,
+            from,
+            ttl,
+            at: wall(),
         };
-        self.reflected = self.reflected.wrapping_add(1);
-        if let Some(reflector) = &self.sockets.reflector {
-            // A reply that does not leave is a loss, which the far end counts.
-            let _ = reflector.try_send_to(&reply, from);
+        match self.reflector.reflect(arrival, wall()) {
+            Ok(reply) => {
+                if let Some(socket) = &self.sockets.reflector {
+                    // A reply that does not leave is a loss, which the far end counts.
+                    let _ = socket.try_send_to(&reply, from);
+                }
+            }
+            Err(refusal) => {
+                let counters = &self.link.board.counters;
+                counters.probe_refused(&self.link.name, refusal);
+            }
         }
     }
 }

@@ -195,13 +195,13 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
     v1::LinkQuality {
         method: method.unwrap_or_default().to_owned(),
         rtt_last: quality.rtt_last.map(duration),
-        rtt_median: quality.rtt_median.map(duration),
-        rtt_p95: quality.rtt_p95.map(duration),
-        jitter: quality.jitter.map(duration),
-        loss_ratio: quality.loss_ratio,
+        rtt_median: quality.rtt_median().map(duration),
+        rtt_p95: quality.judged.rtt_p95.map(duration),
+        jitter: quality.judged.jitter.map(duration),
+        loss_ratio: quality.loss_ratio(),
         sent: quality.sent,
         received: quality.received,
-        window: Some(duration(quality.window)),
+        window: Some(duration(quality.judged.window)),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::probe::Statistics;
 
 #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
 fn start() -> Instant {
@@ -11,17 +12,13 @@ fn ms(ms: u64) -> Duration {
 
 fn measured(rtt: u64, lost: usize) -> Quality {
     Quality {
-        via: None,
-        rtt_last: Some(ms(rtt)),
-        rtt_median: Some(ms(rtt)),
-        rtt_p95: Some(ms(rtt)),
-        jitter: Some(ms(0)),
-        loss_ratio: lost as f64 / 100.0,
-        lost,
-        known: 100,
-        sent: 100,
-        received: 100 - lost as u64,
-        window: ms(10_000),
+        judged: Statistics {
+            known: 100,
+            lost,
+            rtt_median: Some(ms(rtt)),
+            ..Statistics::default()
+        },
+        ..Quality::default()
     }
 }
 
