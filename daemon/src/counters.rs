@@ -37,7 +37,7 @@ struct ProbeRefusalLabels {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct MoveLabels {
     group: String,
-    reason: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -166,10 +166,10 @@ impl Counters {
             .inc();
     }
 
-    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
+    pub(crate) fn group_moved(&self, group: &str, reason: &'static str) {
         let labels = MoveLabels {
             group: group.to_owned(),
-            reason: reason.to_owned(),
+            reason,
         };
         self.moves.get_or_create(&labels).inc();
     }

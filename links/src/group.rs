@@ -254,6 +254,11 @@ impl Group {
         self.outputs.pop_front()
     }
 
+    /// Whether [`Group::poll_output`] has something.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// When [`GroupInput::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let hold_down = self.config.hold_down;

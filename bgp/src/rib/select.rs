@@ -76,7 +76,9 @@ impl Rib {
     fn rank_paths(&self, slot: Slot) -> Ranking {
         let paths = self.tables.entry(slot).paths.as_slice();
         if let [path] = paths {
-            let alone = self.is_eligible(path).then(|| Ranked::active(0, 0, MedPlace::default()));
+            let alone = self
+                .is_eligible(path)
+                .then(|| Ranked::active(0, 0, MedPlace::default()));
             return Ranking {
                 best: alone.map(|alone| alone.place),
                 hops: alone.filter(|_| self.forwards()).into_iter().collect(),
@@ -117,11 +119,11 @@ impl Rib {
                 weight,
                 ..Ranked::active(places[index], 0, MedPlace::default())
             });
-            let others = decision::tiers(&candidates, &rest, med)
-                .into_iter()
-                .map(|Tiered { index, tier, med }| {
+            let others = decision::tiers(&candidates, &rest, med).into_iter().map(
+                |Tiered { index, tier, med }| {
                     Ranked::active(places[index], tier.saturating_add(1), med)
-                });
+                },
+            );
             sharing.chain(others).collect()
         };
         Ranking {

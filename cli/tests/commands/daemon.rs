@@ -75,7 +75,7 @@ fn group() -> v1::Group {
         name: "azure".to_owned(),
         policy: "priority".to_owned(),
         links: vec!["wg-a".to_owned()],
-        active: "wg-a".to_owned(),
+        active: vec!["wg-a".to_owned()],
         ..v1::Group::default()
     }
 }

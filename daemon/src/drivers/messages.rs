@@ -7,7 +7,7 @@ use std::time::Instant;
 use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
-use links::{GroupConfig, LinkId, State};
+use links::{Figures, GroupConfig, HealthChange, Member};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
@@ -81,9 +81,11 @@ pub(crate) enum GroupsMessage {
     /// A link entered this state.
     Link {
         name: String,
-        state: State,
+        change: HealthChange,
         found_out: Instant,
     },
+    /// What is measured of a link, once a second.
+    Figures { name: String, figures: Figures },
 }
 
 /// The links and groups of an intent.
@@ -96,10 +98,9 @@ pub(crate) struct Topology {
 /// A link in its group.
 #[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) id: LinkId,
+    pub(crate) member: Member,
     pub(crate) interface: String,
     pub(crate) group: Option<String>,
-    pub(crate) priority: u32,
     /// The peers that are reached through it, and the ways to their tasks.
     pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
 }
@@ -113,6 +114,9 @@ pub(crate) struct Wanted {
 
 /// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
 pub(crate) type Severed = BTreeSet<String>;
+
+/// Links that are to be emptied.
+pub(crate) type Drained = BTreeSet<String>;
 
 /// What the tunnels are told.
 pub(crate) struct TunnelsMessage {

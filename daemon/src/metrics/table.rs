@@ -92,7 +92,7 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
             .map(|link| (named(link), flag(link.is_usable()))),
     )?;
     let states = links.iter().flat_map(|link| {
-        [links::State::Up, links::State::Degraded, links::State::Down].map(|state| {
+        links::State::ALL.map(|state| {
             let labels = [("link", link.name.clone()), ("state", state.to_string())];
             (
                 labels,

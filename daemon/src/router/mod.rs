@@ -39,7 +39,7 @@ use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
-    Command, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
+    Command, Drained, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
 };
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
@@ -87,6 +87,7 @@ pub(crate) struct Router {
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     severed: watch::Receiver<Severed>,
+    drained: watch::Sender<Drained>,
     bfd: Bfd,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
@@ -259,6 +260,7 @@ impl Router {
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
             severed: severed_seen,
+            drained: watch::Sender::new(Drained::new()),
             bfd,
             doors,
             gate,

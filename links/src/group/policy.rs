@@ -70,18 +70,21 @@ impl Member {
 /// What is measured of a link, as far as policies ask for it.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Figures {
-    /// Median; `None` before enough probes were answered.
+    /// Median of the window that links are judged by; `None` before enough probes were answered.
     pub rtt: Option<Duration>,
-    /// 0 to 1; `None` before the fate of enough probes is known.
+    /// Of a minute, 0 to 1; `None` before the fate of enough probes is known.
     pub loss: Option<f64>,
 }
 
 impl From<&Quality> for Figures {
     fn from(quality: &Quality) -> Self {
-        let answered = quality.known.saturating_sub(quality.lost);
+        let judged = &quality.judged;
+        let answered = judged.known.saturating_sub(judged.lost);
+        // One lost probe of a short window is a ratio that no margin should have to cover.
+        let [_, minute, _] = &quality.windows;
         Self {
-            rtt: quality.rtt_median.filter(|_| answered >= MIN_PROBES),
-            loss: (quality.known >= MIN_PROBES).then_some(quality.loss_ratio),
+            rtt: judged.rtt_median.filter(|_| answered >= MIN_PROBES),
+            loss: minute.loss_ratio().filter(|_| minute.known >= MIN_PROBES),
         }
     }
 }
