@@ -78,11 +78,32 @@ pub(crate) enum Command {
                       and when the daemon does. Exit codes: 0 done, and within the objective if there is one; 1 not."
     )]
     Drill(Drill),
+    /// Empty a link of traffic, and wait until nothing passes over it
+    #[command(
+        after_help = "It stays so until `undrain`, or until the daemon starts again; `drain = true` in the file lasts.\n\
+                      Exit codes: 0 it is empty, 1 not within the time; the order stands all the same."
+    )]
+    Drain(DrainArgs),
+    /// Give a link back to its group
+    Undrain(DrainArgs),
     /// The completion script of a shell
     Completions {
         /// Which shell
         shell: Shell,
     },
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct DrainArgs {
+    /// Name of the link
+    pub(crate) link: String,
+    /// How long to wait, up to 1h; 0s: not at all
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = drain_time)]
+    pub(crate) timeout: Duration,
+}
+
+fn drain_time(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text, Duration::ZERO..=Duration::from_secs(3600))
 }
 
 #[derive(Subcommand, Debug)]

@@ -12,7 +12,7 @@ use crate::units::{rfc3339, seconds};
 mod drill;
 mod peer;
 
-pub(crate) use drill::{DrillEvent, EndDrill};
+pub(crate) use drill::{DrainEvent, DrillEvent, EndDrill};
 pub(crate) use peer::{Peer, Reset};
 
 /// `skybridge status`.
@@ -236,10 +236,34 @@ pub(crate) struct Group {
     name: String,
     policy: String,
     links: Vec<String>,
-    active: Option<String>,
+    active: Vec<String>,
     failovers: u64,
     last_move: Option<String>,
     last_move_reason: Option<String>,
+    last_move_text: Option<String>,
+    members: Vec<GroupMember>,
+}
+
+/// A link of a group.
+#[derive(Serialize, Debug)]
+struct GroupMember {
+    link: String,
+    state: &'static str,
+    rank: u32,
+    figure: Option<String>,
+    why: String,
+}
+
+impl From<&v1::GroupMember> for GroupMember {
+    fn from(message: &v1::GroupMember) -> Self {
+        Self {
+            link: message.link.clone(),
+            state: words::link(message.state()),
+            rank: message.rank,
+            figure: filled(&message.figure),
+            why: message.why.clone(),
+        }
+    }
 }
 
 impl From<&v1::Group> for Group {
@@ -248,10 +272,12 @@ impl From<&v1::Group> for Group {
             name: message.name.clone(),
             policy: message.policy.clone(),
             links: message.links.clone(),
-            active: filled(&message.active),
+            active: message.active.clone(),
             failovers: message.failovers,
             last_move: rfc3339(message.last_move.as_ref()),
             last_move_reason: filled(&message.last_move_reason),
+            last_move_text: filled(&message.last_move_text),
+            members: message.members.iter().map(GroupMember::from).collect(),
         }
     }
 }

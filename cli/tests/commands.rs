@@ -230,6 +230,11 @@ fn every_command_prints_what_the_daemon_answers() {
             "{\"report\":{\"lasted\":null,",
         ),
         (&["drill", "stop"], "the drill is ended"),
+        (&["drain", "wg-a"], "wg-a: waiting: Drain\nwg-a: Drain\n"),
+        (
+            &["undrain", "wg-a", "--timeout", "0s", "--json"],
+            "{\"stage\":\"done\",\"text\":\"Carry\"}",
+        ),
         (&["show", "tunnels"], "wg-a    up     wireguard  kernel"),
         (
             &["show", "routes"],
@@ -328,6 +333,13 @@ fn a_negative_answer_is_1_and_a_failure_is_2() {
             "{why}"
         );
     }
+    assert_eq!(run(&daemon.socket, &["drain", "wg-b"]).0, 1, "not in time");
+    let (code, _, why) = run(&daemon.socket, &["undrain", "nobody"]);
+    assert_eq!(
+        (code, why.contains("no link is called")),
+        (1, true),
+        "{why}"
+    );
     daemon.refuse_reload();
     let (code, _, why) = run(&daemon.socket, &["reload"]);
     assert_eq!(

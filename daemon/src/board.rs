@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{Quality, Rank, bfd};
+use links::{MoveReason, Quality, Rank, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
@@ -67,10 +67,23 @@ pub(crate) struct LinkRow {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct GroupRow {
     /// Every link, best first.
-    pub(crate) order: Vec<(String, Rank)>,
-    pub(crate) active: Option<String>,
+    pub(crate) members: Vec<MemberRow>,
+    /// Those that carry traffic.
+    pub(crate) active: Vec<String>,
     pub(crate) moves: u64,
-    pub(crate) last_move: Option<(SystemTime, String)>,
+    pub(crate) last_move: Option<(SystemTime, MoveReason)>,
+}
+
+/// What a group shows of a link.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberRow {
+    pub(crate) link: String,
+    pub(crate) state: links::State,
+    pub(crate) rank: Rank,
+    /// What it is judged by; empty while that is not known.
+    pub(crate) figure: String,
+    /// Why it carries traffic or does not.
+    pub(crate) why: String,
 }
 
 /// What the FIB shows.
@@ -186,23 +199,18 @@ impl Board {
         self.counters.rtt(link, rtt);
     }
 
-    pub(crate) fn set_group(
-        &self,
-        group: &str,
-        order: Vec<(String, Rank)>,
-        active: Option<String>,
-    ) {
+    pub(crate) fn set_group(&self, group: &str, members: Vec<MemberRow>, active: Vec<String>) {
         if let Some(row) = self.lock().groups.get_mut(group) {
-            row.order = order;
+            row.members = members;
             row.active = active;
         }
     }
 
-    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
-        self.counters.group_moved(group, reason);
+    pub(crate) fn group_moved(&self, group: &str, reason: MoveReason) {
+        self.counters.group_moved(group, reason.label());
         if let Some(row) = self.lock().groups.get_mut(group) {
             row.moves += 1;
-            row.last_move = Some((SystemTime::now(), reason.to_owned()));
+            row.last_move = Some((SystemTime::now(), reason));
         }
     }
 

@@ -30,9 +30,15 @@ struct LinkLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ProbeRefusalLabels {
+    link: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct MoveLabels {
     group: String,
-    reason: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -82,6 +88,7 @@ pub(crate) struct Counters {
     fib_steps: Family<StepLabels, Counter>,
     failover: Histogram,
     rtt: Family<LinkLabels, Histogram, fn() -> Histogram>,
+    probe_refusals: Family<ProbeRefusalLabels, Counter>,
     moves: Family<MoveLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
     restarts: Counter,
@@ -102,12 +109,20 @@ impl Default for Counters {
             fib_steps: Family::default(),
             failover: Histogram::new(FAILOVER),
             rtt: Family::new_with_constructor(|| Histogram::new(RTT)),
+            probe_refusals: Family::default(),
             moves: Family::default(),
             transitions: Family::default(),
             restarts: Counter::default(),
             refusals: refusals(),
             drills: Family::default(),
         }
+    }
+}
+
+fn labels(link: &str, refusal: links::Refusal) -> ProbeRefusalLabels {
+    ProbeRefusalLabels {
+        link: link.to_owned(),
+        reason: refusal.name(),
     }
 }
 
@@ -163,10 +178,23 @@ impl Counters {
             .observe(rtt.as_secs_f64());
     }
 
-    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
+    /// With all its series, so that the first refusal is a rise.
+    pub(crate) fn link_starts(&self, link: &str) {
+        for refusal in links::Refusal::ALL {
+            let _ = self.probe_refusals.get_or_create(&labels(link, refusal));
+        }
+    }
+
+    pub(crate) fn probe_refused(&self, link: &str, refusal: links::Refusal) {
+        self.probe_refusals
+            .get_or_create(&labels(link, refusal))
+            .inc();
+    }
+
+    pub(crate) fn group_moved(&self, group: &str, reason: &'static str) {
         let labels = MoveLabels {
             group: group.to_owned(),
-            reason: reason.to_owned(),
+            reason,
         };
         self.moves.get_or_create(&labels).inc();
     }
@@ -189,6 +217,9 @@ impl Counters {
         self.rtt.remove(&LinkLabels {
             link: link.to_owned(),
         });
+        for refusal in links::Refusal::ALL {
+            self.probe_refusals.remove(&labels(link, refusal));
+        }
     }
 
     /// As [`Counters::forget_link`].
@@ -216,6 +247,11 @@ impl Counters {
             "link_rtt_seconds",
             "Round-trip times of probes",
             self.rtt.clone(),
+        );
+        registry.register(
+            "link_probes_refused",
+            "Packets to the reflector that were not answered; strangers and replays are somebody playing",
+            self.probe_refusals.clone(),
         );
         registry.register(
             "group_failovers",

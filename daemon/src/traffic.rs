@@ -1,6 +1,6 @@
 //! What is forwarded over a link, as nftables sees it: counted, and in a drill held up. \[boundary\]
 //!
-//! Each tap is a table of its own. What it holds up it holds up for [`LEASE`] only, unless that is renewed:
+//! Each [`Meter`] and each [`Tap`] is a table of its own. What a tap holds up it holds up for [`LEASE`] only, unless that is renewed:
 //! the kernel itself lets packets pass again when nobody is left to ask for the contrary.
 
 use std::fmt::Write as _;
@@ -14,8 +14,10 @@ use tunnels::backend::nft;
 const LEASE: Duration = Duration::from_secs(4);
 /// How often that is due.
 pub(crate) const RENEWAL: Duration = Duration::from_secs(1);
-/// All our tables here begin so.
+/// The table of a drill.
 const DRILL: &str = "skybridge-drill";
+/// How the tables of meters begin.
+const METER: &str = "skybridge-meter-";
 
 /// What becomes of packets.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -70,14 +72,9 @@ impl Tap {
     ///
     /// See [`Tap::set`]; what is held up passes again soon.
     pub(crate) async fn remove(&self) -> io::Result<Packets> {
-        let list =
-            format!("list counter inet {DRILL} transmit\nlist counter inet {DRILL} receive\n");
-        let counters = nft::run(&list).await;
-        clear().await?;
-        let mut packets = counters?.lines().filter_map(packets).collect::<Vec<_>>();
-        let receive = packets.pop().unwrap_or_default();
-        let transmit = packets.pop().unwrap_or_default();
-        Ok(Packets { transmit, receive })
+        let counted = counted(DRILL).await;
+        nft::run(&removal(DRILL)).await?;
+        counted
     }
 
     fn element(&self) -> String {
@@ -94,7 +91,7 @@ impl Tap {
                 ratio.clamp(0.0, 1.0) * 1e4
             ),
         };
-        let mut text = removal();
+        let mut text = removal(DRILL);
         let _ = write!(
             text,
             "table inet {DRILL} {{\n  \
@@ -127,21 +124,85 @@ impl Tap {
     }
 }
 
+/// Counts what is forwarded over an interface, from [`Meter::start`] on.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    table: String,
+}
+
+impl Meter {
+    /// - `number`: unlike that of any other meter at the same time
+    ///
+    /// # Errors
+    ///
+    /// There is no nftables, or the kernel refuses: nothing has changed.
+    pub(crate) async fn start(interface: &str, number: u32) -> io::Result<Self> {
+        let table = format!("{METER}{number}");
+        let ruleset = format!(
+            "{}table inet {table} {{\n  counter transmit {{ }}\n  counter receive {{ }}\n  \
+             chain forward {{\n    type filter hook forward priority raw\n    \
+             iifname \"{interface}\" counter name receive\n    \
+             oifname \"{interface}\" counter name transmit\n  }}\n}}\n",
+            removal(&table)
+        );
+        nft::run(&ruleset).await?;
+        Ok(Self { table })
+    }
+
+    /// Packets that were to be forwarded over it.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has taken the table away.
+    pub(crate) async fn read(&self) -> io::Result<Packets> {
+        counted(&self.table).await
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// As `nft` does.
+    pub(crate) async fn stop(self) -> io::Result<()> {
+        nft::run(&removal(&self.table)).await.map(drop)
+    }
+}
+
 /// Removes what an earlier life left.
 ///
 /// # Errors
 ///
 /// `nft` runs and fails. Where there is none, nothing was left.
 pub(crate) async fn clear() -> io::Result<()> {
-    match nft::run(&removal()).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done.map(drop),
+    let tables = match nft::run("list tables inet\n").await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        tables => tables?,
+    };
+    let names = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("table inet "));
+    let ours = names.filter(|name| *name == DRILL || name.starts_with(METER));
+    let text: String = ours.map(removal).collect();
+    match text.is_empty() {
+        true => Ok(()),
+        false => nft::run(&text).await.map(drop),
     }
 }
 
 /// To delete what is not there is an error, to add what is there is none.
-fn removal() -> String {
-    format!("add table inet {DRILL}\ndelete table inet {DRILL}\n")
+fn removal(table: &str) -> String {
+    format!("add table inet {table}\ndelete table inet {table}\n")
+}
+
+/// What a table of ours has counted.
+async fn counted(table: &str) -> io::Result<Packets> {
+    let list = format!("list counter inet {table} transmit\nlist counter inet {table} receive\n");
+    let listed = nft::run(&list).await?;
+    let mut counts = listed.lines().filter_map(packets);
+    match (counts.next(), counts.next()) {
+        (Some(transmit), Some(receive)) => Ok(Packets { transmit, receive }),
+        _ => Err(io::Error::other("nft lists no counters")),
+    }
 }
 
 /// The number in a line like `packets 12 bytes 1008`.

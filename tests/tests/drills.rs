@@ -1,4 +1,4 @@
-//! Failover exercises on the real kernel: what is reported, what is refused, and that nothing is left.
+//! Failover exercises and drains on the real kernel: what is reported, what is refused, and that nothing is left.
 
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -195,4 +195,76 @@ fn a_drill_ends_with_whoever_asked_for_it_and_with_the_daemon() -> Result<()> {
         "the rules are still there"
     );
     finish(&name, lab)
+}
+
+#[test]
+fn a_drained_link_is_empty_without_a_packet_lost_and_comes_back_the_same_way() -> Result<()> {
+    let (name, mut lab) = running("g")?;
+    let flow = lab.flow(RATE)?;
+    // The far side learns of it by what it is told; here both ends are asked, as an operator of both would.
+    lab.oci.cli(&["drain", "wg-a", "--timeout", "0s"]).ok();
+    let said = lab.aws.cli(&["drain", "wg-a"])?;
+    ensure!(
+        said.contains("empty: nothing passes over it any more"),
+        "{said}"
+    );
+    lab.wait_for_active(Way::B, PATIENCE)?;
+    let links = lab.aws.cli(&["show", "links"])?;
+    ensure!(links.contains("draining"), "{links}");
+    lab.wait_for_sessions(PATIENCE)?;
+    let said = lab.oci.cli(&["undrain", "wg-a"])?;
+    println!("{said}");
+    let said = lab.aws.cli(&["undrain", "wg-a"])?;
+    ensure!(said.contains("it carries traffic"), "{said}");
+    lab.wait_for_active(Way::A, PATIENCE)?;
+    let report = flow.finish()?;
+    ensure!(
+        report.lost() == 0,
+        "{} of {} lost",
+        report.lost(),
+        report.sent()
+    );
+    ensure!(
+        !tables(&lab)?.contains("skybridge-meter"),
+        "the counters are still there"
+    );
+    finish(&name, lab)
+}
+
+#[test]
+fn a_drain_says_what_it_waits_for() -> Result<()> {
+    let (name, lab) = running("q")?;
+    let flow = lab.flow(RATE)?;
+    lab.internet(Way::B).cut()?;
+    wait_for("wg-b down", PATIENCE, || {
+        let links = lab.aws.links()?;
+        let down =
+            |link: &api::v1::Link| link.name == "wg-b" && link.state() == api::v1::LinkState::Down;
+        ensure!(links.iter().any(down), "{links:?}");
+        Ok(())
+    })?;
+    let said = drill_word(&lab, &["drain", "wg-a", "--timeout", "1s"])?;
+    ensure!(
+        said.contains("no other link of its group is usable: traffic stays on it"),
+        "{said}"
+    );
+    drop(lab.aws.cli(&["undrain", "wg-a", "--timeout", "0s"]));
+    let report = flow.finish()?;
+    ensure!(
+        report.lost() == 0,
+        "{} of {} lost",
+        report.lost(),
+        report.sent()
+    );
+    finish(&name, lab)
+}
+
+/// What a command prints that is to answer no.
+fn drill_word(lab: &Lab, words: &[&str]) -> Result<String> {
+    let question = lab.aws.question();
+    let mut question = question.split(' ');
+    let program = question.next().context("a program")?;
+    let output = Command::new(program).args(question).args(words).output()?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -1,6 +1,7 @@
-//! Drills for programs.
+//! Drills and drains for programs.
 
 use api::v1;
+use api::v1::drain_event::Stage;
 use api::v1::drill_event::Event;
 use api::v1::drill_report::Verdict;
 use api::v1::drill_step::Kind;
@@ -86,6 +87,29 @@ impl From<&v1::EndDrillResponse> for EndDrill {
     fn from(message: &v1::EndDrillResponse) -> Self {
         Self {
             ended: message.ended,
+        }
+    }
+}
+
+/// `skybridge drain` and `undrain`: one a line.
+#[derive(Serialize, Debug)]
+pub(crate) struct DrainEvent {
+    stage: &'static str,
+    text: String,
+}
+
+impl From<&v1::DrainEvent> for DrainEvent {
+    fn from(message: &v1::DrainEvent) -> Self {
+        let stage = match message.stage() {
+            Stage::Unspecified => "unknown",
+            Stage::Waiting => "waiting",
+            Stage::Done => "done",
+            Stage::TimedOut => "timed_out",
+            Stage::Blind => "blind",
+        };
+        Self {
+            stage,
+            text: message.text.clone(),
         }
     }
 }

@@ -75,7 +75,7 @@ fn group() -> v1::Group {
         name: "azure".to_owned(),
         policy: "priority".to_owned(),
         links: vec!["wg-a".to_owned()],
-        active: "wg-a".to_owned(),
+        active: vec!["wg-a".to_owned()],
         ..v1::Group::default()
     }
 }
@@ -224,6 +224,29 @@ impl v1::links_server::Links for Canned {
         };
         let events = [Event::Step(step), Event::Report(report)];
         let events = events.map(|event| Ok(v1::DrillEvent { event: Some(event) }));
+        Ok(Response::new(Box::pin(stream::iter(events))))
+    }
+
+    type DrainStream = Answers<v1::DrainEvent>;
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<Self::DrainStream>, Status> {
+        use v1::drain_event::Stage;
+        let request = request.into_inner();
+        let end = match request.link.as_str() {
+            "wg-a" => Stage::Done,
+            "wg-b" => Stage::TimedOut,
+            _ => return Err(Status::not_found("no link is called nobody")),
+        };
+        let text = format!("{:?}", request.order());
+        let events = [Stage::Waiting, end].map(|stage| {
+            Ok(v1::DrainEvent {
+                stage: stage.into(),
+                text: text.clone(),
+            })
+        });
         Ok(Response::new(Box::pin(stream::iter(events))))
     }
 

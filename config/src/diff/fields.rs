@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router,
-    SecretSource, StrongSwan,
+    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Policy, Router,
+    RttMargin, SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
@@ -89,7 +89,8 @@ pub(super) fn group(group: &Group) -> Vec<Field<()>> {
         hold_down,
     } = group;
     vec![
-        field((), "policy", word(policy)),
+        field((), "policy", policy.name()),
+        field((), "margin", margin(policy)),
         field((), "slo.rtt", or_none(slo.rtt.map(exact))),
         field(
             (),
@@ -101,10 +102,23 @@ pub(super) fn group(group: &Group) -> Vec<Field<()>> {
     ]
 }
 
+fn margin(policy: &Policy) -> String {
+    let percent = |part: f64| format!("{}%", part * 100.0);
+    match policy {
+        Policy::Latency(RttMargin::Time(time)) => exact(*time),
+        Policy::Latency(RttMargin::Part(part)) => percent(*part),
+        Policy::Loss { margin } => percent(*margin),
+        Policy::Priority | Policy::Cost | Policy::Balance => "none".to_owned(),
+    }
+}
+
 pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
     let Link {
         group,
         priority,
+        cost,
+        weight,
+        drain,
         interface,
         inside,
         carrier,
@@ -115,6 +129,9 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
     let mut fields = vec![
         field(LinkPart::Group, "group", or_none(group.as_ref())),
         field(LinkPart::Group, "priority", priority),
+        field(LinkPart::Group, "cost", or_none(*cost)),
+        field(LinkPart::Group, "weight", weight),
+        field(LinkPart::Group, "drain", drain),
         field(LinkPart::Tunnel, "interface", interface),
         field(LinkPart::Inside, "inside.local", inside.local),
         field(LinkPart::Inside, "inside.remote", inside.remote),

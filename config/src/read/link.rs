@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use crate::model::{
     Backend, Bfd, BfdAuth, BfdAuthKind, Carrier, Endpoint, Group, Inside, Link, Policy, Probe,
-    ProbeMethod, SecretSource, Slo, WireGuard,
+    ProbeMethod, RttMargin, SecretSource, Slo, WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
@@ -35,6 +35,9 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     let group = section.optional(sink, "group", group_name);
     draft.used_groups.extend(group.clone());
     let priority = section.or(sink, "priority", 100, value::any_u32);
+    let cost = section.optional(sink, "cost", value::dollars);
+    let weight = section.or(sink, "weight", 1, |v| value::integer(v, 1..=u8::MAX));
+    let drain = section.or(sink, "drain", false, value::boolean);
     let inside = inside(&mut section, sink);
     let profile = section.optional(sink, "profile", profile);
     let carried = carried(name, &mut section, (profile, inside), sink);
@@ -60,6 +63,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     } = carried;
     let sketch = Sketch {
         group: group.clone(),
+        has_cost: cost.is_some(),
         inside,
         interface: interface.clone(),
         port,
@@ -72,6 +76,9 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
         let link = Link {
             group,
             priority,
+            cost,
+            weight,
+            drain,
             interface,
             inside,
             carrier,
@@ -388,7 +395,15 @@ pub(crate) fn default_group() -> Group {
     Group {
         policy: Policy::Priority,
         slo: Slo::default(),
-        hold_down: Duration::from_secs(5),
+        hold_down: hold_down(Policy::Priority),
+    }
+}
+
+/// A measured figure wavers, so it is given longer.
+fn hold_down(policy: Policy) -> Duration {
+    match policy {
+        Policy::Priority | Policy::Cost | Policy::Balance => Duration::from_secs(5),
+        Policy::Latency(_) | Policy::Loss { .. } => Duration::from_secs(30),
     }
 }
 
@@ -397,17 +412,60 @@ pub(crate) fn groups(root: &mut Section<'_>, sink: &mut Sink<'_>) -> BTreeMap<St
     let mut groups = BTreeMap::new();
     for (name, mut section) in root.named(sink, "group") {
         check_name(&name, section.span(), sink);
-        let mut group = default_group();
-        let policies = [("priority", Policy::Priority)];
-        group.policy = section.or(sink, "policy", group.policy, |v| value::word(v, &policies));
-        group.slo = slo(&mut section, sink);
-        group.hold_down = section.or(sink, "hold-down", group.hold_down, |v| {
+        let policy = policy(&mut section, sink);
+        let slo = slo(&mut section, sink);
+        let hold_down = section.or(sink, "hold-down", hold_down(policy), |v| {
             value::duration(v, millis(0..=86_400_000))
         });
         section.finish(sink);
+        let group = Group {
+            policy,
+            slo,
+            hold_down,
+        };
         groups.insert(name, group);
     }
     groups
+}
+
+const POLICIES: [(&str, Policy); 5] = [
+    ("priority", Policy::Priority),
+    ("latency", Policy::Latency(RttMargin::Part(0.1))),
+    ("loss", Policy::Loss { margin: 0.005 }),
+    ("cost", Policy::Cost),
+    ("balance", Policy::Balance),
+];
+
+/// `policy`, and the `margin` that two of them have.
+fn policy(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Policy {
+    let policy = section.or(sink, "policy", Policy::Priority, |v| {
+        value::word(v, &POLICIES)
+    });
+    match policy {
+        Policy::Latency(margin) => Policy::Latency(section.or(sink, "margin", margin, rtt_margin)),
+        Policy::Loss { margin } => Policy::Loss {
+            margin: section.or(sink, "margin", margin, value::percent),
+        },
+        Policy::Priority | Policy::Cost | Policy::Balance => {
+            let _: Option<()> = section.optional(sink, "margin", |_| {
+                let message = format!("policy `{}` has no margin", policy.name());
+                let fix = "remove it, or choose `policy = \"latency\"` or `\"loss\"`";
+                Err(Wrong::new("group.margin", message, fix))
+            });
+            policy
+        }
+    }
+}
+
+/// `"5ms"` or `"10%"`.
+fn rtt_margin(value: &DeValue<'_>) -> Result<RttMargin, Wrong> {
+    if value
+        .as_str()
+        .is_some_and(|text| text.trim_end().ends_with('%'))
+    {
+        return value::percent(value).map(RttMargin::Part);
+    }
+    value::duration(value, millis(0..=60_000)).map(RttMargin::Time)
 }
 
 fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {

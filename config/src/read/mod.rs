@@ -58,6 +58,7 @@ pub(crate) struct Draft {
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) group: Option<String>,
+    pub(crate) has_cost: bool,
     pub(crate) inside: Option<Inside>,
     pub(crate) interface: Option<String>,
     /// UDP port of its WireGuard.

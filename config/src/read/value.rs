@@ -281,6 +281,31 @@ pub(crate) fn percent(value: &Value<'_>) -> Result<f64, Wrong> {
         })
 }
 
+/// An amount of dollars, as a number.
+pub(crate) fn dollars(value: &Value<'_>) -> Result<f64, Wrong> {
+    let fix = "write what a gigabyte costs in dollars, such as 0.02";
+    let number = match value {
+        DeValue::Float(number) => number.as_str(),
+        DeValue::Integer(number) => number.as_str(),
+        DeValue::String(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => {
+            return Err(Wrong {
+                fix: fix.to_owned(),
+                ..not_a("a number of dollars", value, "")
+            });
+        }
+    };
+    let amount = number.parse::<f64>().ok();
+    let amount = amount.filter(|amount| (0.0..=1000.0).contains(amount));
+    amount.ok_or_else(|| {
+        let message = format!("{number} is not from 0 to 1000 dollars");
+        Wrong::new("value.range", message, fix)
+    })
+}
+
 /// An address that one host can have.
 pub(crate) fn address(value: &Value<'_>) -> Result<IpAddr, Wrong> {
     let example = "an address such as \"10.0.0.1\" or \"2001:db8::1\"";

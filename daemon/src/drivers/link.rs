@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use links::stamp::{self, NtpTime};
+use links::stamp;
 use links::{
-    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe, ProbeConfig,
-    Via,
+    Arrival, BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Input, Order,
+    Output, Probe, ProbeConfig, Reflector, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, error, info, warn};
 
-use super::messages::{GroupsMessage, Severed};
+use super::messages::{Drained, GroupsMessage, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -25,6 +25,8 @@ use crate::sockets::{self, Message};
 
 /// Between two looks at the quality of the link, and refreshes of what the API shows.
 const PUBLISH: Duration = Duration::from_millis(250);
+/// Between two tellings of the group what is measured.
+const REPORT: Duration = Duration::from_secs(1);
 /// Between two attempts to open a socket.
 const REOPEN: Duration = Duration::from_secs(1);
 /// After a fault of the program.
@@ -51,6 +53,7 @@ pub(crate) struct Link {
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
     pub(crate) severed: watch::Receiver<Severed>,
+    pub(crate) drained: watch::Receiver<Drained>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
     pub(crate) board: Arc<Board>,
@@ -76,6 +79,7 @@ pub(crate) async fn run(link: Link) {
 
 async fn drive(link: Link) {
     let now = Instant::now();
+    link.board.counters.link_starts(&link.name);
     let driver = Driver {
         probe: link
             .config
@@ -86,8 +90,10 @@ async fn drive(link: Link) {
         sockets: Sockets::default(),
         attached: None,
         incomplete: None,
-        reflected: 0,
+        reflector: Reflector::new(link.config.remote),
         published: now,
+        reported: now,
+        figures: None,
         link,
     };
     driver.run().await;
@@ -102,9 +108,11 @@ struct Driver {
     attached: Option<u32>,
     /// When to try again to open the sockets that could not be.
     incomplete: Option<Instant>,
-    /// Sequence number of our reflector (RFC 8762 §4.3.1).
-    reflected: u32,
+    reflector: Reflector,
     published: Instant,
+    /// When the group was last told what is measured, and what it is to be told.
+    reported: Instant,
+    figures: Option<Figures>,
 }
 
 #[derive(Default)]
@@ -124,6 +132,7 @@ enum Wake {
     Answer(Via, io::Result<usize>),
     Request(io::Result<Message>),
     Bfd,
+    Orders,
     Interfaces,
     Ended,
     Timeout,
@@ -137,6 +146,7 @@ impl Driver {
             request: [0; DATAGRAM],
         };
         self.hear_bfd();
+        self.hear_orders();
         self.follow_interface();
         loop {
             self.drain().await;
@@ -159,6 +169,7 @@ impl Driver {
                     self.reflect(&buffers.request[..length], from, hop_limit);
                 }
                 Wake::Bfd => self.hear_bfd(),
+                Wake::Orders => self.hear_orders(),
                 Wake::Request(Err(error)) => debug!(%error, "reflector"),
                 Wake::Interfaces => self.follow_interface(),
                 Wake::Ended => return,
@@ -185,6 +196,7 @@ impl Driver {
                 Wake::Request(read)
             }
             Ok(()) = self.link.bfd.changed() => Wake::Bfd,
+            Ok(()) = self.link.drained.changed() => Wake::Orders,
             changed = self.link.interfaces.changed() => match changed {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
@@ -200,6 +212,20 @@ impl Driver {
     fn hear_bfd(&mut self) {
         let word = *self.link.bfd.borrow_and_update();
         self.health.handle(HealthInput::Bfd(word), Instant::now());
+    }
+
+    fn hear_orders(&mut self) {
+        let order = match self
+            .link
+            .drained
+            .borrow_and_update()
+            .contains(&self.link.name)
+        {
+            true => Order::Drain,
+            false => Order::Carry,
+        };
+        self.health
+            .handle(HealthInput::Order(order), Instant::now());
     }
 
     fn probe_input(&mut self, input: Input<'_>) {
@@ -225,9 +251,13 @@ impl Driver {
         }
         if now >= self.published + PUBLISH {
             self.published = now;
-            if let Some(probe) = &self.probe {
+            if let Some(probe) = &mut self.probe {
                 let quality = probe.quality(now);
                 self.health.handle(HealthInput::Quality(&quality), now);
+                if now >= self.reported + REPORT {
+                    self.reported = now;
+                    self.figures = Some(Figures::from(&quality));
+                }
                 self.link.board.set_quality(&self.link.name, quality);
             }
         }
@@ -248,6 +278,11 @@ impl Driver {
         }
         while let Some(change) = self.health.poll_output() {
             self.report(change).await;
+        }
+        if let Some(figures) = self.figures.take() {
+            let name = self.link.name.clone();
+            let message = GroupsMessage::Figures { name, figures };
+            let _ = self.link.groups.send(message).await;
         }
     }
 
@@ -274,13 +309,13 @@ impl Driver {
         let found_out = Instant::now();
         let report = GroupsMessage::Link {
             name: self.link.name.clone(),
-            state,
+            change,
             found_out,
         };
         // First move the traffic, then tell people.
         let _ = self.link.groups.send(report).await;
         let severity = match state {
-            links::State::Up => {
+            links::State::Up | links::State::Draining => {
                 info!(%state, %reason, "link");
                 Severity::Info
             }
@@ -392,19 +427,24 @@ impl Driver {
     }
 
     /// Answers the far end's probes, and nobody else's.
-    fn reflect(&mut self, request: &[u8], from: SocketAddr, ttl: u8) {
-        let received: NtpTime = wall();
-        if from.ip().to_canonical() != self.link.config.remote {
-            return;
-        }
-        let sequence = Some(self.reflected);
-        let Some(reply) = stamp::reflect(request, ttl, received, wall(), sequence) else {
-            return;
+    fn reflect(&mut self, bytes: &[u8], from: SocketAddr, ttl: u8) {
+        let arrival = Arrival {
+            bytes,
+            from,
+            ttl,
+            at: wall(),
         };
-        self.reflected = self.reflected.wrapping_add(1);
-        if let Some(reflector) = &self.sockets.reflector {
-            // A reply that does not leave is a loss, which the far end counts.
-            let _ = reflector.try_send_to(&reply, from);
+        match self.reflector.reflect(arrival, wall()) {
+            Ok(reply) => {
+                if let Some(socket) = &self.sockets.reflector {
+                    // A reply that does not leave is a loss, which the far end counts.
+                    let _ = socket.try_send_to(&reply, from);
+                }
+            }
+            Err(refusal) => {
+                let counters = &self.link.board.counters;
+                counters.probe_refused(&self.link.name, refusal);
+            }
         }
     }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
-use links::{Fault, GroupConfig, LinkId, State};
+use links::{Fault, Figures, GroupConfig, HealthChange, Member, Order};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
 
+use super::drain::Told;
 use super::drill::Said;
 use crate::fib::{Carried, LinkStanding};
 
@@ -82,11 +83,13 @@ pub(crate) enum GroupsMessage {
     /// A link entered this state.
     Link {
         name: String,
-        state: State,
+        change: HealthChange,
         found_out: Instant,
     },
     /// Whether what the peers of a link announce counts.
     Hear { name: String, hearing: Hearing },
+    /// What is measured of a link, once a second.
+    Figures { name: String, figures: Figures },
 }
 
 /// The links and groups of an intent.
@@ -99,10 +102,9 @@ pub(crate) struct Topology {
 /// A link in its group.
 #[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) id: LinkId,
+    pub(crate) member: Member,
     pub(crate) interface: String,
     pub(crate) group: Option<String>,
-    pub(crate) priority: u32,
     /// The peers that are reached through it, and the ways to their tasks.
     pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
 }
@@ -124,6 +126,9 @@ pub(crate) struct Wanted {
 
 /// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
 pub(crate) type Severed = BTreeSet<String>;
+
+/// Links that are to be emptied.
+pub(crate) type Drained = BTreeSet<String>;
 
 /// What the tunnels are told.
 pub(crate) struct TunnelsMessage {
@@ -148,6 +153,11 @@ pub(crate) enum Command {
     ),
     /// End the drill that is under way; whether there was one.
     EndDrill(oneshot::Sender<bool>),
+    /// Empty a link, or fill it again.
+    Drain(
+        Emptied,
+        oneshot::Sender<Result<mpsc::Receiver<Told>, Denied>>,
+    ),
 }
 
 /// A drill that somebody wants.
@@ -155,6 +165,14 @@ pub(crate) struct Ordered {
     pub(crate) link: String,
     pub(crate) fault: Fault,
     pub(crate) lasts: Duration,
+}
+
+/// A link that somebody wants emptied or filled.
+pub(crate) struct Emptied {
+    pub(crate) link: String,
+    pub(crate) order: Order,
+    /// How long to wait for it to have its effect.
+    pub(crate) patience: Duration,
 }
 
 /// Why something is not done.

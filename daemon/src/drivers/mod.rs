@@ -26,6 +26,7 @@
 //! `fib` ends the process, whose start-up takes over what is there.
 
 pub(crate) mod bfd;
+pub(crate) mod drain;
 pub(crate) mod drill;
 pub(crate) mod fib;
 pub(crate) mod groups;

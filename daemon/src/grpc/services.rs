@@ -9,11 +9,11 @@ use api::v1::peers_server::Peers;
 use api::v1::routes_server::Routes;
 use api::v1::system_server::System;
 use api::v1::{
-    DrillEvent, DrillRequest, EndDrillRequest, EndDrillResponse, Event, ListGroupsRequest,
-    ListGroupsResponse, ListLinksRequest, ListLinksResponse, ListPeersRequest, ListPeersResponse,
-    ListRoutesRequest, ListRoutesResponse, ListTunnelsRequest, ListTunnelsResponse, ReloadRequest,
-    ReloadResponse, ResetPeerRequest, ResetPeerResponse, StatusRequest, StatusResponse,
-    WatchRequest, reset_peer_request,
+    DrainEvent, DrainRequest, DrillEvent, DrillRequest, EndDrillRequest, EndDrillResponse, Event,
+    ListGroupsRequest, ListGroupsResponse, ListLinksRequest, ListLinksResponse, ListPeersRequest,
+    ListPeersResponse, ListRoutesRequest, ListRoutesResponse, ListTunnelsRequest,
+    ListTunnelsResponse, ReloadRequest, ReloadResponse, ResetPeerRequest, ResetPeerResponse,
+    StatusRequest, StatusResponse, WatchRequest, reset_peer_request,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,7 +21,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::routes::Question;
-use super::{drill, events, render};
+use super::{drain, drill, events, render};
 use crate::drivers::messages::{Command, Manner, Reset};
 use crate::snapshot::Reader;
 
@@ -95,6 +95,24 @@ impl Links for Services {
         let sayings = answered.await.map_err(|_| ending())?;
         let sayings = sayings.map_err(|denied| drill::denied(denied, &link))?;
         let events = ReceiverStream::new(sayings).map(move |said| Ok(drill::event(&link, said)));
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    type DrainStream = Answers<DrainEvent>;
+
+    async fn drain(
+        &self,
+        request: Request<DrainRequest>,
+    ) -> Result<Response<Self::DrainStream>, Status> {
+        let emptied = drain::order(&request.into_inner())?;
+        let (link, (answer, answered)) = (emptied.link.clone(), oneshot::channel());
+        self.commands
+            .send(Command::Drain(emptied, answer))
+            .await
+            .map_err(|_| ending())?;
+        let tellings = answered.await.map_err(|_| ending())?;
+        let tellings = tellings.map_err(|denied| drill::denied(denied, &link))?;
+        let events = ReceiverStream::new(tellings).map(|told| Ok(drain::event(told)));
         Ok(Response::new(Box::pin(events)))
     }
 

@@ -92,7 +92,7 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
             .map(|link| (named(link), flag(link.is_usable()))),
     )?;
     let states = links.iter().flat_map(|link| {
-        [links::State::Up, links::State::Degraded, links::State::Down].map(|state| {
+        links::State::ALL.map(|state| {
             let labels = [("link", link.name.clone()), ("state", state.to_string())];
             (
                 labels,
@@ -121,12 +121,12 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     table.gauge(
         "link_jitter_seconds",
         "Mean difference between consecutive round-trip times in the window",
-        measured(|quality| quality.jitter.map(|jitter| jitter.as_secs_f64())),
+        measured(|quality| quality.judged.jitter.map(|jitter| jitter.as_secs_f64())),
     )?;
     table.gauge(
         "link_loss_ratio",
         "Probes of the window that were not answered, 0 to 1",
-        measured(|quality| Some(quality.loss_ratio)),
+        measured(|quality| Some(quality.loss_ratio())),
     )?;
     table.counter(
         "link_receive_bytes",

@@ -1,12 +1,12 @@
 //! Drills: at most one at a time, for two at once could together be an outage that each alone is not.
 
 use links::DrillConfig;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::Router;
-use crate::drivers::drill::{Exercise, Running, Said, Surroundings};
+use crate::drivers::drill::{Exercise, Running, Said, Scenes, Surroundings};
 use crate::drivers::messages::{Denied, Ordered};
 use crate::traffic;
 
@@ -27,6 +27,11 @@ impl Drills {
             stop: None,
             task: None,
         }
+    }
+
+    /// How every link stands in its group.
+    pub(super) fn scenes(&self) -> watch::Receiver<Scenes> {
+        self.around.scenes.clone()
     }
 
     fn is_busy(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The composition root: owns the intent, starts the drivers, carries changes of the intent to
 //! them, and ends them in order.
 
+mod drains;
 mod drills;
 mod intent;
 mod peers;
@@ -41,7 +42,7 @@ use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
-    Command, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
+    Command, Drained, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
 };
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
@@ -90,6 +91,9 @@ pub(crate) struct Router {
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     severed: watch::Receiver<Severed>,
+    drained: watch::Sender<Drained>,
+    /// Those of them that were ordered by command, not by the file.
+    ordered: Drained,
     bfd: Bfd,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
@@ -273,6 +277,8 @@ impl Router {
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
             severed: severed_seen,
+            drained: watch::Sender::new(Drained::new()),
+            ordered: Drained::new(),
             bfd,
             doors,
             gate,
@@ -333,6 +339,9 @@ impl Router {
                     Command::Drill(ordered, answer) => {
                         // The one who asked may be gone; then the drill ends.
                         let _ = answer.send(self.drill(ordered));
+                    }
+                    Command::Drain(emptied, answer) => {
+                        let _ = answer.send(self.drain(emptied));
                     }
                     Command::EndDrill(answer) => {
                         let _ = answer.send(self.drills.end());

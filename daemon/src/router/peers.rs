@@ -187,10 +187,9 @@ impl Router {
             let peers = config.peers.iter().filter(on_link);
             let running = peers.filter_map(|(peer, _)| self.peers.get(peer));
             let place = Place {
-                id: *ids.get(name)?,
+                member: convert::member(link, *ids.get(name)?),
                 interface: link.interface.clone(),
                 group: link.group.clone(),
-                priority: link.priority,
                 peers: running
                     .map(|running| (running.id, running.inbox.clone()))
                     .collect(),
@@ -202,6 +201,7 @@ impl Router {
             groups: convert::groups(&config),
         };
         let _ = self.groups.send(GroupsMessage::Configure(topology)).await;
+        self.order_drains();
         for (name, id, wanted) in fresh {
             let link = Link {
                 name: name.clone(),
@@ -209,6 +209,7 @@ impl Router {
                 groups: self.groups.clone(),
                 interfaces: self.interfaces.clone(),
                 severed: self.severed.clone(),
+                drained: self.drained.subscribe(),
                 bfd: self.bfd.word(&name),
                 board: Arc::clone(&self.reader.board),
             };

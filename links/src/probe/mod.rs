@@ -32,7 +32,10 @@
 //! answers may be waiting in the socket. Such rounds get a little more time, once. Missed send times
 //! are not made up for.
 
-mod window;
+mod directions;
+mod histogram;
+mod history;
+mod quality;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -40,7 +43,9 @@ use std::time::{Duration, Instant};
 use crate::icmp::{self, Echo};
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
-use window::{Summary, Window};
+use directions::{Directions, SKIPPED};
+use history::{Fact, History, Order};
+pub use quality::{Quality, Statistics, WINDOWS};
 
 /// Added to the expected RTT before an answer is overdue: scheduling on both ends.
 const MARGIN: Duration = Duration::from_millis(20);
@@ -68,7 +73,7 @@ pub struct ProbeConfig {
     pub interval: Duration,
     /// An answer that takes longer is a loss; at most 1 h.
     pub timeout: Duration,
-    /// Over which quality is computed; at most 8192 rounds.
+    /// Over which the link is judged; at most 32,768 rounds.
     pub window: Duration,
     /// Of the link's inside addresses.
     pub family: AddressFamily,
@@ -146,33 +151,6 @@ pub struct Transmit {
 
 const _: () = assert!(icmp::LEN == stamp::LEN);
 
-/// How good a link is, over [`ProbeConfig::window`].
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Quality {
-    /// What answered last; `None` before the first answer.
-    pub via: Option<Via>,
-    /// The latest in the window.
-    pub rtt_last: Option<Duration>,
-    /// Half of the answers took no longer.
-    pub rtt_median: Option<Duration>,
-    /// 95 % of the answers took no longer.
-    pub rtt_p95: Option<Duration>,
-    /// Mean difference between consecutive RTTs (RFC 3550 §6.4.1).
-    pub jitter: Option<Duration>,
-    /// Lost by known, 0 to 1; 0 when nothing is known.
-    pub loss_ratio: f64,
-    /// Rounds in the window that were not answered in time.
-    pub lost: usize,
-    /// Rounds in the window whose fate is known.
-    pub known: usize,
-    /// Rounds sent since the start.
-    pub sent: u64,
-    /// Rounds answered since the start.
-    pub received: u64,
-    /// What "window" is above.
-    pub window: Duration,
-}
-
 /// One round that may still be answered.
 #[derive(Clone, Debug)]
 struct Round {
@@ -185,6 +163,8 @@ struct Round {
     overdue_at: Instant,
     lost_at: Instant,
     fate: Fate,
+    /// The reflector's number of its answer.
+    reflected: Option<u32>,
     reprieved: bool,
 }
 
@@ -237,7 +217,10 @@ pub struct Probe {
     outstanding: VecDeque<Round>,
     reflector: Reflector,
     via: Option<Via>,
-    window: Window,
+    history: History,
+    directions: Directions,
+    /// Of the latest round that was answered.
+    highest: Option<u32>,
     sent: u64,
     received: u64,
     unsent: Option<Transmit>,
@@ -253,9 +236,13 @@ impl Probe {
             timeout: config.timeout.min(MAX_WAIT),
             ..config
         };
+        let [.., longest] = WINDOWS;
+        let longest = config.window.max(longest);
         let first = now + random.below(config.interval);
         Self {
-            window: Window::new(config.window),
+            history: History::new(config.window, now),
+            directions: Directions::new(longest, now),
+            highest: None,
             config,
             random,
             next_grid: first,
@@ -323,31 +310,24 @@ impl Probe {
     }
 
     /// How good the link is at `now`.
-    pub fn quality(&self, now: Instant) -> Quality {
-        let Summary {
-            known,
-            lost,
-            last,
-            median,
-            p95,
-            jitter,
-        } = self.window.summary(now);
+    pub fn quality(&mut self, now: Instant) -> Quality {
+        let (judged, windows) = self.history.statistics(now);
+        let directed = |statistics: Statistics| {
+            let loss = self.directions.loss(statistics.window, now);
+            Statistics {
+                loss_out: loss.out,
+                loss_in: loss.back,
+                ..statistics
+            }
+        };
+        let (judged, windows) = (directed(judged), windows.map(directed));
         Quality {
             via: self.via,
-            rtt_last: last,
-            rtt_median: median,
-            rtt_p95: p95,
-            jitter,
-            loss_ratio: if known == 0 {
-                0.0
-            } else {
-                lost as f64 / known as f64
-            },
-            lost,
-            known,
+            rtt_last: self.history.last(),
+            judged,
+            windows,
             sent: self.sent,
             received: self.received,
-            window: self.config.window,
         }
     }
 
@@ -364,22 +344,24 @@ impl Probe {
 
     fn start_round(&mut self, wall: NtpTime, now: Instant) -> (Option<Transmit>, Option<Transmit>) {
         let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
+        self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
         self.sent += 1;
         let (with_stamp, with_icmp) = self.methods(sequence);
         // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
         // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
         let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
         let nonce = self.random.next();
+        let patience = self.patience(now);
         self.await_answer(
             Round {
                 sequence,
                 sent_at: now,
                 stamp: with_stamp.then_some(timestamp),
                 icmp_nonce: with_icmp.then_some(nonce),
-                overdue_at: now + self.patience(now),
+                overdue_at: now + patience,
                 lost_at: now + self.config.timeout,
                 fate: Fate::Awaited,
+                reflected: None,
                 reprieved: false,
             },
             now,
@@ -419,13 +401,12 @@ impl Probe {
     }
 
     /// How long an answer may take before it is overdue.
-    fn patience(&self, now: Instant) -> Duration {
-        let summary = self.window.summary(now);
-        let Some(expected) = summary.p95.max(summary.last) else {
+    fn patience(&mut self, now: Instant) -> Duration {
+        let Some(expected) = self.history.expectation(now) else {
             return self.config.timeout;
         };
-        let spread = (expected / 2).max(summary.jitter.unwrap_or_default() * 4);
-        (expected + spread + MARGIN).min(self.config.timeout)
+        let spread = (expected.rtt / 2).max(expected.jitter * 4);
+        (expected.rtt + spread + MARGIN).min(self.config.timeout)
     }
 
     fn await_answer(&mut self, round: Round, now: Instant) {
@@ -451,6 +432,7 @@ impl Probe {
         if self.outstanding[at].lost_at < now {
             return;
         }
+        self.outstanding[at].reflected = Some(reply.sequence);
         self.reflector = Reflector::Answers;
         self.via = Some(Via::Stamp);
         self.answer(at, reply.processing().unwrap_or_default(), Via::Stamp, now);
@@ -495,12 +477,24 @@ impl Probe {
             return;
         }
         round.fate = Fate::Answered;
+        let sequence = round.sequence;
         let elapsed = now.saturating_duration_since(round.sent_at);
         // More than everything: the reflector's clock was stepped while it held the packet.
         let rtt = elapsed.checked_sub(processing).unwrap_or(elapsed);
+        let order = self.order(sequence);
         self.received += 1;
-        self.window.push(Some(rtt), now);
+        self.history.push(Fact::Answered { rtt, order }, now);
         self.outputs.push_back(Output::Answered { rtt, via });
+    }
+
+    /// Whether the answer to this round came before those to all later ones. Sequences wrap.
+    fn order(&mut self, sequence: u32) -> Order {
+        let ahead = self.highest.map(|highest| sequence.wrapping_sub(highest));
+        if ahead.is_some_and(|ahead| ahead > u32::MAX / 2) {
+            return Order::Late;
+        }
+        self.highest = Some(sequence);
+        Order::InTurn
     }
 
     /// The far end is there, but its reflector is not: its host says so itself. What was sent to it
@@ -570,7 +564,20 @@ impl Probe {
             self.outputs.push_back(Output::Lost);
         }
         if round.is_open() {
-            self.window.push(None, now);
+            self.history.push(Fact::Lost, now);
+        }
+        self.tell_direction(round, now);
+    }
+
+    fn tell_direction(&mut self, round: &Round, now: Instant) {
+        if round.stamp.is_none() {
+            return;
+        }
+        match (round.reflected, round.fate) {
+            (Some(reflected), _) => self.directions.returned(round.sequence, reflected, now),
+            (None, Fate::Awaited | Fate::Overdue) => self.directions.missed(),
+            // The path works: it is the reflector that does not.
+            (None, Fate::Answered | Fate::Void) => self.directions.forgive(),
         }
     }
 }

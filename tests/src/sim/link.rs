@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use links::stamp::{self, NtpTime};
 use links::{
-    AddressFamily, Health, HealthChange, HealthConfig, HealthInput, Input, LinkId, Method, Output,
-    Probe, ProbeConfig, Via,
+    AddressFamily, Arrival, Health, HealthChange, HealthConfig, HealthInput, Input, LinkId, Method,
+    Output, Probe, ProbeConfig, Reflector, Via,
 };
 
 use super::topology::Timing;
@@ -14,6 +14,8 @@ use super::topology::Timing;
 const PUBLISH: Duration = Duration::from_millis(250);
 /// RFC 4443 §4.2.
 const ECHO_REPLY_V6: u8 = 129;
+/// The other end of every cable.
+const FAR: std::net::Ipv6Addr = std::net::Ipv6Addr::LOCALHOST;
 
 /// What crosses a cable beside TCP.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub(super) enum Datagram {
 pub(super) struct Link {
     pub(super) health: Health,
     probe: Probe,
-    reflected: u32,
+    reflector: Reflector,
     published: Instant,
     /// Where the wall clock stands at zero.
     epoch: Instant,
@@ -56,7 +58,7 @@ impl Link {
         Self {
             health: Health::new(health, now),
             probe: Probe::new(probe, seed, now),
-            reflected: 0,
+            reflector: Reflector::new(FAR.into()),
             published: now,
             epoch,
         }
@@ -77,8 +79,13 @@ impl Link {
             }
             Datagram::Request(Via::Stamp, bytes) => {
                 let wall = self.wall(now);
-                let reply = stamp::reflect(&bytes, 255, wall, wall, Some(self.reflected))?;
-                self.reflected = self.reflected.wrapping_add(1);
+                let arrival = Arrival {
+                    bytes: &bytes,
+                    from: (FAR, stamp::PORT).into(),
+                    ttl: 255,
+                    at: wall,
+                };
+                let reply = self.reflector.reflect(arrival, wall).ok()?;
                 Some(Datagram::Answer(Via::Stamp, reply))
             }
         }

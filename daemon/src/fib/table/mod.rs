@@ -66,8 +66,14 @@ pub(crate) type Members = SmallVec<[RouteHop; 2]>;
 /// Where the link on an interface stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LinkStanding {
-    /// Lower is better.
-    Usable { rank: u32 },
+    Usable {
+        /// Lower is better; links that are equally good have the same.
+        rank: u32,
+        /// Lower is taken where rank and MED tie.
+        tiebreak: u32,
+        /// 0: one link takes all traffic. From 1 on: links of the best rank share it in these parts.
+        weight: u8,
+    },
     /// Carries nothing if there is another way.
     Dead,
 }
