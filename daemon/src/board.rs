@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{MoveReason, Quality, Rank, bfd};
+use links::{MoveReason, Quality, Rank, TcpState, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
+use crate::sockets::Gauge;
 
 /// See the [module](self).
 pub(crate) struct Board {
@@ -45,6 +46,8 @@ pub(crate) struct PeerRow {
     pub(crate) held: Option<Held>,
     /// Both ends of its latest connection, ours first.
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// A look at that connection, as long as it lasts.
+    pub(crate) gauge: Weak<Gauge>,
 }
 
 /// What a link shows.
@@ -146,6 +149,16 @@ impl Board {
     /// What a peer shows, if it is configured.
     pub(crate) fn peer(&self, peer: &str) -> Option<PeerRow> {
         self.lock().peers.get(peer).cloned()
+    }
+
+    /// How the TCP connection of an established session stands.
+    pub(crate) fn session_tcp(&self, peer: &str) -> Option<TcpState> {
+        let rows = self.lock();
+        let row = rows.peers.get(peer)?;
+        let is_up = row.session.as_ref()?.state == State::Established;
+        let gauge = row.gauge.upgrade().filter(|_| is_up);
+        drop(rows);
+        gauge?.read()
     }
 
     pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {

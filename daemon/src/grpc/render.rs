@@ -197,6 +197,8 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
     let method = quality.via.map(|via| match via {
         links::Via::Stamp => "stamp",
         links::Via::Icmp => "icmp",
+        links::Via::Tcp => "tcp",
+        links::Via::Bgp => "bgp",
     });
     v1::LinkQuality {
         method: method.unwrap_or_default().to_owned(),
@@ -208,6 +210,25 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
         sent: quality.sent,
         received: quality.received,
         window: Some(duration(quality.judged.window)),
+        known: quality.judged.known as u64,
+        loss_out: quality.judged.loss_out,
+        loss_in: quality.judged.loss_in,
+        windows: quality.windows.iter().map(statistics).collect(),
+    }
+}
+
+fn statistics(statistics: &links::Statistics) -> v1::LinkStatistics {
+    v1::LinkStatistics {
+        window: Some(duration(statistics.window)),
+        known: statistics.known as u64,
+        lost: statistics.lost as u64,
+        rtt_median: statistics.rtt_median.map(duration),
+        rtt_p95: statistics.rtt_p95.map(duration),
+        rtt_p99: statistics.rtt_p99.map(duration),
+        jitter: statistics.jitter.map(duration),
+        loss_out: statistics.loss_out,
+        loss_in: statistics.loss_in,
+        reordered: statistics.reordered as u64,
     }
 }
 

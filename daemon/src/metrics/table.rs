@@ -123,10 +123,31 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "Mean difference between consecutive round-trip times in the window",
         measured(|quality| quality.judged.jitter.map(|jitter| jitter.as_secs_f64())),
     )?;
+    let lost = links.iter().flat_map(|link| {
+        let judged = link.row.quality.map(|quality| quality.judged);
+        let ways = [
+            ("both", judged.and_then(|judged| judged.loss_ratio())),
+            ("out", judged.and_then(|judged| judged.loss_out)),
+            ("in", judged.and_then(|judged| judged.loss_in)),
+        ];
+        let series = move |(direction, ratio): (&str, Option<f64>)| {
+            let labels = [
+                ("link", link.name.clone()),
+                ("direction", direction.to_owned()),
+            ];
+            Some((labels, ratio?))
+        };
+        ways.into_iter().filter_map(series)
+    });
     table.gauge(
         "link_loss_ratio",
-        "Probes of the window that were not answered, 0 to 1",
-        measured(|quality| Some(quality.loss_ratio())),
+        "Probes of the window that were lost, 0 to 1; each way where the far end's reflector counts",
+        lost,
+    )?;
+    table.gauge(
+        "link_reordered_probes",
+        "Answers in the last minute that came after the answer to a later probe",
+        measured(|quality| Some(quality.windows[1].reordered as f64)),
     )?;
     table.counter(
         "link_receive_bytes",
