@@ -106,6 +106,18 @@ pub enum BfdWord {
     Down(Diagnostic),
 }
 
+impl BfdWord {
+    /// Whether what is watched by nothing else may be used, which it was, or was not. Waiting for a session
+    /// forbids a beginning, and ends nothing that runs.
+    pub fn permits(self, was_used: bool) -> bool {
+        match self {
+            Self::Silent | Self::Up => true,
+            Self::Awaited => was_used,
+            Self::Down(_) => false,
+        }
+    }
+}
+
 /// Whether a link is usable. Ordered: better is less.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum State {

@@ -12,6 +12,7 @@
 //! - [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
 
 pub mod daemon;
+pub mod failover;
 pub mod measure;
 pub mod peer;
 pub mod replay;
