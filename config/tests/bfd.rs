@@ -106,11 +106,20 @@ fn of_peer(keys: &str) -> String {
 fn a_peer_on_no_link_is_as_far_away_for_bfd_as_for_bgp() {
     for (keys, hops) in [
         ("asn = 65020\nbfd = {}", 1),
-        ("asn = 65020\nttl-security = 2\nlocal-address = \"10.8.0.1\"\nbfd = {}", 2),
-        ("asn = 65020\nmultihop = 5\nlocal-address = \"10.8.0.1\"\nbfd = {}", 5),
+        (
+            "asn = 65020\nttl-security = 2\nlocal-address = \"10.8.0.1\"\nbfd = {}",
+            2,
+        ),
+        (
+            "asn = 65020\nmultihop = 5\nlocal-address = \"10.8.0.1\"\nbfd = {}",
+            5,
+        ),
         ("asn = 65020\nmultihop = 5\nbfd = { hops = 1 }", 1),
         ("asn = 65010\nbfd = {}", 1),
-        ("asn = 65010\nlocal-address = \"10.8.0.1\"\nbfd = { hops = 255 }", 255),
+        (
+            "asn = 65010\nlocal-address = \"10.8.0.1\"\nbfd = { hops = 255 }",
+            255,
+        ),
     ] {
         let config = load(&of_peer(keys), "t.toml").expect(keys).config;
         let bfd = config.peers["p"].bfd.as_ref().expect(keys);

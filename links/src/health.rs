@@ -107,13 +107,13 @@ pub enum BfdWord {
 }
 
 impl BfdWord {
-    /// Whether what is watched by nothing else may be used, which it was, or was not. Waiting for a session
-    /// forbids a beginning, and ends nothing that runs.
-    pub fn permits(self, was_used: bool) -> bool {
+    /// The state of what is watched by nothing else, and was in another one or in the same. Waiting for a
+    /// session forbids a beginning, and ends nothing that runs.
+    pub fn state(self, before: State) -> State {
         match self {
-            Self::Silent | Self::Up => true,
-            Self::Awaited => was_used,
-            Self::Down(_) => false,
+            Self::Silent | Self::Up => State::Up,
+            Self::Awaited => before,
+            Self::Down(_) => State::Down,
         }
     }
 }

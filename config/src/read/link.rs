@@ -7,14 +7,16 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe,
-    ProbeMethod, SecretSource, Slo, WireGuard,
+    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, SecretSource, Slo,
+    WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret, value};
+use super::{
+    Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret, value,
+};
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";

@@ -72,6 +72,8 @@ pub(crate) enum Steering {
     Links(BTreeMap<String, LinkStanding>, Instant),
     /// Interfaces of the peers that are reached through a link.
     Peers(BTreeMap<PeerId, String>),
+    /// The peers on no link that BFD calls dead, and when that was found out.
+    Dead(BTreeSet<PeerId>, Instant),
 }
 
 /// What the groups are told.
@@ -84,6 +86,12 @@ pub(crate) enum GroupsMessage {
         state: State,
         found_out: Instant,
     },
+    /// BFD says that a peer on no link is up or down.
+    Peer {
+        peer: PeerId,
+        state: State,
+        found_out: Instant,
+    },
 }
 
 /// The links and groups of an intent.
@@ -91,6 +99,8 @@ pub(crate) enum GroupsMessage {
 pub(crate) struct Topology {
     pub(crate) links: BTreeMap<String, Place>,
     pub(crate) groups: BTreeMap<String, GroupConfig>,
+    /// Peers on no link that BFD watches, and the ways to their tasks.
+    pub(crate) watched: BTreeMap<PeerId, mpsc::Sender<ToPeer>>,
 }
 
 /// A link in its group.

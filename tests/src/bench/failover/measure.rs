@@ -135,11 +135,7 @@ impl<'a> Bench<'a> {
         let start = |side| Peer::start(side, &topology, family, prefixes);
         let peers = [start(Side::A)?, start(Side::B)?];
         let router = Router::start(kind, &topology, family)?;
-        let heard = Heard::start(
-            &topology.router,
-            Side::A.interface(),
-            topology.directory(),
-        )?;
+        let heard = Heard::start(&topology.router, Side::A.interface(), topology.directory())?;
         let mut bench = Self {
             router,
             _peers: peers,
@@ -199,7 +195,12 @@ impl<'a> Bench<'a> {
         );
         let (found, switched) = self.judge(before, &changes, cut)?;
         let due = self.due(cut_on_clock)?;
-        Ok(figures(&report, [cut, mended, ended], [found, switched, seen], due))
+        Ok(figures(
+            &report,
+            [cut, mended, ended],
+            [found, switched, seen],
+            due,
+        ))
     }
 
     /// Notes changes until all routes lead over this side.

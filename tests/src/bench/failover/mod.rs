@@ -33,10 +33,7 @@ use anyhow::{Result, anyhow};
 use crate::lab::netns::Namespace;
 
 /// Does something in a namespace, on a thread that goes there for that purpose.
-fn inside<T: Send>(
-    namespace: &Namespace,
-    what: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
+fn inside<T: Send>(namespace: &Namespace, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let there = scope.spawn(|| {
             namespace.enter()?;

@@ -49,14 +49,27 @@ fn right(outcome: &Outcome) -> Option<Figures> {
 /// The middle one, the lower of two; 0 of none.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+    values
+        .get(values.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default()
 }
 
 /// A table within 100 columns.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = format!(
         "{:<8} {:<5} {:>8}  {:<10} {:>8} {:>9} {:>9} {:>8} {:>8} {:>9}  {:>6}\n",
-        "cut", "", "routes", "router", "found", "switched", "past BFD", "seen", "lost", "lost back", "rounds"
+        "cut",
+        "",
+        "routes",
+        "router",
+        "found",
+        "switched",
+        "past BFD",
+        "seen",
+        "lost",
+        "lost back",
+        "rounds"
     );
     let mut last = None;
     for cell in cells {
@@ -214,10 +227,7 @@ mod tests {
     fn figures_are_medians_and_no_line_is_longer_than_100_columns() {
         let rounds = vec![round(100_001), round(250), round(251)];
         let long = Outcome::Wrong("no ".repeat(100));
-        let text = table(&[
-            cell(Kind::Skybridge, rounds),
-            cell(Kind::Frr, vec![long]),
-        ]);
+        let text = table(&[cell(Kind::Skybridge, rounds), cell(Kind::Frr, vec![long])]);
         assert!(text.contains("251.0"), "{text}");
         for line in text.lines().chain(LEGEND.lines()) {
             assert!(line.chars().count() <= 100, "{line}");

@@ -57,7 +57,11 @@ impl Router {
                 frr.add_bfdd(namespace, "hostname router\n")?;
                 Ok(Self::Frr(frr))
             }
-            Kind::Bird => Ok(Self::Bird(Bird::launch(namespace, &directory, &bird(family))?)),
+            Kind::Bird => Ok(Self::Bird(Bird::launch(
+                namespace,
+                &directory,
+                &bird(family),
+            )?)),
             Kind::Gobgp => bail!("GoBGP gives no routes to the kernel by itself"),
         }
     }
@@ -68,7 +72,9 @@ impl Router {
     ///
     /// As said.
     pub fn check_alive(&mut self) -> Result<()> {
-        self.processes()?.iter_mut().try_for_each(Process::check_alive)
+        self.processes()?
+            .iter_mut()
+            .try_for_each(Process::check_alive)
     }
 
     /// The end of the log of each process.
@@ -84,7 +90,10 @@ impl Router {
     ///
     /// When a process has ended.
     pub fn cpu(&mut self) -> Result<Duration> {
-        self.processes()?.iter().map(|one| cpu_time(one.pid())).sum()
+        self.processes()?
+            .iter()
+            .map(|one| cpu_time(one.pid()))
+            .sum()
     }
 
     fn processes(&mut self) -> Result<&mut [Process]> {

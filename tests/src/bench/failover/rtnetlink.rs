@@ -321,9 +321,8 @@ impl Model {
             Via::Nexthop(id) => match self.nexthops.get(&id) {
                 Some(Nexthop::Interface(index)) => *index == interface,
                 Some(Nexthop::Group(members)) => {
-                    let leads = |id: &u32| {
-                        self.nexthops.get(id) == Some(&Nexthop::Interface(interface))
-                    };
+                    let leads =
+                        |id: &u32| self.nexthops.get(id) == Some(&Nexthop::Interface(interface));
                     !members.is_empty() && members.iter().all(leads)
                 }
                 None => false,

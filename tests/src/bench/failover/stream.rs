@@ -49,9 +49,7 @@ impl Stream {
         sockopt::set_socket_recv_buffer_size_force(&receiving, ROOM)?;
         receiving.set_read_timeout(Some(Duration::from_millis(50)))?;
         let sending = match hosts.first() {
-            Some(IpAddr::V4(_)) => {
-                super::inside(from, || Ok(UdpSocket::bind("0.0.0.0:0")?))?
-            }
+            Some(IpAddr::V4(_)) => super::inside(from, || Ok(UdpSocket::bind("0.0.0.0:0")?))?,
             Some(IpAddr::V6(_)) | None => open(from, 0)?,
         };
         let on = Arc::new(AtomicBool::new(true));

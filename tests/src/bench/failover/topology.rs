@@ -158,7 +158,11 @@ impl Topology {
         give(&router, "source", family, address(family, SOURCE, 1))?;
         give(&source, "wire", family, address(family, SOURCE, 2))?;
         default_route(&source, family, address(family, SOURCE, 1))?;
-        sink.ip(&format!("{} route add local {} dev lo", flag(family), all(family)))?;
+        sink.ip(&format!(
+            "{} route add local {} dev lo",
+            flag(family),
+            all(family)
+        ))?;
         Ok(Self {
             interfaces: [index(&router, "to-a")?, index(&router, "to-b")?],
             plug: Plug {
