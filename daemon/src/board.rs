@@ -11,6 +11,7 @@ use links::{MoveReason, Quality, Rank, TcpState, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
+use crate::drivers::bfd::Watched;
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
@@ -29,6 +30,8 @@ pub(crate) struct Board {
 pub(crate) struct Rows {
     pub(crate) peers: BTreeMap<String, PeerRow>,
     pub(crate) links: BTreeMap<String, LinkRow>,
+    /// Of peers on no link.
+    pub(crate) bfd_of_peers: BTreeMap<String, bfd::Status>,
     pub(crate) groups: BTreeMap<String, GroupRow>,
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
     pub(crate) fib: FibRow,
@@ -122,6 +125,8 @@ impl Board {
         let mut rows = self.lock();
         rows.peers.retain(|name, _| config.peers.contains_key(name));
         rows.links.retain(|name, _| config.links.contains_key(name));
+        rows.bfd_of_peers
+            .retain(|name, _| config.peers.contains_key(name));
         rows.groups
             .retain(|name, _| config.groups.contains_key(name));
         for name in config.peers.keys() {
@@ -194,8 +199,19 @@ impl Board {
         self.with_link(link, |row| row.quality = Some(quality));
     }
 
-    pub(crate) fn set_bfd(&self, link: &str, status: Option<bfd::Status>) {
-        self.with_link(link, |row| row.bfd = status);
+    pub(crate) fn set_bfd(&self, watched: &Watched, status: Option<bfd::Status>) {
+        match (watched, status) {
+            (Watched::Link(link), status) => self.with_link(link, |row| row.bfd = status),
+            (Watched::Peer(peer), None) => {
+                self.lock().bfd_of_peers.remove(peer);
+            }
+            (Watched::Peer(peer), Some(status)) => {
+                let mut rows = self.lock();
+                if rows.peers.contains_key(peer) {
+                    rows.bfd_of_peers.insert(peer.clone(), status);
+                }
+            }
+        }
     }
 
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {

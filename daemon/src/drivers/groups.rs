@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bgp::PeerId;
 use bgp::rib::{Input, Standing};
 use bgp::session::Cease;
 use links::{
@@ -42,6 +43,7 @@ pub(crate) async fn run(
         changes: BTreeMap::new(),
         standings: BTreeMap::new(),
         deaf: BTreeSet::new(),
+        watched: BTreeMap::new(),
     };
     driver.run().await;
 }
@@ -61,6 +63,8 @@ struct Driver {
     standings: BTreeMap<LinkId, links::Standing>,
     /// Links whose peers are not believed, for a drill.
     deaf: BTreeSet<String>,
+    /// Of the peers on no link that BFD watches, where it has said something.
+    watched: BTreeMap<PeerId, State>,
 }
 
 /// A group's traffic moved.
@@ -85,6 +89,9 @@ impl Driver {
                         self.on_figures(&name, figures).await;
                     }
                     Some(GroupsMessage::Hear { name, hearing }) => self.hear(name, hearing).await,
+                    Some(GroupsMessage::Peer { peer, state, found_out }) => {
+                        self.on_peer(peer, state, found_out).await;
+                    }
                     None => return,
                 },
                 () = until(deadline) => {
@@ -150,6 +157,36 @@ impl Driver {
             .collect();
         for (name, state) in known {
             self.drive_sessions(&name, state).await;
+        }
+        let known = std::mem::take(&mut self.watched);
+        for (peer, state) in known {
+            self.on_peer(peer, state, now).await;
+        }
+    }
+
+    /// As for a link: traffic first, then the paths, then the session.
+    async fn on_peer(&mut self, peer: PeerId, state: State, found_out: Instant) {
+        let inbox = self.topology.watched.get(&peer).cloned();
+        // One that nobody watches any more is as good as any.
+        let state = inbox.as_ref().map_or(State::Up, |_| state);
+        match inbox {
+            Some(_) => self.watched.insert(peer, state),
+            None => self.watched.remove(&peer),
+        };
+        let dead = self
+            .watched
+            .iter()
+            .filter(|(_, state)| **state == State::Down);
+        let dead = dead.map(|(peer, _)| *peer).collect();
+        let _ = self.fib.send(Steering::Dead(dead, found_out)).await;
+        let (standing, order) = match state {
+            State::Up | State::Degraded | State::Draining => (Standing::Unranked, ToPeer::Start),
+            State::Down => (Standing::Unusable, ToPeer::Stop(Cease::BfdDown)),
+        };
+        let standing = Input::Standing(peer, standing);
+        let _ = self.rib.send(RibMessage::Input(standing)).await;
+        if let Some(inbox) = inbox {
+            let _ = inbox.send(order).await;
         }
     }
 

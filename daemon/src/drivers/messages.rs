@@ -74,6 +74,8 @@ pub(crate) enum Steering {
     Links(BTreeMap<String, LinkStanding>, Instant),
     /// Interfaces of the peers that are reached through a link.
     Peers(BTreeMap<PeerId, String>),
+    /// The peers on no link that BFD calls dead, and when that was found out.
+    Dead(BTreeSet<PeerId>, Instant),
 }
 
 /// What the groups are told.
@@ -90,6 +92,12 @@ pub(crate) enum GroupsMessage {
     Hear { name: String, hearing: Hearing },
     /// What is measured of a link, once a second.
     Figures { name: String, figures: Figures },
+    /// BFD says that a peer on no link is up or down.
+    Peer {
+        peer: PeerId,
+        state: State,
+        found_out: Instant,
+    },
 }
 
 /// The links and groups of an intent.
@@ -97,6 +105,8 @@ pub(crate) enum GroupsMessage {
 pub(crate) struct Topology {
     pub(crate) links: BTreeMap<String, Place>,
     pub(crate) groups: BTreeMap<String, GroupConfig>,
+    /// Peers on no link that BFD watches, and the ways to their tasks.
+    pub(crate) watched: BTreeMap<PeerId, mpsc::Sender<ToPeer>>,
 }
 
 /// A link in its group.

@@ -145,9 +145,7 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
-        bfd: link
-            .bfd
-            .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+        bfd: bfd_session(link.bfd),
         drill_until: link.row.drill.map(timestamp),
     }
 }
@@ -160,6 +158,11 @@ fn link_state(state: Option<links::State>) -> v1::LinkState {
         Some(links::State::Down) => v1::LinkState::Down,
         None => v1::LinkState::Unspecified,
     }
+}
+
+/// A session that is wanted and cannot be is one of which nothing is known.
+fn bfd_session(wanted: Option<Option<bfd::Status>>) -> Option<v1::BfdSession> {
+    wanted.map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd))
 }
 
 fn bfd(status: &bfd::Status) -> v1::BfdSession {

@@ -106,6 +106,8 @@ pub(crate) struct Router {
     peers: BTreeMap<String, RunningPeer>,
     peer_tasks: JoinSet<()>,
     links: BTreeMap<String, RunningLink>,
+    /// Peers on no link that BFD watches.
+    watched: BTreeMap<String, (PeerId, JoinHandle<()>)>,
     /// RIB, FIB, groups and tunnels: their end is the end of the process.
     vital: JoinSet<&'static str>,
     /// The peers' names within the process. One that goes and returns is another.
@@ -289,6 +291,7 @@ impl Router {
             peers: BTreeMap::new(),
             peer_tasks: JoinSet::new(),
             links: BTreeMap::new(),
+            watched: BTreeMap::new(),
             vital,
             next_id: u32::try_from(ids.len()).unwrap_or(u32::MAX).wrapping_add(1),
             ids,
