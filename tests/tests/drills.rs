@@ -54,7 +54,6 @@ fn report(child: Child) -> Result<Value> {
         .lines()
         .last()
         .with_context(|| format!("no report: {}", String::from_utf8_lossy(&output.stderr)))?;
-    println!("{said}");
     let event: Value = serde_json::from_str(last)?;
     event
         .get("report")

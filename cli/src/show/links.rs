@@ -270,6 +270,7 @@ pub(crate) mod tests {
             receive_bytes: 12_345_678,
             transmit_bytes: 999,
             mtu: 1420,
+            drill_until: None,
             bfd: None,
         };
         let down = v1::Link {

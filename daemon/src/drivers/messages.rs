@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
-use links::{Fault, Figures, GroupConfig, HealthChange, Member, Order};
+use links::{Fault, Figures, GroupConfig, HealthChange, Member, Order, State};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
