@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{MoveReason, Quality, Rank, TcpState, bfd};
+use links::{MoveReason, Quality, Rank, SessionTcp, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
@@ -156,14 +156,16 @@ impl Board {
         self.lock().peers.get(peer).cloned()
     }
 
-    /// How the TCP connection of an established session stands.
-    pub(crate) fn session_tcp(&self, peer: &str) -> Option<TcpState> {
-        let rows = self.lock();
-        let row = rows.peers.get(peer)?;
-        let is_up = row.session.as_ref()?.state == State::Established;
-        let gauge = row.gauge.upgrade().filter(|_| is_up);
-        drop(rows);
-        gauge?.read()
+    /// What there is of the session of a peer, and how its TCP connection stands.
+    pub(crate) fn session_tcp(&self, peer: &str) -> SessionTcp {
+        let row = self.peer(peer).unwrap_or_default();
+        match row.session.map_or(State::Idle, |status| status.state) {
+            State::Idle | State::Connect | State::Active => SessionTcp::Absent,
+            State::OpenSent | State::OpenConfirm | State::Established => {
+                let read = row.gauge.upgrade().and_then(|gauge| gauge.read());
+                read.map_or(SessionTcp::Forming, SessionTcp::Established)
+            }
+        }
     }
 
     pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {

@@ -46,7 +46,7 @@ pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
 pub use probe::{
-    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, Statistics,
-    TcpState, Transmit, Via, WINDOWS,
+    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
+    Statistics, TcpState, Transmit, Via, WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, Refusal};

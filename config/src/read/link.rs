@@ -15,15 +15,13 @@ use crate::report::{Sink, Wrong};
 
 use super::section::Section;
 use super::{
-    Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret, value,
+    BGP_PORT, Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret, value,
 };
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
 /// The keys that say what carries a link.
 const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
-/// Where BGP listens (RFC 4271 §4).
-const BGP_PORT: u16 = 179;
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 

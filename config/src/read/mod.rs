@@ -28,6 +28,9 @@ use crate::report::{Sink, Wrong};
 
 use section::Section;
 
+/// Where BGP listens (RFC 4271 §4).
+pub(crate) const BGP_PORT: u16 = 179;
+
 /// A [`Config`] as far as it could be read, with what the rules across items need to know.
 #[derive(Debug)]
 pub(crate) struct Draft {
