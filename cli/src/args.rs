@@ -144,8 +144,11 @@ pub(crate) enum Direction {
 #[derive(Subcommand, Debug)]
 #[command(infer_subcommands = true)]
 pub(crate) enum Show {
-    /// Links: state and quality
-    Links,
+    /// Links: state and quality; one of them in full
+    Links {
+        /// Its name
+        name: Option<String>,
+    },
     /// Groups: which link is active, and since when
     Groups,
     /// Peers: state and prefixes; one of them in full
@@ -253,7 +256,7 @@ mod tests {
                 "skybridge sh bgp nei wg-a advertised-routes",
                 "Show(Bgp(Neighbors { name: Some(\"wg-a\"), routes: Some(Advertised) }))",
             ),
-            ("skybridge sh link", "Show(Links)"),
+            ("skybridge sh link", "Show(Links { name: None })"),
         ] {
             let args = Args::try_parse_from(short.split_whitespace());
             let command = args.map(|args| format!("{:?}", args.command));

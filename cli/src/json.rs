@@ -208,6 +208,42 @@ pub(crate) struct Quality {
     sent: u64,
     received: u64,
     window_seconds: Option<f64>,
+    known: u64,
+    loss_out_ratio: Option<f64>,
+    loss_in_ratio: Option<f64>,
+    windows: Vec<Statistics>,
+}
+
+/// Measured over one of several windows.
+#[derive(Serialize, Debug)]
+pub(crate) struct Statistics {
+    window_seconds: Option<f64>,
+    known: u64,
+    lost: u64,
+    rtt_median_seconds: Option<f64>,
+    rtt_p95_seconds: Option<f64>,
+    rtt_p99_seconds: Option<f64>,
+    jitter_seconds: Option<f64>,
+    loss_out_ratio: Option<f64>,
+    loss_in_ratio: Option<f64>,
+    reordered: u64,
+}
+
+impl From<&v1::LinkStatistics> for Statistics {
+    fn from(message: &v1::LinkStatistics) -> Self {
+        Self {
+            window_seconds: seconds(message.window.as_ref()),
+            known: message.known,
+            lost: message.lost,
+            rtt_median_seconds: seconds(message.rtt_median.as_ref()),
+            rtt_p95_seconds: seconds(message.rtt_p95.as_ref()),
+            rtt_p99_seconds: seconds(message.rtt_p99.as_ref()),
+            jitter_seconds: seconds(message.jitter.as_ref()),
+            loss_out_ratio: message.loss_out,
+            loss_in_ratio: message.loss_in,
+            reordered: message.reordered,
+        }
+    }
 }
 
 impl From<&v1::LinkQuality> for Quality {
@@ -222,6 +258,10 @@ impl From<&v1::LinkQuality> for Quality {
             sent: message.sent,
             received: message.received,
             window_seconds: seconds(message.window.as_ref()),
+            known: message.known,
+            loss_out_ratio: message.loss_out,
+            loss_in_ratio: message.loss_in,
+            windows: message.windows.iter().map(Statistics::from).collect(),
         }
     }
 }
@@ -248,6 +288,7 @@ struct GroupMember {
     rank: u32,
     figure: Option<String>,
     why: String,
+    dollars: Option<f64>,
 }
 
 impl From<&v1::GroupMember> for GroupMember {
@@ -258,6 +299,7 @@ impl From<&v1::GroupMember> for GroupMember {
             rank: message.rank,
             figure: filled(&message.figure),
             why: message.why.clone(),
+            dollars: message.dollars,
         }
     }
 }

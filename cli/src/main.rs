@@ -86,7 +86,9 @@ async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
             show::events::run(channel, history, no_follow, output).await
         }
         Command::Show(Show::Groups) => show::groups::run(channel, output).await,
-        Command::Show(Show::Links) => show::links::run(channel, output).await,
+        Command::Show(Show::Links { name }) => {
+            show::links::run(channel, name.as_deref(), output).await
+        }
         Command::Reset {
             peer,
             soft,

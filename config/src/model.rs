@@ -168,9 +168,11 @@ pub enum SecretSource {
 /// `probe = { method = "auto", interval = "100ms", … }`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Probe {
-    /// `auto` (default), `stamp`, `icmp` or `off`.
+    /// `auto` (default), `stamp`, `icmp`, `tcp`, `bgp` or `off`.
     pub method: ProbeMethod,
-    /// Between two probes. Default 100 ms, at least 10 ms.
+    /// Of `tcp`: where it connects to. Default 179.
+    pub port: u16,
+    /// Between two probes. Default 100 ms, and 1 s by TCP; at least 10 ms.
     pub interval: Duration,
     /// An answer that takes longer is a loss. Default 1 s.
     pub timeout: Duration,
@@ -185,13 +187,17 @@ pub struct Probe {
 /// How a link is probed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ProbeMethod {
-    /// STAMP if the far end answers it, ICMP echo otherwise.
+    /// STAMP if the far end answers it, ICMP echo otherwise, and if neither ever is, as `bgp`.
     #[default]
     Auto,
     /// STAMP (RFC 8762) only.
     Stamp,
     /// ICMP echo only.
     Icmp,
+    /// TCP connections to a port, accepted or refused.
+    Tcp,
+    /// The TCP connection of the link's BGP session, and connections to its port while there is none.
+    Bgp,
     /// Not measured: up when its interface is.
     Off,
 }

@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{MoveReason, Quality, Rank, bfd};
+use links::{MoveReason, Quality, Rank, TcpState, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
+use crate::sockets::Gauge;
 
 /// See the [module](self).
 pub(crate) struct Board {
@@ -45,6 +46,8 @@ pub(crate) struct PeerRow {
     pub(crate) held: Option<Held>,
     /// Both ends of its latest connection, ours first.
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// A look at that connection, as long as it lasts.
+    pub(crate) gauge: Weak<Gauge>,
 }
 
 /// What a link shows.
@@ -59,6 +62,8 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// What was sent has cost, since the start; 0 without a price.
+    pub(crate) dollars: f64,
 }
 
 /// What a group shows.
@@ -146,6 +151,16 @@ impl Board {
         self.lock().peers.get(peer).cloned()
     }
 
+    /// How the TCP connection of an established session stands.
+    pub(crate) fn session_tcp(&self, peer: &str) -> Option<TcpState> {
+        let rows = self.lock();
+        let row = rows.peers.get(peer)?;
+        let is_up = row.session.as_ref()?.state == State::Established;
+        let gauge = row.gauge.upgrade().filter(|_| is_up);
+        drop(rows);
+        gauge?.read()
+    }
+
     pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {
         if let Some(row) = self.lock().peers.get_mut(peer) {
             *row = shown;
@@ -187,6 +202,10 @@ impl Board {
         self.with_link(link, |row| {
             row.mtu = interface.map_or(0, |interface| interface.mtu)
         });
+    }
+
+    pub(crate) fn set_dollars(&self, link: &str, dollars: f64) {
+        self.with_link(link, |row| row.dollars = dollars);
     }
 
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
@@ -242,6 +261,7 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            dollars: 0.0,
         }
     }
 }

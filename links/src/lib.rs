@@ -11,6 +11,7 @@
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
+//! - [`Meter`]: what its traffic costs.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
@@ -26,6 +27,7 @@ pub mod stamp;
 
 mod group;
 mod health;
+mod meter;
 mod probe;
 mod random;
 mod reflector;
@@ -37,8 +39,9 @@ pub use group::{
 pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
+pub use meter::Meter;
 pub use probe::{
-    AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Statistics, Transmit, Via,
-    WINDOWS,
+    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, Statistics,
+    TcpState, Transmit, Via, WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, Refusal};

@@ -135,6 +135,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Inside, "inside.local", inside.local),
         field(LinkPart::Inside, "inside.remote", inside.remote),
         field(LinkPart::Probe, "probe.method", word(probe.method)),
+        field(LinkPart::Probe, "probe.port", probe.port),
         field(LinkPart::Probe, "probe.interval", exact(probe.interval)),
         field(LinkPart::Probe, "probe.timeout", exact(probe.timeout)),
         field(LinkPart::Probe, "probe.window", exact(probe.window)),

@@ -20,6 +20,8 @@ const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
 /// The keys that say what carries a link.
 const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
+/// Where BGP listens (RFC 4271 §4).
+const BGP_PORT: u16 = 179;
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -309,6 +311,7 @@ fn count(value: &DeValue<'_>) -> Result<u32, Wrong> {
 fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     let mut probe = Probe {
         method: ProbeMethod::Auto,
+        port: BGP_PORT,
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(1),
         window: Duration::from_secs(10),
@@ -319,12 +322,25 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
         ("auto", ProbeMethod::Auto),
         ("stamp", ProbeMethod::Stamp),
         ("icmp", ProbeMethod::Icmp),
+        ("tcp", ProbeMethod::Tcp),
+        ("bgp", ProbeMethod::Bgp),
         ("off", ProbeMethod::Off),
     ];
     let Some(mut table) = section.table(sink, "probe", "probe = { interval = \"100ms\" }") else {
         return probe;
     };
     probe.method = table.or(sink, "method", probe.method, |v| value::word(v, &methods));
+    if probe.method == ProbeMethod::Tcp {
+        // Each probe is a connection that somebody accepts.
+        probe.interval = Duration::from_secs(1);
+    } else if table.has("port") {
+        let message = "only probes by `tcp` go to a port";
+        let fix = "say method = \"tcp\", or leave `port` out";
+        let wrong = Wrong::new("probe.port", message, fix);
+        sink.error(table.key_span("port"), wrong);
+    }
+    let port = |v: &DeValue<'_>| value::integer(v, 1..=u16::MAX);
+    probe.port = table.or(sink, "port", probe.port, port);
     probe.interval = table.or(sink, "interval", probe.interval, |v| {
         value::duration(v, millis(10..=60_000))
     });

@@ -26,6 +26,7 @@
 //! `fib` ends the process, whose start-up takes over what is there.
 
 pub(crate) mod bfd;
+pub(crate) mod costs;
 pub(crate) mod fib;
 pub(crate) mod groups;
 pub(crate) mod link;

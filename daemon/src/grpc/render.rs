@@ -196,6 +196,8 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
     let method = quality.via.map(|via| match via {
         links::Via::Stamp => "stamp",
         links::Via::Icmp => "icmp",
+        links::Via::Tcp => "tcp",
+        links::Via::Bgp => "bgp",
     });
     v1::LinkQuality {
         method: method.unwrap_or_default().to_owned(),
@@ -207,6 +209,25 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
         sent: quality.sent,
         received: quality.received,
         window: Some(duration(quality.judged.window)),
+        known: quality.judged.known as u64,
+        loss_out: quality.judged.loss_out,
+        loss_in: quality.judged.loss_in,
+        windows: quality.windows.iter().map(statistics).collect(),
+    }
+}
+
+fn statistics(statistics: &links::Statistics) -> v1::LinkStatistics {
+    v1::LinkStatistics {
+        window: Some(duration(statistics.window)),
+        known: statistics.known as u64,
+        lost: statistics.lost as u64,
+        rtt_median: statistics.rtt_median.map(duration),
+        rtt_p95: statistics.rtt_p95.map(duration),
+        rtt_p99: statistics.rtt_p99.map(duration),
+        jitter: statistics.jitter.map(duration),
+        loss_out: statistics.loss_out,
+        loss_in: statistics.loss_in,
+        reordered: statistics.reordered as u64,
     }
 }
 
@@ -219,7 +240,11 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
             .get(name)
             .map_or_else(String::new, |group| group.policy.name().to_owned()),
         links: row.members.iter().map(|it| it.link.clone()).collect(),
-        members: row.members.iter().map(member).collect(),
+        members: row
+            .members
+            .iter()
+            .map(|row| member(row, snapshot))
+            .collect(),
         active: row.active.clone(),
         failovers: row.moves,
         last_move: row.last_move.as_ref().map(|(at, _)| timestamp(*at)),
@@ -237,13 +262,16 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
     snapshot.groups.iter().map(group).collect()
 }
 
-fn member(row: &MemberRow) -> v1::GroupMember {
+fn member(row: &MemberRow, snapshot: &Snapshot) -> v1::GroupMember {
+    let mut links = snapshot.links.iter();
+    let link = links.find(|link| link.name == row.link);
     v1::GroupMember {
         link: row.link.clone(),
         state: link_state(Some(row.state)).into(),
         rank: row.rank.map_or(0, |rank| rank + 1),
         figure: row.figure.clone(),
         why: row.why.clone(),
+        dollars: link.and_then(|link| link.cost.map(|_| link.row.dollars)),
     }
 }
 

@@ -55,6 +55,21 @@ impl Table<'_, '_> {
         Ok(())
     }
 
+    fn amount<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+    ) -> Result<(), Error> {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn counter<const N: usize>(
         &mut self,
         name: &str,
@@ -116,10 +131,31 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "Mean difference between consecutive round-trip times in the window",
         measured(|quality| quality.judged.jitter.map(|jitter| jitter.as_secs_f64())),
     )?;
+    let lost = links.iter().flat_map(|link| {
+        let judged = link.row.quality.map(|quality| quality.judged);
+        let ways = [
+            ("both", judged.and_then(|judged| judged.loss_ratio())),
+            ("out", judged.and_then(|judged| judged.loss_out)),
+            ("in", judged.and_then(|judged| judged.loss_in)),
+        ];
+        let series = move |(direction, ratio): (&str, Option<f64>)| {
+            let labels = [
+                ("link", link.name.clone()),
+                ("direction", direction.to_owned()),
+            ];
+            Some((labels, ratio?))
+        };
+        ways.into_iter().filter_map(series)
+    });
     table.gauge(
         "link_loss_ratio",
-        "Probes of the window that were not answered, 0 to 1",
-        measured(|quality| Some(quality.loss_ratio())),
+        "Probes of the window that were lost, 0 to 1; each way where the far end's reflector counts",
+        lost,
+    )?;
+    table.gauge(
+        "link_reordered_probes",
+        "Answers in the last minute that came after the answer to a later probe",
+        measured(|quality| Some(quality.windows[1].reordered as f64)),
     )?;
     table.counter(
         "link_receive_bytes",
@@ -130,6 +166,12 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "link_transmit_bytes",
         "Bytes sent on the link's interface",
         links.iter().map(|link| (only(link), link.transmit_bytes)),
+    )?;
+    let priced = links.iter().filter(|link| link.cost.is_some());
+    table.amount(
+        "link_cost_dollars",
+        "What the bytes sent on the link's interface have cost, at its price in the file",
+        priced.map(|link| (only(link), link.row.dollars)),
     )?;
     table.gauge(
         "link_mtu_bytes",

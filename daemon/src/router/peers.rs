@@ -171,7 +171,10 @@ impl Router {
             let running = self.links.get(name).map(|running| running.id);
             let id = running.unwrap_or_else(|| LinkId(self.next_id()));
             ids.insert(name, id);
-            let wanted = convert::link(&config, link, id);
+            let peer = config.peers.get(name);
+            let bgp = peer.filter(|peer| peer.link.as_ref() == Some(name));
+            let bgp = bgp.map(|peer| convert::endpoint(&config, peer, self.key_of(name, peer)));
+            let wanted = convert::link(&config, link, id, bgp);
             if self
                 .links
                 .get(name)
