@@ -295,6 +295,7 @@ struct GroupMember {
     rank: u32,
     figure: Option<String>,
     why: String,
+    dollars: Option<f64>,
 }
 
 impl From<&v1::GroupMember> for GroupMember {
@@ -305,6 +306,7 @@ impl From<&v1::GroupMember> for GroupMember {
             rank: message.rank,
             figure: filled(&message.figure),
             why: message.why.clone(),
+            dollars: message.dollars,
         }
     }
 }

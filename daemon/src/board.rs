@@ -67,6 +67,8 @@ pub(crate) struct LinkRow {
     pub(crate) mtu: u32,
     /// Until when it is failed on purpose.
     pub(crate) drill: Option<SystemTime>,
+    /// What was sent has cost, since the start; 0 without a price.
+    pub(crate) dollars: f64,
 }
 
 /// What a group shows.
@@ -226,6 +228,10 @@ impl Board {
         self.with_link(link, |row| row.drill = until);
     }
 
+    pub(crate) fn set_dollars(&self, link: &str, dollars: f64) {
+        self.with_link(link, |row| row.dollars = dollars);
+    }
+
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
         self.counters.rtt(link, rtt);
     }
@@ -280,6 +286,7 @@ impl LinkRow {
             bfd: None,
             mtu: 0,
             drill: None,
+            dollars: 0.0,
         }
     }
 }

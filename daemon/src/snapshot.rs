@@ -61,6 +61,8 @@ pub(crate) struct LinkView {
     pub(crate) remote: IpAddr,
     pub(crate) row: LinkRow,
     pub(crate) active: bool,
+    /// Dollars a gigabyte sent.
+    pub(crate) cost: Option<f64>,
     /// 0 is best.
     pub(crate) rank: Option<u32>,
     pub(crate) receive_bytes: u64,
@@ -152,6 +154,7 @@ impl Reader {
                 local: link.inside.local.to_string(),
                 remote: link.inside.remote,
                 bfd: link.bfd.as_ref().map(|_| row.bfd),
+                cost: link.cost,
                 row,
                 active: group.is_some_and(|group| group.active.contains(name)),
                 rank: place.and_then(|member| member.rank),

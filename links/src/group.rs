@@ -345,9 +345,10 @@ impl Group {
         let known = self.leads.get(a, b);
         let counts = known.is_some_and(|lead| lead.counts);
         let figures = self.figure(&self.links[a]).zip(self.figure(&self.links[b]));
+        let error = self.links[b].figures.loss_error;
         let is_better = match figures {
             Some((a, b)) if counts => policy.is_less(a, b),
-            Some((a, b)) => policy.is_clearly_less(a, b),
+            Some((a, b)) => policy.is_clearly_less(a, b, error),
             None => false,
         };
         if !is_better {

@@ -11,6 +11,7 @@
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
+//! - [`Meter`]: what its traffic costs.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
 //! - [`Drill`]: a failover exercise, with its guards and its report. [`Drain`]: what emptying a link waits for.
 //!
@@ -29,6 +30,7 @@ mod drain;
 mod drill;
 mod group;
 mod health;
+mod meter;
 mod probe;
 mod random;
 mod reflector;
@@ -45,6 +47,7 @@ pub use group::{
 pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
+pub use meter::Meter;
 pub use probe::{
     AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
     Statistics, TcpState, Transmit, Via, WINDOWS,

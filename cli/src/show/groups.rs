@@ -28,7 +28,15 @@ pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome
 
 /// One line a link: by what it is judged, and why it carries traffic or does not.
 fn members(groups: &[v1::Group], screen: &Screen) -> String {
-    let mut table = Table::new(&["GROUP", "LINK", ">RANK", "STATE", "JUDGED BY", "WHY"]);
+    let mut table = Table::new(&[
+        "GROUP",
+        "LINK",
+        ">RANK",
+        "STATE",
+        "JUDGED BY",
+        ">SPENT",
+        "WHY",
+    ]);
     for (group, member) in groups
         .iter()
         .flat_map(|group| group.members.iter().map(move |member| (group, member)))
@@ -45,6 +53,10 @@ fn members(groups: &[v1::Group], screen: &Screen) -> String {
             cell(rank),
             toned(words::link_tone(state), words::link(state)),
             cell(or_dash(&member.figure)),
+            cell(match member.dollars {
+                Some(dollars) => format!("${dollars:.2}"),
+                None => "-".to_owned(),
+            }),
             match is_used {
                 true => toned(Tone::Good, &member.why),
                 false => cell(&member.why),

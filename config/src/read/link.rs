@@ -15,7 +15,8 @@ use crate::report::{Sink, Wrong};
 
 use super::section::Section;
 use super::{
-    BGP_PORT, Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret, value,
+    BGP_PORT, Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret,
+    value,
 };
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \

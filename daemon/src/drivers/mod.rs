@@ -27,6 +27,7 @@
 //! `fib` ends the process, whose start-up takes over what is there.
 
 pub(crate) mod bfd;
+pub(crate) mod costs;
 pub(crate) mod drain;
 pub(crate) mod drill;
 pub(crate) mod fib;

@@ -244,7 +244,11 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
             .get(name)
             .map_or_else(String::new, |group| group.policy.name().to_owned()),
         links: row.members.iter().map(|it| it.link.clone()).collect(),
-        members: row.members.iter().map(member).collect(),
+        members: row
+            .members
+            .iter()
+            .map(|row| member(row, snapshot))
+            .collect(),
         active: row.active.clone(),
         failovers: row.moves,
         last_move: row.last_move.as_ref().map(|(at, _)| timestamp(*at)),
@@ -262,13 +266,16 @@ pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
     snapshot.groups.iter().map(group).collect()
 }
 
-fn member(row: &MemberRow) -> v1::GroupMember {
+fn member(row: &MemberRow, snapshot: &Snapshot) -> v1::GroupMember {
+    let mut links = snapshot.links.iter();
+    let link = links.find(|link| link.name == row.link);
     v1::GroupMember {
         link: row.link.clone(),
         state: link_state(Some(row.state)).into(),
         rank: row.rank.map_or(0, |rank| rank + 1),
         figure: row.figure.clone(),
         why: row.why.clone(),
+        dollars: link.and_then(|link| link.cost.map(|_| link.row.dollars)),
     }
 }
 

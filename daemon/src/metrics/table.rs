@@ -55,6 +55,21 @@ impl Table<'_, '_> {
         Ok(())
     }
 
+    fn amount<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+    ) -> Result<(), Error> {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn counter<const N: usize>(
         &mut self,
         name: &str,
@@ -158,6 +173,12 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "link_transmit_bytes",
         "Bytes sent on the link's interface",
         links.iter().map(|link| (only(link), link.transmit_bytes)),
+    )?;
+    let priced = links.iter().filter(|link| link.cost.is_some());
+    table.amount(
+        "link_cost_dollars",
+        "What the bytes sent on the link's interface have cost, at its price in the file",
+        priced.map(|link| (only(link), link.row.dollars)),
     )?;
     table.gauge(
         "link_mtu_bytes",

@@ -15,7 +15,7 @@ pub enum Policy {
     Priority,
     /// By median RTT: one that is shorter by the margin, for `hold_down`.
     Latency(RttMargin),
-    /// By loss ratio: one that is lower by this much, 0 to 1, for `hold_down`.
+    /// By loss ratio: one that is lower by this much, 0 to 1, and by more than chance, for `hold_down`.
     Loss(f64),
     /// By [`Member::cost`].
     Cost,
@@ -74,17 +74,20 @@ pub struct Figures {
     pub rtt: Option<Duration>,
     /// Of a minute, 0 to 1; `None` before the fate of enough probes is known.
     pub loss: Option<f64>,
+    /// By how much that ratio may be off by chance: twice its standard error.
+    pub loss_error: f64,
 }
 
 impl From<&Quality> for Figures {
     fn from(quality: &Quality) -> Self {
         let judged = &quality.judged;
         let answered = judged.known.saturating_sub(judged.lost);
-        // One lost probe of a short window is a ratio that no margin should have to cover.
         let [_, minute, _] = &quality.windows;
+        let loss = minute.loss_ratio().filter(|_| minute.known >= MIN_PROBES);
         Self {
             rtt: judged.rtt_median.filter(|_| answered >= MIN_PROBES),
-            loss: minute.loss_ratio().filter(|_| minute.known >= MIN_PROBES),
+            loss,
+            loss_error: 2.0 * (loss.unwrap_or(0.0) / minute.known.max(1) as f64).sqrt(),
         }
     }
 }
@@ -161,14 +164,16 @@ impl Policy {
         }
     }
 
-    /// Whether `a` is better than `b` by more than the margin.
-    pub(super) fn is_clearly_less(self, a: Figure, b: Figure) -> bool {
+    /// Whether `a` is better than `b` by more than the margin, and more than chance.
+    ///
+    /// - `error`: by how much a ratio of loss may be off
+    pub(super) fn is_clearly_less(self, a: Figure, b: Figure, error: f64) -> bool {
         match (self, a, b) {
             (Self::Latency(margin), Figure::Rtt(a), Figure::Rtt(b)) => {
                 let part = b.mul_f64(margin.part.clamp(0.0, 1.0));
                 a.saturating_add(part.max(margin.least)) < b
             }
-            (Self::Loss(margin), Figure::Loss(a), Figure::Loss(b)) => a + margin < b,
+            (Self::Loss(margin), Figure::Loss(a), Figure::Loss(b)) => a + margin.max(error) < b,
             _ => self.is_less(a, b),
         }
     }

@@ -22,6 +22,7 @@ impl Bench {
         let figures = rtts.iter().map(|rtt| Figures {
             rtt: Some(Duration::from_millis(*rtt)),
             loss: Some(0.0),
+            ..Figures::default()
         });
         self.measured(seconds, &figures.collect::<Vec<_>>())
     }
@@ -30,6 +31,7 @@ impl Bench {
         let figures = losses.iter().map(|loss| Figures {
             rtt: Some(Duration::from_millis(20)),
             loss: Some(*loss),
+            ..Figures::default()
         });
         self.measured(seconds, &figures.collect::<Vec<_>>())
     }
@@ -154,7 +156,10 @@ fn dead_link_has_no_lead_when_it_returns() {
 fn link_that_is_not_measured_is_neither_taken_nor_left_for_its_rtt() {
     let mut bench = Bench::up(by_latency(), equals(2));
     for (id, rtt) in [(1, Some(Duration::from_millis(90))), (2, None)] {
-        let figures = Figures { rtt, loss: None };
+        let figures = Figures {
+            rtt,
+            ..Figures::default()
+        };
         let link = LinkId(id);
         bench.give(GroupInput::Figures { link, figures });
     }

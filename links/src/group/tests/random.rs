@@ -56,7 +56,11 @@ impl History {
                 self.bench.now += passes;
                 let rtt = Some(Duration::from_millis(self.draw(60)));
                 let loss = Some(self.draw(100) as f64 / 1000.0);
-                let figures = Figures { rtt, loss };
+                let figures = Figures {
+                    rtt,
+                    loss,
+                    loss_error: 0.0,
+                };
                 self.bench.give(GroupInput::Figures { link, figures })
             }
             _ => {
