@@ -55,13 +55,20 @@ fn paths_of_different_neighbours_share_only_where_that_is_relaxed() {
 #[test]
 fn links_that_a_group_ranks_do_not_share() {
     let mut router = spreading(MultipathAs::AnyNeighbour);
+    let ranked = |rank, tiebreak| Standing::Ranked {
+        group: 1,
+        rank,
+        tiebreak,
+    };
     for (peer, rank) in [(A, 2), (B, 1)] {
-        router.handle(Input::Standing(peer, Standing::Ranked { group: 1, rank }));
+        router.handle(Input::Standing(peer, ranked(rank, 0)));
         router.announce(peer, &["10.0.0.0/24"], attrs(peer, &[peer.0, 7]));
     }
     let expected = [(A, 0, 0), (B, 0, 0)];
     assert_eq!(weights(&router, "10.0.0.0/24"), expected);
-    router.handle(Input::Standing(A, Standing::Ranked { group: 1, rank: 1 }));
+    router.handle(Input::Standing(A, ranked(1, 1)));
+    assert_eq!(weights(&router, "10.0.0.0/24"), expected, "B is in use");
+    router.handle(Input::Standing(A, ranked(1, 0)));
     let expected = [(A, 0, 1), (B, 0, 1)];
     assert_eq!(weights(&router, "10.0.0.0/24"), expected);
 }

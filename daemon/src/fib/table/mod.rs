@@ -68,8 +68,14 @@ pub(crate) type Members = SmallVec<[RouteHop; 2]>;
 /// Where the link on an interface stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LinkStanding {
-    /// Lower is better.
-    Usable { rank: u32 },
+    Usable {
+        /// Lower is better; links that are equally good have the same.
+        rank: u32,
+        /// Lower is taken where rank and MED tie.
+        tiebreak: u32,
+        /// 0: one link takes all traffic. From 1 on: links of the best rank share it in these parts.
+        weight: u8,
+    },
     /// Carries nothing if there is another way.
     Dead,
 }
@@ -181,6 +187,8 @@ pub(crate) struct Table {
     links: BTreeMap<String, LinkStanding>,
     /// Interfaces of the peers that are reached through a link.
     peers: BTreeMap<PeerId, String>,
+    /// Peers on no link whose hops carry nothing if there is another way.
+    dead: BTreeSet<PeerId>,
     interfaces: Interfaces,
     others: Arc<Others>,
     /// As the ways of hops were last found with them.
@@ -219,6 +227,7 @@ impl Table {
             nexthops: BTreeMap::new(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            dead: BTreeSet::new(),
             interfaces: Interfaces::default(),
             known_others: Arc::clone(&others),
             found_others: (*others).clone(),
@@ -272,6 +281,14 @@ impl Table {
     pub(crate) fn set_peers(&mut self, peers: BTreeMap<PeerId, String>) {
         self.peers = peers;
         self.resolve();
+    }
+
+    /// The peers on no link that are dead; replaces what was said before.
+    pub(crate) fn set_dead(&mut self, peers: BTreeSet<PeerId>) {
+        if self.dead != peers {
+            self.dead = peers;
+            self.steer_all();
+        }
     }
 
     /// The interfaces as they are.
