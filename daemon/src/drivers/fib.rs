@@ -17,8 +17,10 @@ use crate::fib::{
 };
 use crate::journal::Severity;
 
-/// Batches that the kernel may have to do: one that it works on, and the next.
-const IN_FLIGHT: usize = 2;
+/// Batches that the kernel may have to do. One takes it a millisecond or two, and while a table comes
+/// in this task may wait longer than that for a processor: with fewer, the kernel waits for us. With
+/// more, a link that dies waits longer for what is ahead of it.
+const IN_FLIGHT: usize = 8;
 
 /// Whether routes are given to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
