@@ -122,6 +122,12 @@ pub struct Link {
     pub group: Option<String>,
     /// Place in a group with policy `priority`; lower is preferred. Default 100.
     pub priority: u32,
+    /// What a gigabyte sent over it costs, in dollars.
+    pub cost: Option<f64>,
+    /// Its part of the traffic of a group with policy `balance`, from 1. Default 1.
+    pub weight: u8,
+    /// It carries traffic only while there is nothing else. Default false.
+    pub drain: bool,
     /// The kernel interface: given, or `sb-` and the link's name, at most 15 bytes.
     pub interface: String,
     /// Both ends inside the link.
@@ -197,21 +203,21 @@ pub enum ProbeMethod {
 }
 
 /// `bfd = { interval = "300ms", multiplier = 3, strict = false, auth = { … } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bfd {
     /// Sent and heard no more often than this, once up. Default 300 ms, at least 10 ms.
     pub interval: Duration,
     /// So many packets missing in a row are too many. 2 to 255, default 3.
     pub multiplier: u8,
-    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is. Default: it may
-    /// be, and BFD counts from when it was up first.
+    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is; without a link, the
+    /// peer's session is not. Default: it may be, and BFD counts from when it was up first.
     pub strict: bool,
     /// `auth = { … }`.
     pub auth: Option<BfdAuth>,
 }
 
 /// `auth = { type = "keyed-sha1", id = 1, key = { file = "secrets/bfd.key" } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BfdAuth {
     /// `keyed-sha1` or `meticulous-keyed-sha1`.
     pub kind: BfdAuthKind,
@@ -233,21 +239,54 @@ pub enum BfdAuthKind {
 /// `[group.NAME]`: links to the same site.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Group {
-    /// `policy`; default `priority`.
+    /// `policy`, with its `margin`; default `priority`.
     pub policy: Policy,
     /// `slo = { rtt = "40ms", loss = "0.5%" }`; worse than this is degraded.
     pub slo: Slo,
-    /// `hold-down`: how long a better link must stay better before traffic moves back.
-    /// Default 5 s.
+    /// `hold-down`: how long a better link must stay better before traffic moves to it. Default
+    /// 30 s with `latency` and `loss`, otherwise 5 s.
     pub hold_down: Duration,
 }
 
 /// How a group chooses among its links.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Policy {
     /// The first that is healthy, in order of `priority`.
     #[default]
     Priority,
+    /// The one with the shortest RTT.
+    Latency(RttMargin),
+    /// The one that loses least.
+    Loss {
+        /// 0 to 1; default 0.005.
+        margin: f64,
+    },
+    /// The cheapest within the group's `slo`.
+    Cost,
+    /// All that are up, by `weight`.
+    Balance,
+}
+
+impl Policy {
+    /// As the file names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Latency(_) => "latency",
+            Self::Loss { .. } => "loss",
+            Self::Cost => "cost",
+            Self::Balance => "balance",
+        }
+    }
+}
+
+/// By how much a shorter RTT has to be shorter.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum RttMargin {
+    /// `margin = "5ms"`.
+    Time(Duration),
+    /// `margin = "10%"`: of the longer one, 0 to 1, and 2 ms at least. The default.
+    Part(f64),
 }
 
 /// What a link must keep to be called up.
@@ -257,6 +296,8 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
+    /// From a fault to the kernel forwarding over another link: what drills are judged by.
+    pub failover: Option<Duration>,
 }
 
 /// `[fib]`.

@@ -10,12 +10,13 @@ use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model;
 use links::{
-    AddressFamily, GroupConfig, HealthConfig, LastResort, LinkId, Measurement, Method, Policy,
-    ProbeConfig,
+    AddressFamily, GroupConfig, HealthConfig, LastResort, LinkId, Measurement, Member, Method,
+    Policy, ProbeConfig, RttMargin,
 };
 use policy::Filters;
 
 use crate::drivers::link::LinkConfig;
+use crate::drivers::messages::Drained;
 use crate::fib::ViaDefault;
 use crate::sockets::Endpoint;
 
@@ -172,10 +173,30 @@ fn health(config: &Config, link: &model::Link) -> HealthConfig {
     }
 }
 
+/// What its group chooses a link by.
+pub(crate) fn member(link: &model::Link, id: LinkId) -> Member {
+    Member {
+        link: id,
+        priority: link.priority,
+        cost: link.cost,
+        weight: link.weight,
+    }
+}
+
+/// Links that the file says are to be emptied.
+pub(crate) fn drained(config: &Config) -> Drained {
+    let drained = config.links.iter().filter(|(_, link)| link.drain);
+    drained.map(|(name, _)| name.clone()).collect()
+}
+
 pub(crate) fn groups(config: &Config) -> BTreeMap<String, GroupConfig> {
     let group = |group: &model::Group| GroupConfig {
         policy: match group.policy {
             model::Policy::Priority => Policy::Priority,
+            model::Policy::Latency(margin) => Policy::Latency(rtt_margin(margin)),
+            model::Policy::Loss { margin } => Policy::Loss(margin),
+            model::Policy::Cost => Policy::Cost,
+            model::Policy::Balance => Policy::Balance,
         },
         hold_down: group.hold_down,
     };
@@ -184,6 +205,16 @@ pub(crate) fn groups(config: &Config) -> BTreeMap<String, GroupConfig> {
         .iter()
         .map(|(name, config)| (name.clone(), group(config)))
         .collect()
+}
+
+fn rtt_margin(margin: model::RttMargin) -> RttMargin {
+    match margin {
+        model::RttMargin::Time(least) => RttMargin { part: 0.0, least },
+        model::RttMargin::Part(part) => RttMargin {
+            part,
+            ..RttMargin::default()
+        },
+    }
 }
 
 /// Whether a nexthop may be found through a default route.

@@ -8,7 +8,7 @@ use api::v1::links_client::LinksClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::{age, bytes, millis, percent, span};
+use crate::units::{age, bytes, local, millis, percent, span};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Cell, Table, cell, toned};
@@ -148,8 +148,13 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     text
 }
 
-/// One line about a link that is not up.
+/// One line about a link that is not up, or is failed on purpose.
 fn trouble(link: &v1::Link, screen: &Screen) -> Option<String> {
+    if let Some(until) = &link.drill_until {
+        let (name, until) = (clean(&link.name), local(Some(until), &screen.zone));
+        let drill = format!("{name} is failed on purpose until {until}, by a drill");
+        return Some(format!("{}\n", screen.paint(Tone::Odd, &drill)));
+    }
     if link.state() == v1::LinkState::Up || link.reason.is_empty() {
         return None;
     }
@@ -265,6 +270,7 @@ pub(crate) mod tests {
             receive_bytes: 12_345_678,
             transmit_bytes: 999,
             mtu: 1420,
+            drill_until: None,
             bfd: None,
         };
         let down = v1::Link {

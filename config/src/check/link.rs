@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Inside, Probe, ProbeMethod};
+use crate::model::{Group, Inside, Policy, Probe, ProbeMethod};
 use crate::read::value::spell;
-use crate::read::{BGP_PORT, Draft};
+use crate::read::{BGP_PORT, Draft, Sketch};
 use crate::report::{Sink, Wrong};
 
 use super::{overlap, pairs};
@@ -226,6 +226,9 @@ fn groups(draft: &Draft, sink: &mut Sink<'_>) {
             .group
             .as_ref()
             .and_then(|group| Some((group, draft.groups.get(group)?)));
+        if let Some((group, intent)) = group {
+            judged((name, link), (group, intent), sink);
+        }
         let Some((group, rtt)) = group.and_then(|(name, group)| Some((name, group.slo.rtt?)))
         else {
             continue;
@@ -243,5 +246,34 @@ fn groups(draft: &Draft, sink: &mut Sink<'_>) {
             );
             sink.warning(sink.place(&format!("group.{group}.slo.rtt")), wrong);
         }
+    }
+}
+
+/// What the policy of its group asks of a link.
+fn judged(
+    (name, link): (&String, &Sketch),
+    (group, intent): (&String, &Group),
+    sink: &mut Sink<'_>,
+) {
+    let policy = intent.policy.name();
+    match intent.policy {
+        Policy::Cost if !link.has_cost => {
+            let message = format!("group `{group}` chooses by cost, and `{name}` has none");
+            let fix = "add what a gigabyte sent over it costs, in dollars: `cost = 0.02`";
+            let wrong = Wrong::new("group.cost", message, fix);
+            sink.error(sink.place(&format!("link.{name}")), wrong);
+        }
+        Policy::Latency(_) | Policy::Loss { .. } if link.probe.method == ProbeMethod::Off => {
+            let message =
+                format!("group `{group}` chooses by {policy}, and `{name}` is not measured");
+            let fix = "let it be probed, or choose another policy";
+            let wrong = Wrong::new("group.unmeasured", message, fix);
+            sink.warning(sink.place(&format!("link.{name}.probe.method")), wrong);
+        }
+        Policy::Priority
+        | Policy::Latency(_)
+        | Policy::Loss { .. }
+        | Policy::Cost
+        | Policy::Balance => {}
     }
 }

@@ -1,6 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
+mod bfd;
 mod carrier;
 pub(crate) mod filter;
 mod ipsec;
@@ -61,6 +62,7 @@ pub(crate) struct Draft {
 #[derive(Debug)]
 pub(crate) struct Sketch {
     pub(crate) group: Option<String>,
+    pub(crate) has_cost: bool,
     pub(crate) inside: Option<Inside>,
     pub(crate) interface: Option<String>,
     /// UDP port of its WireGuard.

@@ -62,7 +62,7 @@ fn keys_and_sections_that_are_not_known_are_named_with_the_nearest() {
                 "key.unknown",
                 3,
                 1,
-                "known here: `bfd`, `bgp`, `gre`, `group`, `inside`, `interface`, `ipsec`, `priority`, `probe`, `profile`, `vlan`, `wireguard`",
+                "known here: `bfd`, `bgp`, `cost`, `drain`, `gre`, `group`, `inside`, `interface`, `ipsec`, `priority`, `probe`, `profile`, `vlan`, `weight`, `wireguard`",
             )],
         ),
         (

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use links::stamp::{self, NtpTime};
 use links::{
-    Arrival, BfdWord, Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe,
-    ProbeConfig, Reflector, Transmit, Via,
+    Arrival, BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Input, Order,
+    Output, Probe, ProbeConfig, Reflector, Transmit, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use connects::Connects;
 
-use super::messages::{GroupsMessage, Severed};
+use super::messages::{Drained, GroupsMessage, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -29,6 +29,8 @@ use crate::sockets::{self, Endpoint, Message};
 
 /// Between two looks at the quality of the link, and refreshes of what the API shows.
 const PUBLISH: Duration = Duration::from_millis(250);
+/// Between two tellings of the group what is measured.
+const REPORT: Duration = Duration::from_secs(1);
 /// Between two attempts to open a socket.
 const REOPEN: Duration = Duration::from_secs(1);
 /// After a fault of the program.
@@ -59,6 +61,7 @@ pub(crate) struct Link {
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
     pub(crate) severed: watch::Receiver<Severed>,
+    pub(crate) drained: watch::Receiver<Drained>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
     pub(crate) board: Arc<Board>,
@@ -98,6 +101,8 @@ async fn drive(link: Link) {
         incomplete: None,
         reflector: Reflector::new(link.config.remote),
         published: now,
+        reported: now,
+        figures: None,
         link,
     };
     driver.run().await;
@@ -115,6 +120,9 @@ struct Driver {
     incomplete: Option<Instant>,
     reflector: Reflector,
     published: Instant,
+    /// When the group was last told what is measured, and what it is to be told.
+    reported: Instant,
+    figures: Option<Figures>,
 }
 
 #[derive(Default)]
@@ -135,6 +143,7 @@ enum Wake {
     Connected(u32),
     Request(io::Result<Message>),
     Bfd,
+    Orders,
     Interfaces,
     Ended,
     Timeout,
@@ -148,6 +157,7 @@ impl Driver {
             request: [0; DATAGRAM],
         };
         self.hear_bfd();
+        self.hear_orders();
         self.follow_interface();
         loop {
             self.drain().await;
@@ -169,6 +179,7 @@ impl Driver {
                     self.reflect(&buffers.request[..message.length], &message);
                 }
                 Wake::Bfd => self.hear_bfd(),
+                Wake::Orders => self.hear_orders(),
                 Wake::Request(Err(error)) => debug!(%error, "reflector"),
                 Wake::Interfaces => self.follow_interface(),
                 Wake::Ended => return,
@@ -196,6 +207,7 @@ impl Driver {
                 Wake::Request(read)
             }
             Ok(()) = self.link.bfd.changed() => Wake::Bfd,
+            Ok(()) = self.link.drained.changed() => Wake::Orders,
             changed = self.link.interfaces.changed() => match changed {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
@@ -211,6 +223,20 @@ impl Driver {
     fn hear_bfd(&mut self) {
         let word = *self.link.bfd.borrow_and_update();
         self.health.handle(HealthInput::Bfd(word), Instant::now());
+    }
+
+    fn hear_orders(&mut self) {
+        let order = match self
+            .link
+            .drained
+            .borrow_and_update()
+            .contains(&self.link.name)
+        {
+            true => Order::Drain,
+            false => Order::Carry,
+        };
+        self.health
+            .handle(HealthInput::Order(order), Instant::now());
     }
 
     fn probe_input(&mut self, input: Input<'_>) {
@@ -239,6 +265,10 @@ impl Driver {
             if let Some(probe) = &mut self.probe {
                 let quality = probe.quality(now);
                 self.health.handle(HealthInput::Quality(&quality), now);
+                if now >= self.reported + REPORT {
+                    self.reported = now;
+                    self.figures = Some(Figures::from(&quality));
+                }
                 self.link.board.set_quality(&self.link.name, quality);
             }
         }
@@ -259,6 +289,11 @@ impl Driver {
         }
         while let Some(change) = self.health.poll_output() {
             self.report(change).await;
+        }
+        if let Some(figures) = self.figures.take() {
+            let name = self.link.name.clone();
+            let message = GroupsMessage::Figures { name, figures };
+            let _ = self.link.groups.send(message).await;
         }
     }
 
@@ -302,13 +337,13 @@ impl Driver {
         let found_out = Instant::now();
         let report = GroupsMessage::Link {
             name: self.link.name.clone(),
-            state,
+            change,
             found_out,
         };
         // First move the traffic, then tell people.
         let _ = self.link.groups.send(report).await;
         let severity = match state {
-            links::State::Up => {
+            links::State::Up | links::State::Draining => {
                 info!(%state, %reason, "link");
                 Severity::Info
             }
