@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
+use links::mtu::Verdict;
 use links::{Quality, Rank, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
@@ -59,6 +60,8 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// What the path takes in one packet; `None` while it has not been looked at.
+    pub(crate) path: Option<Verdict>,
 }
 
 /// What a group shows.
@@ -176,6 +179,13 @@ impl Board {
         });
     }
 
+    /// What a link has found out about its path, and what was known before.
+    pub(crate) fn set_path(&self, link: &str, verdict: Verdict) -> Option<Verdict> {
+        let mut rows = self.lock();
+        let row = rows.links.get_mut(link)?;
+        row.path.replace(verdict)
+    }
+
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
         self.counters.rtt(link, rtt);
     }
@@ -234,6 +244,7 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            path: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use links::{
 };
 use policy::Filters;
 
-use crate::drivers::link::LinkConfig;
+use crate::drivers::link::{LinkConfig, Owner};
 use crate::fib::ViaDefault;
 
 mod bfd;
@@ -95,27 +95,55 @@ pub(crate) fn link(config: &Config, link: &model::Link, id: LinkId) -> LinkConfi
         remote: link.inside.remote,
         probe: probe(link, id),
         health: health(config, link),
+        owner: match link.carrier {
+            model::Carrier::Interface => Owner::Another,
+            model::Carrier::WireGuard(_)
+            | model::Carrier::Gre(_)
+            | model::Carrier::Vlan(_)
+            | model::Carrier::Ipsec(_) => Owner::Ours,
+        },
+        path: path(link).map(|method| links::mtu::Config {
+            method,
+            family: family(link),
+            identifier: identifier(id),
+        }),
     }
 }
 
+/// How a link looks for what its path takes; `None`: not at all.
+fn path(link: &model::Link) -> Option<Method> {
+    method(link).filter(|_| link.probe.mtu)
+}
+
+fn method(link: &model::Link) -> Option<Method> {
+    match link.probe.method {
+        model::ProbeMethod::Auto => Some(Method::Auto),
+        model::ProbeMethod::Stamp => Some(Method::Stamp),
+        model::ProbeMethod::Icmp => Some(Method::Icmp),
+        model::ProbeMethod::Off => None,
+    }
+}
+
+fn family(link: &model::Link) -> AddressFamily {
+    match link.inside.remote {
+        IpAddr::V4(_) => AddressFamily::V4,
+        IpAddr::V6(_) => AddressFamily::V6,
+    }
+}
+
+/// Unique among our links; probes of other programs differ in the nonce.
+fn identifier(id: LinkId) -> u16 {
+    (id.0 % u32::from(u16::MAX)) as u16 + 1
+}
+
 fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
-    let method = match link.probe.method {
-        model::ProbeMethod::Auto => Method::Auto,
-        model::ProbeMethod::Stamp => Method::Stamp,
-        model::ProbeMethod::Icmp => Method::Icmp,
-        model::ProbeMethod::Off => return None,
-    };
     Some(ProbeConfig {
-        method,
+        method: method(link)?,
         interval: link.probe.interval,
         timeout: link.probe.timeout,
         window: link.probe.window,
-        family: match link.inside.remote {
-            IpAddr::V4(_) => AddressFamily::V4,
-            IpAddr::V6(_) => AddressFamily::V6,
-        },
-        // Unique among our links; probes of other programs differ in the nonce.
-        identifier: (id.0 % u32::from(u16::MAX)) as u16 + 1,
+        family: family(link),
+        identifier: identifier(id),
     })
 }
 

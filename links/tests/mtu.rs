@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use links::mtu::{BASE, Config, Input, MOST_ATTEMPTS, Output, PathMtu, Verdict};
+use links::mtu::{BASE, Config, FLOOR, Input, MOST_ATTEMPTS, Output, PathMtu, Verdict};
 use links::stamp::{self, NtpTime};
 use links::{AddressFamily, Method, Via};
 
@@ -46,6 +46,8 @@ struct Sim {
     ours: bool,
     room: u32,
     most: u32,
+    /// Of IP, octets.
+    header: u32,
     answers: BTreeMap<(Instant, u64), (Via, Vec<u8>)>,
     dice: u64,
     packets: u64,
@@ -72,6 +74,7 @@ impl Sim {
             ours: true,
             room: most,
             most,
+            header: 20,
             answers: BTreeMap::new(),
             dice: seed,
             packets: 0,
@@ -107,7 +110,7 @@ impl Sim {
             match output {
                 Output::Found(verdict) => self.verdicts.push(verdict),
                 Output::Room(room) => {
-                    assert!((BASE..=self.most).contains(&room), "{room}");
+                    assert!((FLOOR..=self.most).contains(&room), "{room}");
                     self.rooms.push(room);
                     if self.ours && self.room != room {
                         self.room = room;
@@ -122,8 +125,8 @@ impl Sim {
     }
 
     fn send(&mut self, via: Via, bytes: &[u8]) {
-        let header = if via == Via::Stamp { 28 } else { 20 };
-        let size = bytes.len() as u32 + header;
+        let udp = if via == Via::Stamp { 8 } else { 0 };
+        let size = bytes.len() as u32 + udp + self.header;
         self.packets += 1;
         self.octets += u64::from(size);
         self.largest = self.largest.max(size);
@@ -254,18 +257,37 @@ fn echoes_will_do_where_nobody_reflects() {
 }
 
 #[test]
-fn below_the_base_stamp_is_believed_and_an_echo_is_not() {
+fn below_1100_stamp_is_believed_and_an_echo_is_not() {
     let mut sim = Sim::new(Path::of(900), 1420, 5).up();
     sim.run(secs(30));
-    assert_eq!(sim.found(), Some(900));
-    assert_eq!(sim.room, BASE, "an interface keeps IPv6");
+    assert_eq!((sim.found(), sim.room), (Some(900), 900));
 
-    let mut sim = Sim::new(Path::of(900), 1420, 5);
-    sim.path.reflects = false;
+    for (path, found) in [(1240, Some(1240)), (900, None)] {
+        let mut sim = Sim::new(Path::of(path), 1420, 5);
+        sim.path.reflects = false;
+        let mut sim = sim.up();
+        sim.run(secs(30));
+        assert_eq!(sim.found(), found);
+        assert_eq!(sim.room, found.unwrap_or(1420), "or as it was");
+    }
+}
+
+#[test]
+fn an_interface_with_ipv6_inside_keeps_what_ipv6_needs() {
+    let mut sim = Sim::new(Path::of(1240), 1420, 5);
+    let config = Config {
+        method: Method::Stamp,
+        family: AddressFamily::V6,
+        identifier: 7,
+    };
+    (sim.machine, sim.header) = (PathMtu::new(config, 5), 40);
     let mut sim = sim.up();
     sim.run(secs(30));
-    assert_eq!(sim.verdicts, [Verdict::NotEvenBase]);
+    assert_eq!(sim.verdicts, [Verdict::TooNarrow { least: BASE }]);
     assert_eq!(sim.room, 1420, "as it was");
+    (sim.path.there, sim.path.back) = (1300, 1300);
+    sim.run(secs(60));
+    assert_eq!((sim.found(), sim.room), (Some(1300), 1300));
 }
 
 #[test]
@@ -316,7 +338,7 @@ fn a_path_that_is_still_narrow_sees_one_octet_more_every_ten_minutes() {
 #[test]
 fn losses_are_no_small_path() {
     let mut wrong = 0;
-    for seed in 0..500 {
+    for seed in 0..50 {
         let mut sim = Sim::new(Path::of(1500), 1420, seed);
         sim.path.lost = 10;
         let mut sim = sim.up();
@@ -327,20 +349,23 @@ fn losses_are_no_small_path() {
             .filter(|verdict| verdict.less().is_some());
         wrong += narrow.count();
     }
-    // 120 looks in each hour, 19 % of round trips lost in all of them.
-    assert!(wrong <= 6, "{wrong} wrong verdicts in 500 hours");
+    // 120 looks in each hour, and every fifth round trip lost.
+    assert!(wrong <= 3, "{wrong} wrong verdicts in 50 hours");
 }
 
 #[test]
 fn a_narrow_path_that_loses_packets_is_found_all_the_same() {
-    for seed in 0..200 {
+    let mut exact = 0;
+    for seed in 0..60 {
         let mut sim = Sim::new(Path::of(1300), 1420, seed);
         sim.path.lost = 10;
         let mut sim = sim.up();
         sim.run(secs(120));
         let found = sim.found().unwrap();
-        assert!((1280..=1300).contains(&found), "seed {seed}: {found}");
+        assert!(found <= 1300, "seed {seed}: {found}");
+        exact += u32::from(found == 1300);
     }
+    assert!(exact >= 55, "{exact} of 60 are right");
 }
 
 #[test]
@@ -457,7 +482,7 @@ fn a_bound_that_grows_is_tried_and_one_that_shrinks_is_kept() {
 
 #[test]
 fn whatever_a_path_does_changes_are_few_and_never_below_the_floor() {
-    for seed in 0..100 {
+    for seed in 0..20 {
         let mut sim = Sim::new(Path::of(1500), 1420, seed).up();
         // It changes every seven seconds, and the link comes and goes with it.
         for step in 0..514_u32 {
@@ -478,7 +503,7 @@ fn whatever_a_path_does_changes_are_few_and_never_below_the_floor() {
             sim.verdicts.len()
         );
         let floor = sim.verdicts.iter().filter_map(|verdict| verdict.mtu());
-        assert!(floor.min() >= Some(576), "seed {seed}");
+        assert!(floor.min() >= Some(FLOOR), "seed {seed}");
         let each = u64::from(MOST_ATTEMPTS);
         assert!(sim.packets / 514 <= each, "seed {seed}: {}", sim.packets);
         assert!(sim.octets / 3600 <= 6_000, "seed {seed}: {}", sim.octets);

@@ -24,6 +24,7 @@ use netlink::Watch;
 use netlink_packet_route::link::LinkInfo;
 
 use crate::{
+    clamp::Clamp,
     ipsec::{
         driver::{self, Handle},
         machine::State,
@@ -31,7 +32,7 @@ use crate::{
     names::Answers,
     plan::{Action, Device, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
-        BackendChoice, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
+        BackendChoice, Esp, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
         VlanSpec, WireGuardCounts, WireGuardSpec,
     },
     userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
@@ -176,9 +177,9 @@ impl Linux {
         }
     }
 
-    /// Has TCP told what these tunnels carry in one segment.
-    pub async fn clamp(&mut self, desired: &[TunnelSpec]) {
-        self.nft.set(desired).await;
+    /// Has TCP told what these interfaces carry in one segment.
+    pub async fn clamp(&mut self, clamps: &[Clamp]) {
+        self.nft.set(clamps).await;
     }
 
     /// How each of these tunnels is, in their order.
@@ -490,6 +491,7 @@ impl Linux {
                 Kind::Vlan(vlan) => vlan.to_string(),
                 Kind::Ipsec(ipsec) => ipsec.to_string(),
             },
+            esp: None,
         }
     }
 
@@ -504,6 +506,10 @@ impl Linux {
                 status.far_end = FarEnd::Associated;
                 let udp = if child.in_udp { ", in UDP" } else { "" };
                 status.detail = format!("{spec}: ESP {}{udp}", child.cipher);
+                status.esp = Some(Esp {
+                    cipher: child.cipher.clone(),
+                    in_udp: child.in_udp,
+                });
                 None
             }
             Some(State::Down(reason)) => Some(reason.clone()),

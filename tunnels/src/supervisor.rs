@@ -228,6 +228,7 @@ mod tests {
             unanswered_since: None,
             problem: None,
             detail: String::new(),
+            esp: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! One link: its probe on sockets bound to its interface, its reflector, and its health.
 
+mod mtu;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
@@ -16,7 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, error, info, warn};
 
-use super::messages::{GroupsMessage, Severed};
+use super::messages::{Bounds, GroupsMessage, PathMtus, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -41,6 +43,17 @@ pub(crate) struct LinkConfig {
     /// `None`: not probed.
     pub(crate) probe: Option<ProbeConfig>,
     pub(crate) health: HealthConfig,
+    pub(crate) owner: Owner,
+    /// `None`: what the path takes is not looked for.
+    pub(crate) path: Option<links::mtu::Config>,
+}
+
+/// Whose the interface of a link is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// A tunnel's: its MTU is ours to set.
+    Ours,
+    Another,
 }
 
 /// What a link task is made from.
@@ -53,6 +66,10 @@ pub(crate) struct Link {
     pub(crate) severed: watch::Receiver<Severed>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
+    /// What interfaces of ours may take at the most.
+    pub(crate) bounds: watch::Receiver<Bounds>,
+    /// Where it says what its path takes.
+    pub(crate) paths: watch::Sender<PathMtus>,
     pub(crate) board: Arc<Board>,
 }
 
@@ -88,6 +105,7 @@ async fn drive(link: Link) {
         incomplete: None,
         reflected: 0,
         published: now,
+        path: mtu::Prober::start(&link),
         link,
     };
     driver.run().await;
@@ -105,6 +123,8 @@ struct Driver {
     /// Sequence number of our reflector (RFC 8762 §4.3.1).
     reflected: u32,
     published: Instant,
+    /// Looks for what the path takes.
+    path: Option<mtu::Prober>,
 }
 
 #[derive(Default)]
@@ -279,6 +299,9 @@ impl Driver {
         };
         // First move the traffic, then tell people.
         let _ = self.link.groups.send(report).await;
+        if let Some(path) = &self.path {
+            path.link_is(state);
+        }
         let severity = match state {
             links::State::Up => {
                 info!(%state, %reason, "link");

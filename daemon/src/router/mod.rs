@@ -39,7 +39,7 @@ use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
-    Command, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
+    Bounds, Command, GroupsMessage, PathMtus, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
 };
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
@@ -87,6 +87,9 @@ pub(crate) struct Router {
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     severed: watch::Receiver<Severed>,
+    /// From the tunnels to the links, and back.
+    bounds: watch::Receiver<Bounds>,
+    paths: watch::Sender<PathMtus>,
     bfd: Bfd,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
@@ -209,8 +212,16 @@ impl Router {
             "groups"
         });
         let (severed, severed_seen) = watch::channel(Severed::new());
-        let tunnels_task =
-            drivers::tunnels::run(places.tunnels, tunnels_inbox.1, severed, Arc::clone(&board));
+        let (paths, paths_seen) = watch::channel(PathMtus::new());
+        let (bounds, bounds_seen) = watch::channel(Bounds::new());
+        let tunnels_task = drivers::tunnels::run(
+            places.tunnels,
+            tunnels_inbox.1,
+            severed,
+            paths_seen,
+            bounds,
+            Arc::clone(&board),
+        );
         vital.spawn(async move {
             tunnels_task.await;
             "tunnels"
@@ -259,6 +270,8 @@ impl Router {
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
             severed: severed_seen,
+            bounds: bounds_seen,
+            paths,
             bfd,
             doors,
             gate,

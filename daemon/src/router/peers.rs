@@ -210,6 +210,8 @@ impl Router {
                 interfaces: self.interfaces.clone(),
                 severed: self.severed.clone(),
                 bfd: self.bfd.word(&name),
+                bounds: self.bounds.clone(),
+                paths: self.paths.clone(),
                 board: Arc::clone(&self.reader.board),
             };
             let task = tokio::spawn(link::run(link));

@@ -21,7 +21,7 @@
 //! # What it costs
 //!
 //! At rest one packet in 30 s, 2,840 octets a minute at an MTU of 1420; every 600 s, if the path takes less
-//! than it might, six more. A search has at most [`MOST_ATTEMPTS`] attempts, and takes about four seconds
+//! than it might, eight more. A search has at most [`MOST_ATTEMPTS`] attempts, and takes about five seconds
 //! where the round trip takes 20 ms.
 
 mod packet;
@@ -35,12 +35,14 @@ use crate::probe::{AddressFamily, Method, Via};
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
 use packet::Packets;
-use search::{Below, Finding, Goal, Next, Search};
+use search::{Finding, Goal, Next, Search};
 
 /// What every path has to take (RFC 8200 §5; RFC 8899 §5.1.2, BASE_PLPMTU).
 pub const BASE: u32 = 1280;
 /// What every host takes of IPv4 (RFC 791 §3.1).
 pub const FLOOR: u32 = 576;
+/// The least that echoes are believed in: firewalls that drop long ones begin at 1024 octets of data.
+const ECHO_FLOOR: u32 = 1100;
 /// The largest size that is tried: our reflector answers no longer ones.
 pub const CEILING: u32 = stamp::MAX_LEN as u32 + 28;
 
@@ -130,8 +132,11 @@ pub enum Verdict {
         /// What the interface might take; not less than `mtu`.
         most: u32,
     },
-    /// Small packets pass, and none of [`BASE`] octets; or the far end answers none as long.
-    NotEvenBase,
+    /// Small packets pass, and none of `least` octets; or the far end answers none as long.
+    TooNarrow {
+        /// The least that was tried.
+        least: u32,
+    },
 }
 
 impl Verdict {
@@ -139,7 +144,7 @@ impl Verdict {
     pub fn mtu(self) -> Option<u32> {
         match self {
             Self::Takes { mtu, .. } => Some(mtu),
-            Self::Unknown | Self::Silent | Self::NotEvenBase => None,
+            Self::Unknown | Self::Silent | Self::TooNarrow { .. } => None,
         }
     }
 
@@ -147,7 +152,7 @@ impl Verdict {
     pub fn less(self) -> Option<u32> {
         match self {
             Self::Takes { mtu, most } if mtu < most => Some(mtu),
-            Self::Takes { .. } | Self::Unknown | Self::Silent | Self::NotEvenBase => None,
+            Self::Takes { .. } | Self::Unknown | Self::Silent | Self::TooNarrow { .. } => None,
         }
     }
 }
@@ -161,9 +166,9 @@ impl fmt::Display for Verdict {
                 write!(f, "the path takes {mtu} of {most}")
             }
             Self::Takes { mtu, .. } => write!(f, "the path takes {mtu}"),
-            Self::NotEvenBase => write!(
+            Self::TooNarrow { least } => write!(
                 f,
-                "the path takes no {BASE}, or the far end answers no probe as long"
+                "the path takes no {least}, or the far end answers no probe as long"
             ),
         }
     }
@@ -394,7 +399,7 @@ impl PathMtu {
             self.raise_least = Some(now + RAISE_LEAST);
         }
         // An interface of ours that takes less than it might was made so by an earlier run.
-        let guess = self.verdict.mtu().unwrap_or(room.now.max(BASE));
+        let guess = self.verdict.mtu().unwrap_or(room.now.max(FLOOR));
         self.packets.forget();
         self.unsent.clear();
         let searching = Searching {
@@ -523,7 +528,7 @@ impl PathMtu {
         if searching.unanswered >= SILENT || searching.attempts >= MOST_ATTEMPTS {
             return self.rest(RETRY, now);
         }
-        match searching.search.next(self.below()) {
+        match searching.search.next(self.floor()) {
             Next::Try(size) => {
                 let at = match searching.step {
                     Step::Awaiting(attempt) if attempt.size == size => attempt.began + AGAIN,
@@ -544,18 +549,19 @@ impl PathMtu {
                 let most = self.room.map_or(0, |room| room.most);
                 self.conclude(match finding {
                     Finding::Passes(mtu) => Verdict::Takes { mtu, most },
-                    Finding::NotEvenBase => Verdict::NotEvenBase,
+                    Finding::TooNarrow(least) => Verdict::TooNarrow { least },
                 });
                 self.rest(CONFIRM, now);
             }
         }
     }
 
-    /// A firewall that drops long echoes is no narrow path.
-    fn below(&self) -> Below {
+    /// The least that may be believed.
+    fn floor(&self) -> u32 {
         match (self.config.family, self.answers) {
-            (AddressFamily::V4, Some(Via::Stamp)) => Below::Floor,
-            (AddressFamily::V4, Some(Via::Icmp) | None) | (AddressFamily::V6, _) => Below::Nothing,
+            (AddressFamily::V4, Some(Via::Stamp)) => FLOOR,
+            (AddressFamily::V4, Some(Via::Icmp) | None) => ECHO_FLOOR,
+            (AddressFamily::V6, _) => BASE,
         }
     }
 
@@ -578,9 +584,18 @@ impl PathMtu {
     /// Asks for an interface that takes what is known to pass, and what is to be tried.
     fn want(&mut self, trying: Option<u32>) {
         let Some(room) = self.room else { return };
-        let known = self.verdict.mtu().unwrap_or(room.now);
-        // Below that an interface loses IPv6.
-        let wanted = known.max(trying.unwrap_or(0)).max(BASE);
+        let known = match self.verdict {
+            Verdict::Takes { mtu, .. } => mtu,
+            // As an earlier run has left it.
+            Verdict::Unknown => room.now,
+            Verdict::Silent | Verdict::TooNarrow { .. } => room.most,
+        };
+        let least = match self.config.family {
+            AddressFamily::V4 => FLOOR,
+            // Below that an interface has no IPv6.
+            AddressFamily::V6 => BASE,
+        };
+        let wanted = known.max(trying.unwrap_or(0)).max(least);
         if self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
             self.outputs.push_back(Output::Room(wanted));
