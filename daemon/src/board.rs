@@ -186,6 +186,11 @@ impl Board {
         row.path.replace(verdict)
     }
 
+    /// What its path takes is not known any more.
+    pub(crate) fn forget_path(&self, link: &str) {
+        self.with_link(link, |row| row.path = None);
+    }
+
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
         self.counters.rtt(link, rtt);
     }

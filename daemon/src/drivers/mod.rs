@@ -14,6 +14,7 @@
 //!  bfd: a thread for the sessions of all links; each link hears its own through a watch
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
 //!     ├──► link: whose far end is known to be gone (a watch)
+//!     ├◄─► link: what its path takes, and what its interface may (a watch each way)
 //!     └──► ipsec, its task at strongSwan's socket, once a link is carried by it
 //! ```
 //!

@@ -161,7 +161,9 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("not known yet"),
-            Self::Silent => f.write_str("the far end answers no probe"),
+            Self::Silent => {
+                f.write_str("what the path takes is not known: the far end answers no probe")
+            }
             Self::Takes { mtu, most } if mtu < most => {
                 write!(f, "the path takes {mtu} of {most}")
             }
@@ -595,7 +597,7 @@ impl PathMtu {
             // Below that an interface has no IPv6.
             AddressFamily::V6 => BASE,
         };
-        let wanted = known.max(trying.unwrap_or(0)).max(least);
+        let wanted = known.max(trying.unwrap_or(0)).max(least).min(room.most);
         if self.wanted != Some(wanted) {
             self.wanted = Some(wanted);
             self.outputs.push_back(Output::Room(wanted));

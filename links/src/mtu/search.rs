@@ -169,10 +169,7 @@ mod tests {
     #[test]
     fn a_path_that_has_not_grown_is_tried_with_one_octet_more_and_nothing_else() {
         let (found, tried) = run(Search::new(Goal::Raise, 1300, 1420), 1300, FLOOR);
-        assert_eq!(
-            (found, tried),
-            (Finding::Passes(1300), vec![1301; 4])
-        );
+        assert_eq!((found, tried), (Finding::Passes(1300), vec![1301; 4]));
     }
 
     #[test]

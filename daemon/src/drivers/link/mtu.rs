@@ -329,10 +329,11 @@ impl Driver {
 impl Drop for Driver {
     /// Nobody vouches for it any more.
     fn drop(&mut self) {
-        let name = &self.link.name;
-        self.link
-            .paths
-            .send_if_modified(|paths| paths.remove(name).is_some());
+        let Link {
+            name, paths, board, ..
+        } = &self.link;
+        paths.send_if_modified(|paths| paths.remove(name).is_some());
+        board.forget_path(name);
     }
 }
 
