@@ -111,17 +111,14 @@ pub(crate) fn link(config: &Config, link: &model::Link, id: LinkId) -> LinkConfi
 }
 
 /// How a link looks for what its path takes; `None`: not at all.
-fn path(link: &model::Link) -> Option<Method> {
-    method(link).filter(|_| link.probe.mtu)
-}
-
-fn method(link: &model::Link) -> Option<Method> {
-    match link.probe.method {
-        model::ProbeMethod::Auto => Some(Method::Auto),
-        model::ProbeMethod::Stamp => Some(Method::Stamp),
-        model::ProbeMethod::Icmp => Some(Method::Icmp),
-        model::ProbeMethod::Off => None,
-    }
+fn path(link: &model::Link) -> Option<links::mtu::Method> {
+    let method = match link.probe.method {
+        model::ProbeMethod::Auto => links::mtu::Method::Auto,
+        model::ProbeMethod::Stamp => links::mtu::Method::Stamp,
+        model::ProbeMethod::Icmp => links::mtu::Method::Icmp,
+        model::ProbeMethod::Off => return None,
+    };
+    link.probe.mtu.then_some(method)
 }
 
 fn family(link: &model::Link) -> AddressFamily {
@@ -137,8 +134,14 @@ fn identifier(id: LinkId) -> u16 {
 }
 
 fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
+    let method = match link.probe.method {
+        model::ProbeMethod::Auto => Method::Auto,
+        model::ProbeMethod::Stamp => Method::Stamp,
+        model::ProbeMethod::Icmp => Method::Icmp,
+        model::ProbeMethod::Off => return None,
+    };
     Some(ProbeConfig {
-        method: method(link)?,
+        method,
         interval: link.probe.interval,
         timeout: link.probe.timeout,
         window: link.probe.window,

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use links::mtu::{BASE, Config, FLOOR, Input, MOST_ATTEMPTS, Output, PathMtu, Verdict};
+use links::AddressFamily;
+use links::mtu::{
+    BASE, Config, FLOOR, Input, MOST_ATTEMPTS, Method, Output, PathMtu, Verdict, Via,
+};
 use links::stamp::{self, NtpTime};
-use links::{AddressFamily, Method, Via};
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

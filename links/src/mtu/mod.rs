@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::probe::{AddressFamily, Method, Via};
+use crate::probe::AddressFamily;
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
 use packet::Packets;
@@ -68,6 +68,26 @@ const FOR_ROOM: Duration = Duration::from_secs(5);
 const SILENT: u32 = 5;
 /// So many attempts in all end a search.
 pub const MOST_ATTEMPTS: u32 = 64;
+
+/// What is asked through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// STAMP if the far end answers it, ICMP echo otherwise.
+    Auto,
+    /// STAMP only.
+    Stamp,
+    /// ICMP echo only.
+    Icmp,
+}
+
+/// The socket that something comes from or goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Via {
+    /// UDP, connected to the far end's port 862.
+    Stamp,
+    /// Raw ICMP or ICMPv6.
+    Icmp,
+}
 
 /// What a [`PathMtu`] is told once.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Config, Transmit};
+use super::{Config, Transmit, Via};
 use crate::icmp::Echo;
-use crate::probe::{AddressFamily, Via};
+use crate::probe::AddressFamily;
 use crate::stamp::{self, NtpTime};
 
 /// Answers that are still recognised: those of the latest attempts.

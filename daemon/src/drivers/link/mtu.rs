@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use links::mtu::{Config, Input, Output, PathMtu, Verdict};
-use links::{Method, State, Via, stamp};
+use links::mtu::{Config, Input, Method, Output, PathMtu, Verdict, Via};
+use links::{State, stamp};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
