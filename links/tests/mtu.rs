@@ -142,7 +142,9 @@ impl Sim {
             return;
         }
         let answer = match via {
-            Via::Stamp => stamp::reflect(bytes, 64, NtpTime(1), NtpTime(2), None).unwrap(),
+            Via::Stamp => {
+                stamp::reflect(bytes, 64, NtpTime(1), NtpTime(2), None).expect("a request")
+            }
             Via::Icmp => echo(bytes),
         };
         let at = self.now + self.path.delay * 2;
