@@ -14,8 +14,9 @@ use ::tunnels::plan::plan;
 use ::tunnels::spec::{FarEnd, Kind, TunnelSpec, TunnelStatus};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
@@ -83,7 +84,7 @@ impl Driver {
                     None => return,
                 },
                 noticed = self.backend.watch() => match noticed {
-                    Ok(Noticed::FarEnd) => self.look().await,
+                    Ok(Noticed::FarEnd) => self.look(),
                     Ok(Noticed::Interfaces) => {
                         self.supervisor.handle(Input::Changed, Instant::now());
                     }
@@ -103,7 +104,7 @@ impl Driver {
                     self.names.handle(names::Input::Timeout, now);
                 }
                 () = until(Some(look_at)) => {
-                    self.look().await;
+                    self.look();
                     look_at = Instant::now() + LOOK;
                 }
             }
@@ -123,7 +124,7 @@ impl Driver {
         self.supervisor
             .handle(Input::Wanted(&names), Instant::now());
         self.drain().await;
-        self.look().await;
+        self.look();
         // The one who waits may have given up.
         let _ = done.send(());
     }
@@ -290,9 +291,14 @@ impl Driver {
         }
     }
 
-    async fn look(&mut self) {
+    fn look(&mut self) {
         let specs = self.specs();
-        match self.backend.status(&specs).await {
+        // The kernel may be long in answering while routes come in: other tasks go on elsewhere.
+        let statuses = match specs.is_empty() {
+            true => Ok(Vec::new()),
+            false => block_in_place(|| Handle::current().block_on(self.backend.status(&specs))),
+        };
+        match statuses {
             Ok(statuses) => {
                 // The links first: traffic moves.
                 let severed = statuses

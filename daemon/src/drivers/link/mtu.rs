@@ -180,7 +180,7 @@ impl Driver {
     fn hear_state(&mut self) {
         let state = *self.state.borrow_and_update();
         match state {
-            State::Up | State::Degraded => self.input(Input::Up),
+            State::Up | State::Degraded | State::Draining => self.input(Input::Up),
             State::Down => self.input(Input::Down),
         }
     }
