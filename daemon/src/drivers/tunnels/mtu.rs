@@ -151,6 +151,7 @@ mod tests {
             mtu,
             addresses: Default::default(),
             admin_up: true,
+            readiness: ::tunnels::plan::Readiness::Ready,
             forwards: true,
             wireguard: None,
             ipsec: None,
