@@ -40,8 +40,6 @@ struct Clouds {
     gateway: StrongSwan,
     near: Namespace,
     far: Namespace,
-    /// The NAT, if there is one.
-    nat: Option<Namespace>,
     between: Between,
     scratch: Scratch,
 }
@@ -60,7 +58,6 @@ impl Clouds {
             interface,
             address,
         };
-        let mut middle = None;
         match between {
             Between::Cable => cable(
                 end(&near, "wan", "203.0.113.10/24"),
@@ -81,7 +78,6 @@ impl Clouds {
                 let rules = "table ip nat {\n chain post {\n type nat hook postrouting priority 100\n \
                              oifname \"out\" masquerade\n }\n}\n";
                 nat.run("nft", &[rules])?;
-                middle = Some(nat);
             }
         }
         far.ip("addr add 203.0.113.21/24 dev wan")?;
@@ -94,7 +90,6 @@ impl Clouds {
             gateway,
             near,
             far,
-            nat: middle,
             between,
             scratch,
         };
@@ -332,49 +327,6 @@ fn a_nat_in_between_puts_esp_into_udp() -> Result<()> {
     clouds.nva.start()?;
     clouds.wait_for_links("through a NAT", LinkState::Up)?;
     clouds.wait_for_reason(", in UDP")
-}
-
-/// ESP forbids that its packets are fragmented where those inside do, so that a router which says nothing is
-/// a black hole. In UDP, AES-GCM leaves 1238 of 1300.
-#[test]
-fn a_path_of_1300_octets_is_found_and_kept_to() -> Result<()> {
-    let mut clouds = Clouds::build("im", Between::Nat)?;
-    clouds.configure_gateway(AWS, SECRET)?;
-    if !has_xfrm(&clouds.near) {
-        print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
-        return Ok(());
-    }
-    let nat = clouds.nat.clone().context("no NAT")?;
-    nat.ip("link set out mtu 1300")?;
-    let quiet = "table inet quiet {\n chain out {\n type filter hook output priority 0\n \
-                 icmp type destination-unreachable drop\n }\n}\n";
-    nat.run("nft", &[quiet])?;
-    clouds.make_gateway_s_interfaces()?;
-    clouds.configure("aws-vpn-vgw", "")?;
-    clouds.nva.start()?;
-    clouds.wait_for_links("through a narrow NAT", LinkState::Up)?;
-    wait_for("what the path takes", PATIENCE, || {
-        let links = clouds.nva.links()?;
-        let found = |link: &api::v1::Link| (link.path_mtu, link.mtu) == (1238, 1238);
-        ensure!(links.iter().all(found), "{links:?}");
-        let rules = clouds
-            .near
-            .run("nft", &["list", "table", "inet", "skybridge"])?;
-        ensure!(rules.contains("maxseg size set 1198"), "{rules}");
-        Ok(())
-    })?;
-    // TCP from a host behind would be told 1198; ours is told by the interface.
-    let mut server = clouds.far.command("timeout");
-    server.args(["120", "iperf3", "-s", "-1", "-B", "169.254.21.1"]);
-    let mut server = server.stdout(Stdio::null()).spawn()?;
-    std::thread::sleep(Duration::from_secs(2));
-    let args = ["100", "iperf3", "-c", "169.254.21.1", "-n", "100K"];
-    let sent = clouds.near.run("timeout", &args);
-    if sent.is_err() {
-        server.kill()?;
-    }
-    server.wait()?;
-    sent.map(drop)
 }
 
 #[test]
