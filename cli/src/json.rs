@@ -114,6 +114,8 @@ pub(crate) struct Link {
     receive_bytes: u64,
     transmit_bytes: u64,
     mtu: u32,
+    path_mtu: Option<u32>,
+    path_mtu_note: Option<String>,
     bfd: Option<Bfd>,
     drill_until: Option<String>,
 }
@@ -136,6 +138,8 @@ impl From<&v1::Link> for Link {
             receive_bytes: message.receive_bytes,
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
+            path_mtu: Some(message.path_mtu).filter(|mtu| *mtu != 0),
+            path_mtu_note: filled(&message.path_mtu_note),
             bfd: message.bfd.as_ref().map(Bfd::from),
             drill_until: rfc3339(message.drill_until.as_ref()),
         }
@@ -344,6 +348,8 @@ pub(crate) struct Tunnel {
     receive_bytes: u64,
     transmit_bytes: u64,
     mtu: u32,
+    path_mtu: Option<u32>,
+    path_mtu_note: Option<String>,
     detail: Option<String>,
 }
 
@@ -364,6 +370,8 @@ impl From<&v1::Tunnel> for Tunnel {
             receive_bytes: message.receive_bytes,
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
+            path_mtu: Some(message.path_mtu).filter(|mtu| *mtu != 0),
+            path_mtu_note: filled(&message.path_mtu_note),
             detail: filled(&message.detail),
         }
     }

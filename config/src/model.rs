@@ -182,6 +182,8 @@ pub struct Probe {
     pub down_after: u32,
     /// `up-after`: consecutive answers until it is up again. Default 5.
     pub up_after: u32,
+    /// `mtu`: what the path takes is looked for, and kept to. Default true.
+    pub mtu: bool,
 }
 
 /// How a link is probed.

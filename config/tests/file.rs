@@ -267,16 +267,19 @@ fn a_profile_fills_in_what_the_file_leaves_out_and_the_file_may_say_otherwise() 
     );
     assert_eq!(plain.ike_lifetime, Duration::from_secs(28_800));
     // AES-CBC with SHA-256 behind a NAT, which is the most that the proposals may take.
-    assert_eq!(plain.mtu, 1422);
+    assert_eq!(plain.mtu.offered(), 1422);
     let azure = ipsec("profile = \"azure-vpn\"", "");
-    assert_eq!((azure.mtu, azure.selectors), (1400, Selectors::Ipv4));
+    assert_eq!(
+        (azure.mtu.offered(), azure.selectors),
+        (1400, Selectors::Ipv4)
+    );
     assert_eq!(azure.esp_lifetime, Duration::from_secs(27_000));
     let own = ipsec(
         "profile = \"azure-vpn\"",
         ", mtu = 1380, esp = \"aes128gcm16\", version = 1",
     );
     assert_eq!(
-        (own.mtu, own.esp.as_slice()),
+        (own.mtu.offered(), own.esp.as_slice()),
         (1380, &["aes128gcm16".to_owned()][..])
     );
     assert_eq!(own.version, IkeVersion::V1);

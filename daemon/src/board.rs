@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
+use links::mtu::Verdict;
 use links::{MoveReason, Quality, Rank, SessionTcp, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
@@ -65,6 +66,8 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// What the path takes in one packet; `None` while it has not been looked at.
+    pub(crate) path: Option<Verdict>,
     /// Until when it is failed on purpose.
     pub(crate) drill: Option<SystemTime>,
     /// What was sent has cost, since the start; 0 without a price.
@@ -224,6 +227,18 @@ impl Board {
         });
     }
 
+    /// What a link has found out about its path, and what was known before.
+    pub(crate) fn set_path(&self, link: &str, verdict: Verdict) -> Option<Verdict> {
+        let mut rows = self.lock();
+        let row = rows.links.get_mut(link)?;
+        row.path.replace(verdict)
+    }
+
+    /// What its path takes is not known any more.
+    pub(crate) fn forget_path(&self, link: &str) {
+        self.with_link(link, |row| row.path = None);
+    }
+
     pub(crate) fn set_drill(&self, link: &str, until: Option<SystemTime>) {
         self.with_link(link, |row| row.drill = until);
     }
@@ -285,6 +300,7 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            path: None,
             drill: None,
             dollars: 0.0,
         }

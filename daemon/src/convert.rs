@@ -15,7 +15,7 @@ use links::{
 };
 use policy::Filters;
 
-use crate::drivers::link::LinkConfig;
+use crate::drivers::link::{LinkConfig, Owner};
 use crate::drivers::messages::Drained;
 use crate::fib::ViaDefault;
 use crate::sockets::Endpoint;
@@ -123,7 +123,45 @@ pub(crate) fn link(
             model::ProbeMethod::Stamp | model::ProbeMethod::Icmp | model::ProbeMethod::Off => None,
         },
         health: health(config, link),
+        owner: match link.carrier {
+            model::Carrier::Interface => Owner::Another,
+            model::Carrier::WireGuard(_)
+            | model::Carrier::Gre(_)
+            | model::Carrier::Vlan(_)
+            | model::Carrier::Ipsec(_) => Owner::Ours,
+        },
+        path: path(link).map(|method| links::mtu::Config {
+            method,
+            family: family(link),
+            identifier: identifier(id),
+        }),
     }
+}
+
+/// How a link looks for what its path takes; `None`: not at all.
+fn path(link: &model::Link) -> Option<links::mtu::Method> {
+    let method = match link.probe.method {
+        // What answers TCP may answer these as well.
+        model::ProbeMethod::Auto | model::ProbeMethod::Tcp | model::ProbeMethod::Bgp => {
+            links::mtu::Method::Auto
+        }
+        model::ProbeMethod::Stamp => links::mtu::Method::Stamp,
+        model::ProbeMethod::Icmp => links::mtu::Method::Icmp,
+        model::ProbeMethod::Off => return None,
+    };
+    link.probe.mtu.then_some(method)
+}
+
+fn family(link: &model::Link) -> AddressFamily {
+    match link.inside.remote {
+        IpAddr::V4(_) => AddressFamily::V4,
+        IpAddr::V6(_) => AddressFamily::V6,
+    }
+}
+
+/// Unique among our links; probes of other programs differ in the nonce.
+fn identifier(id: LinkId) -> u16 {
+    (id.0 % u32::from(u16::MAX)) as u16 + 1
 }
 
 fn probe(link: &model::Link, id: LinkId, last_resort: LastResort) -> Option<ProbeConfig> {
@@ -141,12 +179,8 @@ fn probe(link: &model::Link, id: LinkId, last_resort: LastResort) -> Option<Prob
         interval: link.probe.interval,
         timeout: link.probe.timeout,
         window: link.probe.window,
-        family: match link.inside.remote {
-            IpAddr::V4(_) => AddressFamily::V4,
-            IpAddr::V6(_) => AddressFamily::V6,
-        },
-        // Unique among our links; probes of other programs differ in the nonce.
-        identifier: (id.0 % u32::from(u16::MAX)) as u16 + 1,
+        family: family(link),
+        identifier: identifier(id),
     })
 }
 

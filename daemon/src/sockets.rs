@@ -16,10 +16,12 @@ use crate::secrets::Md5Key;
 pub(crate) mod bfd;
 mod gauge;
 mod message;
+mod mtu;
 mod tcp;
 
 pub(crate) use gauge::Gauge;
 pub(crate) use message::Message;
+pub(crate) use mtu::unfragmented;
 
 /// Class selector 6, internetwork control (RFC 2474 §4.2.2.2; RFC 4271 §8 leaves it to us).
 const CONTROL: u32 = 0xc0;

@@ -5,6 +5,7 @@
 //! checksum and strips the header (RFC 3542 §3).
 
 use crate::probe::AddressFamily;
+use crate::random::Random;
 
 /// Octets of an echo message as we send it: as long as a STAMP packet, so that both measure alike.
 pub const LEN: usize = 44;
@@ -45,6 +46,20 @@ impl Echo {
                 message[2..4].copy_from_slice(&sum.to_be_bytes());
             }
             AddressFamily::V6 => message[0] = REQUEST_V6,
+        }
+        message
+    }
+
+    /// The request, `length` octets long, but not shorter than [`LEN`]. What follows the nonce is made from
+    /// it, so that no path can compress it.
+    pub fn encode_padded(&self, family: AddressFamily, length: usize) -> Vec<u8> {
+        let mut message = self.encode_request(family).to_vec();
+        let padding = length.saturating_sub(LEN);
+        message.extend(Random::new(self.nonce).octets().take(padding));
+        if family == AddressFamily::V4 {
+            message[2..4].fill(0);
+            let sum = checksum(&message);
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
         }
         message
     }
@@ -127,6 +142,21 @@ mod tests {
         expected.extend([0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11]);
         expected.resize(LEN, 0);
         assert_eq!(ECHO.encode_request(AddressFamily::V4).to_vec(), expected);
+    }
+
+    #[test]
+    fn a_padded_request_is_as_long_as_asked_with_a_checksum_over_all_of_it() {
+        for length in [0, LEN, LEN + 1, 1400, 8981] {
+            let message = ECHO.encode_padded(AddressFamily::V4, length);
+            assert_eq!(message.len(), length.max(LEN));
+            assert_eq!(checksum(&message), 0);
+            assert_eq!(
+                message[4..16],
+                ECHO.encode_request(AddressFamily::V4)[4..16]
+            );
+        }
+        let message = ECHO.encode_padded(AddressFamily::V6, 1400);
+        assert_eq!(message[2..4], [0, 0], "the kernel's");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - [`Reflector`]: who is answered, and what each sender's packets are counted as.
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
+//! - [`mtu`]: what the path takes in one packet, found by probing (RFC 8899).
 //! - [`Health`]: whether one link is usable, with hysteresis.
 //! - [`Meter`]: what its traffic costs.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
@@ -20,10 +21,11 @@
 //! opens a socket or draws a random number that was not seeded: same inputs, same outputs.
 //!
 //! Left out on purpose: STAMP's authenticated mode (RFC 8762 §4.2.2; links between routers are
-//! encrypted already) and its TLVs (RFC 8972 §4), which are reflected as unrecognised.
+//! encrypted already) and its TLVs (RFC 8972 §4) but for padding; they are reflected as unrecognised.
 
 pub mod bfd;
 pub mod icmp;
+pub mod mtu;
 pub mod stamp;
 
 mod drain;

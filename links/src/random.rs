@@ -20,6 +20,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Octets without end.
+    pub(crate) fn octets(mut self) -> impl Iterator<Item = u8> {
+        std::iter::repeat_with(move || self.next().to_be_bytes()).flatten()
+    }
+
     /// Uniform in `0..max`; zero for zero.
     pub(crate) fn below(&mut self, max: Duration) -> Duration {
         let max = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);

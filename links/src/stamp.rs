@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use crate::random::Random;
+
 /// The well-known UDP port (RFC 8762 §4.1).
 pub const PORT: u16 = 862;
 
@@ -25,6 +27,12 @@ pub const MAX_LEN: usize = 9_000;
 
 /// Unix time 0 in seconds of NTP time.
 const UNIX_EPOCH: u64 = 2_208_988_800;
+
+/// Flags, type and length (RFC 8972 §4).
+const TLV_HEADER: usize = 4;
+/// The U flag, which a sender sets and a reflector that knows the TLV clears.
+const UNRECOGNISED: u8 = 0x80;
+const EXTRA_PADDING: u8 = 1;
 
 /// No claim of being synchronised to UTC, NTP format, about 1 ms: 1 x 2^22 x 2^-32 s
 /// (RFC 4656 §4.1.2).
@@ -73,6 +81,23 @@ impl Request {
         put(&mut packet, 4, &self.timestamp.0.to_be_bytes());
         put(&mut packet, 12, &ERROR_ESTIMATE.to_be_bytes());
         put(&mut packet, 14, &self.session.to_be_bytes());
+        packet
+    }
+
+    /// The wire form, `length` octets long by an Extra Padding TLV (RFC 8972 §4.1). Lengths that leave no
+    /// room for one give a packet without.
+    ///
+    /// - `seed`: of what the padding is filled with, so that no path can compress it
+    pub fn encode_padded(&self, length: usize, seed: u64) -> Vec<u8> {
+        let mut packet = self.encode().to_vec();
+        let value = length
+            .checked_sub(LEN + TLV_HEADER)
+            .and_then(|value| u16::try_from(value).ok());
+        if let Some(value) = value {
+            packet.extend([UNRECOGNISED, EXTRA_PADDING]);
+            packet.extend(value.to_be_bytes());
+            packet.extend(Random::new(seed).octets().take(value.into()));
+        }
         packet
     }
 }
@@ -211,6 +236,32 @@ mod tests {
         ];
         expected.resize(LEN, 0);
         assert_eq!(request().to_vec(), expected);
+    }
+
+    #[test]
+    fn padding_is_a_tlv_of_its_own_and_comes_back_as_it_went() {
+        let padded = |length| {
+            let request = Request {
+                sequence: 7,
+                timestamp: T1,
+                session: 0xbeef,
+            };
+            request.encode_padded(length, 42)
+        };
+        let packet = padded(1392);
+        assert_eq!(packet.len(), 1392);
+        assert_eq!(packet[..LEN], request());
+        assert_eq!(packet[LEN..LEN + 4], [0x80, 1, 0x05, 0x40]);
+        assert!(
+            packet[LEN + 4..]
+                .iter()
+                .any(|octet| *octet != packet[LEN + 4])
+        );
+        let reply = reflect(&packet, 64, T2, T3, None).unwrap();
+        assert_eq!(reply[LEN..], packet[LEN..]);
+        for (length, expected) in [(0, 44), (44, 44), (47, 44), (48, 48), (MAX_LEN, MAX_LEN)] {
+            assert_eq!(padded(length).len(), expected);
+        }
     }
 
     #[test]

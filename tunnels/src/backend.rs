@@ -25,6 +25,7 @@ use netlink_packet_route::link::LinkInfo;
 use tokio::sync::Notify;
 
 use crate::{
+    clamp::Clamp,
     ipsec::{
         driver::{self, Handle},
         machine::State,
@@ -32,7 +33,7 @@ use crate::{
     names::Answers,
     plan::{Action, Device, Life, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
-        BackendChoice, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
+        BackendChoice, Esp, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
         VlanSpec, WireGuardCounts, WireGuardSpec,
     },
     userspace::{self, Pool, Trouble, Tunnel, keeper::Keeper},
@@ -181,9 +182,9 @@ impl Linux {
         }
     }
 
-    /// Has TCP told what these tunnels carry in one segment.
-    pub async fn clamp(&mut self, desired: &[TunnelSpec]) {
-        self.nft.set(desired).await;
+    /// Has TCP told what these interfaces carry in one segment.
+    pub async fn clamp(&mut self, clamps: &[Clamp]) {
+        self.nft.set(clamps).await;
     }
 
     /// How each of these tunnels is, in their order.
@@ -511,6 +512,7 @@ impl Linux {
                 Kind::Vlan(vlan) => vlan.to_string(),
                 Kind::Ipsec(ipsec) => ipsec.to_string(),
             },
+            esp: None,
         }
     }
 
@@ -525,6 +527,10 @@ impl Linux {
                 status.far_end = FarEnd::Associated;
                 let udp = if child.in_udp { ", in UDP" } else { "" };
                 status.detail = format!("{spec}: ESP {}{udp}", child.cipher);
+                status.esp = Some(Esp {
+                    cipher: child.cipher.clone(),
+                    in_udp: child.in_udp,
+                });
                 None
             }
             Some(State::Down(reason)) => Some(reason.clone()),

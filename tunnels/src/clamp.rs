@@ -1,9 +1,12 @@
-//! The greatest TCP segment that a tunnel carries, told to both ends of every connection through it: pure.
+//! The greatest TCP segment that an interface carries, told to both ends of every connection through it: pure.
 //!
 //! Clouds drop what is too long and often say nothing about it, so waiting for path MTU discovery is waiting
 //! for ever. The kernel's `maxseg` only ever makes the value less.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+};
 
 use crate::spec::{Kind, TunnelSpec};
 
@@ -14,17 +17,46 @@ const V4: u32 = 40;
 /// Headers of IPv6 and TCP without options.
 const V6: u32 = 60;
 
-/// What `nft -f` is given, to have the rules for these tunnels and no others of ours. It replaces the whole
-/// table in one transaction; with no tunnels there is no table.
+/// Packets of connections through this interface have at most so many octets.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Clamp {
+    /// Ours or another's.
+    pub interface: String,
+    /// Octets of whole IP packets.
+    pub mtu: u32,
+}
+
+impl Clamp {
+    /// What a tunnel needs by its encapsulation, and an interface by what its path was found to take; `None`
+    /// for what takes nothing from a packet.
+    ///
+    /// - `takes`: what the path takes, where that is less than the interface might
+    #[must_use]
+    pub fn of(tunnel: &TunnelSpec, takes: Option<u32>) -> Option<Self> {
+        let mtu = match tunnel.kind {
+            Kind::WireGuard(_) | Kind::Gre(_) | Kind::Ipsec(_) => tunnel.mtu,
+            Kind::Vlan(_) => takes?,
+        };
+        Some(Self {
+            interface: tunnel.interface.clone(),
+            mtu: takes.map_or(mtu, |takes| takes.min(mtu)),
+        })
+    }
+}
+
+impl fmt::Display for Clamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.interface, self.mtu)
+    }
+}
+
+/// What `nft -f` is given, to have these rules and no others of ours. It replaces the whole table in one
+/// transaction; with nothing to clamp there is no table.
 #[must_use]
-pub fn ruleset(tunnels: &[TunnelSpec]) -> String {
+pub fn ruleset(clamps: &[Clamp]) -> String {
     // To delete what is not there is an error, to add what is there is none.
     let mut text = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
-    let clamped: BTreeSet<(&str, u32)> = tunnels
-        .iter()
-        .filter(|spec| is_clamped(&spec.kind))
-        .map(|spec| (spec.interface.as_str(), spec.mtu))
-        .collect();
+    let clamped: BTreeSet<&Clamp> = clamps.iter().collect();
     if clamped.is_empty() {
         return text;
     }
@@ -32,7 +64,7 @@ pub fn ruleset(tunnels: &[TunnelSpec]) -> String {
         text,
         "table inet {TABLE} {{\n  chain forward {{\n    type filter hook forward priority mangle; policy accept;\n"
     );
-    for (interface, mtu) in clamped {
+    for Clamp { interface, mtu } in clamped {
         for direction in ["iifname", "oifname"] {
             for (family, headers) in [("ipv4", V4), ("ipv6", V6)] {
                 let segment = mtu.saturating_sub(headers);
@@ -47,14 +79,6 @@ pub fn ruleset(tunnels: &[TunnelSpec]) -> String {
     }
     text.push_str("  }\n}\n");
     text
-}
-
-/// A VLAN takes nothing from a packet.
-fn is_clamped(kind: &Kind) -> bool {
-    match kind {
-        Kind::WireGuard(_) | Kind::Gre(_) | Kind::Ipsec(_) => true,
-        Kind::Vlan(_) => false,
-    }
 }
 
 #[cfg(test)]
@@ -81,9 +105,16 @@ mod tests {
         })
     }
 
+    fn clamp(interface: &str, mtu: u32) -> Clamp {
+        Clamp {
+            interface: interface.to_owned(),
+            mtu,
+        }
+    }
+
     #[test]
     fn both_directions_and_both_families_are_clamped_to_what_is_left_of_the_mtu() {
-        let text = ruleset(&[spec("sb-a", gre())]);
+        let text = ruleset(&[clamp("sb-a", 1438)]);
         for direction in ["iifname", "oifname"] {
             for (family, segment) in [("ipv4", 1398), ("ipv6", 1378)] {
                 let rule = format!(
@@ -96,19 +127,31 @@ mod tests {
     }
 
     #[test]
-    fn a_vlan_is_not_clamped_and_without_tunnels_there_is_no_table() {
-        let vlan = Kind::Vlan(VlanSpec {
-            parent: "eth0".to_owned(),
-            id: 5,
-        });
+    fn a_vlan_is_clamped_only_when_its_path_takes_less_and_without_clamps_there_is_no_table() {
+        let vlan = spec(
+            "sb-a",
+            Kind::Vlan(VlanSpec {
+                parent: "eth0".to_owned(),
+                id: 5,
+            }),
+        );
+        assert_eq!(Clamp::of(&vlan, None), None);
+        assert_eq!(Clamp::of(&vlan, Some(1300)), Some(clamp("sb-a", 1300)));
         let nothing = "add table inet skybridge\ndelete table inet skybridge\n";
-        assert_eq!(ruleset(&[spec("sb-a", vlan)]), nothing);
         assert_eq!(ruleset(&[]), nothing);
     }
 
     #[test]
-    fn the_order_of_tunnels_makes_no_difference() {
-        let (a, b) = (spec("sb-a", gre()), spec("sb-b", gre()));
+    fn a_tunnel_is_clamped_to_its_mtu_or_to_what_its_path_takes_if_that_is_less() {
+        let gre = spec("sb-a", gre());
+        for (takes, mtu) in [(None, 1438), (Some(1300), 1300), (Some(1439), 1438)] {
+            assert_eq!(Clamp::of(&gre, takes), Some(clamp("sb-a", mtu)));
+        }
+    }
+
+    #[test]
+    fn the_order_of_interfaces_makes_no_difference() {
+        let (a, b) = (clamp("sb-a", 1438), clamp("sb-b", 1300));
         assert_eq!(ruleset(&[a.clone(), b.clone()]), ruleset(&[b, a]));
     }
 }

@@ -177,6 +177,17 @@ pub struct TunnelStatus {
     pub problem: Option<String>,
     /// What there is to say about its encapsulation, such as the cipher agreed on; may be empty.
     pub detail: String,
+    /// IPsec: what carries its packets, once something does.
+    pub esp: Option<Esp>,
+}
+
+/// What two ends of an IPsec tunnel have agreed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Esp {
+    /// In strongSwan's words: `AES_GCM_16-256`, `AES_CBC-256/HMAC_SHA2_256_128`.
+    pub cipher: String,
+    /// Whether it travels in UDP.
+    pub in_udp: bool,
 }
 
 /// What tells that the far end of a tunnel is there.

@@ -230,6 +230,7 @@ mod tests {
             unanswered_since: None,
             problem: None,
             detail: String::new(),
+            esp: None,
         }
     }
 

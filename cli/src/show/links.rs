@@ -106,6 +106,7 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         "INTERFACE",
         "KIND",
         ">MTU",
+        ">PATH",
         ">RANK",
         "PROBE",
         ">P95 RTT",
@@ -126,6 +127,7 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
             cell(or_dash(&link.interface)),
             cell(or_dash(&link.kind)),
             cell(link.mtu.to_string()),
+            cell(path_mtu(link)),
             cell(rank),
             cell(or_dash(method)),
             cell(millis(quality.and_then(|quality| quality.rtt_p95.as_ref()))),
@@ -137,15 +139,28 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     }
     text.push('\n');
     text.push_str(&table.render(screen));
-    let lines: String = links
-        .iter()
-        .filter_map(|link| trouble(link, screen))
-        .collect();
+    let troubles = links.iter().filter_map(|link| trouble(link, screen));
+    let paths = links.iter().filter_map(|link| narrow(link, screen));
+    let lines: String = troubles.chain(paths).collect();
     if !lines.is_empty() {
         text.push('\n');
         text.push_str(&lines);
     }
     text
+}
+
+fn path_mtu(link: &v1::Link) -> String {
+    match link.path_mtu {
+        0 => "-".to_owned(),
+        mtu => mtu.to_string(),
+    }
+}
+
+/// One line about a path that is not as it should be.
+fn narrow(link: &v1::Link, screen: &Screen) -> Option<String> {
+    let path = Some(clean(&link.path_mtu_note)).filter(|path| !path.is_empty())?;
+    let text = format!("{}: {path}", clean(&link.name));
+    Some(format!("{}\n", screen.paint(Tone::Odd, &text)))
 }
 
 /// One line about a link that is not up, or is failed on purpose.
@@ -269,7 +284,9 @@ pub(crate) mod tests {
             }),
             receive_bytes: 12_345_678,
             transmit_bytes: 999,
-            mtu: 1420,
+            mtu: 1300,
+            path_mtu: 1300,
+            path_mtu_note: "the path takes 1300 of 1420".to_owned(),
             drill_until: None,
             bfd: None,
         };
@@ -299,11 +316,12 @@ LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
 nic   down   2h01m  -                     -        -       -      0 B    0 B
 
-LINK  INTERFACE  KIND        MTU  RANK  PROBE   P95 RTT     OUT      IN  LOCAL         REMOTE
-wg-a  sb-wg-a    wireguard  1420     1  stamp  15.00 ms  0.50 %  0.00 %  10.99.0.0/31  10.99.0.1
-nic   eth1       interface  9000     -  -             -       -       -  10.98.0.1/30  10.98.0.2
+LINK  INTERFACE  KIND        MTU  PATH  RANK  PROBE   P95 RTT     OUT      IN  LOCAL         REMOTE
+wg-a  sb-wg-a    wireguard  1300  1300     1  stamp  15.00 ms  0.50 %  0.00 %  10.99.0.0/31  10.99.0.1
+nic   eth1       interface  9000     -     -  -             -       -       -  10.98.0.1/30  10.98.0.2
 
 nic is down: eth1 has no carrier
+wg-a: the path takes 1300 of 1420
 ";
         assert_eq!(render(&links(), &screen()), expected);
         assert_eq!(render(&[], &screen()), "no links\n");

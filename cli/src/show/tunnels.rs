@@ -76,11 +76,7 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
         let problem = format!("\n{}: {}\n", clean(&tunnel.name), clean(&tunnel.problem));
         text.push_str(&screen.paint(Tone::Bad, &problem));
     }
-    let details: String = tunnels
-        .iter()
-        .filter(|tunnel| !tunnel.detail.is_empty())
-        .map(|tunnel| format!("{}: {}\n", clean(&tunnel.name), clean(&tunnel.detail)))
-        .collect();
+    let details: String = tunnels.iter().filter_map(details).collect();
     if !details.is_empty() {
         text.push('\n');
         text.push_str(&details);
@@ -99,6 +95,23 @@ fn render(tunnels: &[v1::Tunnel], screen: &Screen) -> String {
     text.push('\n');
     text.push_str(&keys.render(screen));
     text
+}
+
+/// What is peculiar to its kind, then its path.
+fn details(tunnel: &v1::Tunnel) -> Option<String> {
+    let mut parts = Vec::new();
+    if !tunnel.detail.is_empty() {
+        parts.push(clean(&tunnel.detail));
+    }
+    if !tunnel.path_mtu_note.is_empty() {
+        parts.push(format!(
+            "MTU {}, {}",
+            tunnel.mtu,
+            clean(&tunnel.path_mtu_note)
+        ));
+    }
+    let name = clean(&tunnel.name);
+    (!parts.is_empty()).then(|| format!("{name}: {}\n", parts.join("; ")))
 }
 
 fn is_wireguard(tunnel: &v1::Tunnel) -> bool {
@@ -143,7 +156,9 @@ mod tests {
             kind: "gre".to_owned(),
             backend: "kernel".to_owned(),
             up: true,
-            mtu: 1476,
+            mtu: 1300,
+            path_mtu: 1300,
+            path_mtu_note: "the path takes 1300 of 1476".to_owned(),
             detail: "GRE from 10.0.0.4 to 10.0.1.9".to_owned(),
             ..v1::Tunnel::default()
         };
@@ -155,7 +170,7 @@ tgw     up     gre        kernel     sb-tgw         -          -     0 B     0 B
 
 wg-b: port 51820 is taken; choose another `listen`
 
-tgw: GRE from 10.0.0.4 to 10.0.1.9
+tgw: GRE from 10.0.0.4 to 10.0.1.9; MTU 1300, the path takes 1300 of 1476
 
 TUNNEL  OUR PUBLIC KEY  THE PEER'S
 wg-a    ours=           theirs=

@@ -142,6 +142,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.window", exact(probe.window)),
         field(LinkPart::Probe, "probe.down-after", probe.down_after),
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
+        field(LinkPart::Probe, "probe.mtu", probe.mtu),
     ];
     fields.extend(watched_by(LinkPart::Bfd, bfd.as_ref()));
     fields.extend(carrier::fields(carrier, *profile));

@@ -177,6 +177,11 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "link wg-a: probe.up-after 6 -> 7",
         ),
         (
+            "up-after = 6",
+            "up-after = 6, mtu = false",
+            "link wg-a: probe.mtu true -> false",
+        ),
+        (
             "\"a.key\"",
             "\"b.key\"",
             "link wg-a: private-key file a.key -> file b.key",

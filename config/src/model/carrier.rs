@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::SecretSource;
+use crate::esp;
 
 /// What carries a link: exactly one of these.
 #[derive(Clone, PartialEq, Debug)]
@@ -138,8 +139,58 @@ pub struct Ipsec {
     pub selectors: Selectors,
     /// `if-id`: ties interface and keys together in the kernel; not 0. Default: made of the link's name.
     pub if_id: u32,
-    /// In bytes. Default: what ciphers, outer header and NAT-T leave of 1500, at most the profile's.
-    pub mtu: u32,
+    /// `mtu`, in bytes.
+    pub mtu: IpsecMtu,
+}
+
+/// The MTU of an IPsec link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IpsecMtu {
+    /// `mtu = 1400`.
+    Given(u32),
+    /// The file leaves it to us.
+    Computed {
+        /// What the proposal that takes most leaves of 1500, should there be a NAT; at most the profile's.
+        offered: u32,
+        /// The profile's.
+        most: Option<u32>,
+    },
+}
+
+impl IpsecMtu {
+    /// The MTU as long as nobody has agreed on a cipher.
+    #[must_use]
+    pub fn offered(self) -> u32 {
+        match self {
+            Self::Given(mtu) => mtu,
+            Self::Computed { offered, .. } => offered,
+        }
+    }
+
+    /// The MTU with the cipher that was agreed on.
+    ///
+    /// - `cipher`: in strongSwan's words: `AES_GCM_16-256`, `AES_CBC-256/HMAC_SHA2_256_128`
+    /// - `transport`: how ESP travels
+    /// - `remote`: the gateway's address
+    #[must_use]
+    pub fn agreed(self, cipher: &str, transport: EspTransport, remote: IpAddr) -> u32 {
+        match self {
+            Self::Given(mtu) => mtu,
+            Self::Computed { most, .. } => {
+                let left = esp::agreed_mtu(cipher, transport, remote);
+                most.map_or(left, |most| most.min(left))
+            }
+        }
+    }
+}
+
+/// How ESP travels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EspTransport {
+    /// By itself.
+    Ip,
+    /// In UDP (RFC 3948).
+    Udp,
 }
 
 /// How the two ends prove who they are.

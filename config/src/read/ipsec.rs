@@ -7,16 +7,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::esp;
-use crate::model::{IkeVersion, Inside, Ipsec, IpsecAuth, NatTraversal, Selectors};
+use crate::model::{IkeVersion, Inside, Ipsec, IpsecAuth, IpsecMtu, NatTraversal, Selectors};
 use crate::profile::{self, Auth, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::link::mtu;
 use super::section::Section;
 use super::{secret, value};
-
-/// What is behind the outer IP header of what the internet carries.
-const ROOM: [u32; 2] = [1500 - 20, 1500 - 40];
 
 /// - `link`: its name
 /// - `inside`: its two ends, if they could be read
@@ -60,7 +57,13 @@ pub(super) fn ipsec(
     let given = table.optional(sink, "mtu", mtu);
     table.finish(sink);
     let (remote, auth) = (remote?, auth?);
-    let mtu = given.unwrap_or_else(|| usual_mtu(&esp, remote, usual.mtu));
+    let mtu = match given {
+        Some(mtu) => IpsecMtu::Given(mtu),
+        None => IpsecMtu::Computed {
+            offered: usual_mtu(&esp, remote, usual.mtu),
+            most: usual.mtu,
+        },
+    };
     Some(Ipsec {
         local,
         remote,
@@ -202,8 +205,7 @@ fn usual_selectors(
 
 /// What the proposal that takes most leaves, should there be a NAT.
 fn usual_mtu(esp: &[String], remote: IpAddr, most: Option<u32>) -> u32 {
-    let [v4, v6] = ROOM;
-    let room = if remote.is_ipv4() { v4 } else { v6 };
+    let room = esp::room(remote);
     let left = esp.iter().map(|esp| esp::mtu(esp, room - esp::UDP)).min();
     let left = left.unwrap_or_else(|| esp::mtu("", room - esp::UDP));
     most.map_or(left, |most| most.min(left))

@@ -318,6 +318,7 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
         window: Duration::from_secs(10),
         down_after: 3,
         up_after: 5,
+        mtu: true,
     };
     let methods = [
         ("auto", ProbeMethod::Auto),
@@ -353,6 +354,7 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     });
     probe.down_after = table.or(sink, "down-after", probe.down_after, count);
     probe.up_after = table.or(sink, "up-after", probe.up_after, count);
+    probe.mtu = table.or(sink, "mtu", probe.mtu, value::boolean);
     table.finish(sink);
     probe
 }

@@ -11,7 +11,7 @@ use tunnels::spec::{
     TunnelSpec, VlanSpec, WireGuardPeer, WireGuardSpec,
 };
 
-use crate::drivers::messages::Wanted;
+use crate::drivers::messages::{Bound, Discovery, Wanted};
 use crate::secrets::{self, SecretError};
 
 /// The tunnels of an intent, with their keys read from where they are kept.
@@ -39,7 +39,7 @@ pub(crate) fn tunnels(config: &Config, base: &Path) -> Result<Vec<Wanted>, Vec<S
 /// What is peculiar to a way of carrying a link.
 struct Carried {
     kind: Kind,
-    mtu: u32,
+    bound: Bound,
     endpoint: Option<model::Endpoint>,
 }
 
@@ -49,18 +49,26 @@ impl Carried {
             spec: TunnelSpec {
                 name: name.to_owned(),
                 interface: link.interface.clone(),
-                mtu: self.mtu,
+                mtu: match self.bound {
+                    Bound::Fixed(mtu) => mtu,
+                    Bound::ByCipher(mtu) => mtu.offered(),
+                },
                 address: link.inside.local,
                 kind: self.kind,
             },
             endpoint: self.endpoint,
+            bound: self.bound,
+            discovery: match super::path(link).is_some() {
+                true => Discovery::On,
+                false => Discovery::Off,
+            },
         }
     }
 }
 
 /// `None` for an interface that is somebody else's.
 fn carried(link: &model::Link, base: &Path) -> Result<Option<Carried>, SecretError> {
-    let (kind, mtu) = match &link.carrier {
+    let (kind, bound) = match &link.carrier {
         Carrier::Interface => return Ok(None),
         Carrier::WireGuard(wireguard) => return self::wireguard(wireguard, base).map(Some),
         Carrier::Gre(gre) => {
@@ -70,20 +78,23 @@ fn carried(link: &model::Link, base: &Path) -> Result<Option<Carried>, SecretErr
                 key: gre.key,
                 ttl: gre.ttl,
             };
-            (Kind::Gre(spec), gre.mtu)
+            (Kind::Gre(spec), Bound::Fixed(gre.mtu))
         }
         Carrier::Vlan(vlan) => {
             let spec = VlanSpec {
                 parent: vlan.parent.clone(),
                 id: vlan.id,
             };
-            (Kind::Vlan(spec), vlan.mtu)
+            (Kind::Vlan(spec), Bound::Fixed(vlan.mtu))
         }
-        Carrier::Ipsec(ipsec) => (Kind::Ipsec(Box::new(self::ipsec(ipsec, base)?)), ipsec.mtu),
+        Carrier::Ipsec(ipsec) => (
+            Kind::Ipsec(Box::new(self::ipsec(ipsec, base)?)),
+            Bound::ByCipher(ipsec.mtu),
+        ),
     };
     Ok(Some(Carried {
         kind,
-        mtu,
+        bound,
         endpoint: None,
     }))
 }
@@ -118,7 +129,7 @@ fn wireguard(wireguard: &model::WireGuard, base: &Path) -> Result<Carried, Secre
     };
     Ok(Carried {
         kind: Kind::WireGuard(spec),
-        mtu: wireguard.mtu,
+        bound: Bound::Fixed(wireguard.mtu),
         endpoint: wireguard.endpoint.clone().filter(|_| address.is_none()),
     })
 }

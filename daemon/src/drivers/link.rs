@@ -1,6 +1,7 @@
 //! One link: its probe on sockets bound to its interface, its reflector, and its health.
 
 mod connects;
+mod mtu;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +21,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use connects::Connects;
 
-use super::messages::{Drained, GroupsMessage, Severed};
+use super::messages::{Bounds, Drained, GroupsMessage, PathMtus, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -51,6 +52,17 @@ pub(crate) struct LinkConfig {
     /// Where a probe by TCP connects to.
     pub(crate) connect: Option<Endpoint>,
     pub(crate) health: HealthConfig,
+    pub(crate) owner: Owner,
+    /// `None`: what the path takes is not looked for.
+    pub(crate) path: Option<links::mtu::Config>,
+}
+
+/// Whose the interface of a link is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// A tunnel's: its MTU is ours to set.
+    Ours,
+    Another,
 }
 
 /// What a link task is made from.
@@ -64,6 +76,10 @@ pub(crate) struct Link {
     pub(crate) drained: watch::Receiver<Drained>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
+    /// What interfaces of ours may take at the most.
+    pub(crate) bounds: watch::Receiver<Bounds>,
+    /// Where it says what its path takes.
+    pub(crate) paths: watch::Sender<PathMtus>,
     pub(crate) board: Arc<Board>,
 }
 
@@ -101,6 +117,7 @@ async fn drive(link: Link) {
         incomplete: None,
         reflector: Reflector::new(link.config.remote),
         published: now,
+        path: mtu::Prober::start(&link),
         reported: now,
         figures: None,
         link,
@@ -120,6 +137,8 @@ struct Driver {
     incomplete: Option<Instant>,
     reflector: Reflector,
     published: Instant,
+    /// Looks for what the path takes.
+    path: Option<mtu::Prober>,
     /// When the group was last told what is measured, and what it is to be told.
     reported: Instant,
     figures: Option<Figures>,
@@ -342,6 +361,9 @@ impl Driver {
         };
         // First move the traffic, then tell people.
         let _ = self.link.groups.send(report).await;
+        if let Some(path) = &self.path {
+            path.link_is(state);
+        }
         let severity = match state {
             links::State::Up | links::State::Draining => {
                 info!(%state, %reason, "link");

@@ -132,7 +132,43 @@ pub(crate) enum Hearing {
 pub(crate) struct Wanted {
     pub(crate) spec: TunnelSpec,
     pub(crate) endpoint: Option<config::model::Endpoint>,
+    /// The largest MTU that it may have; that in `spec` is the one it has now.
+    pub(crate) bound: Bound,
+    pub(crate) discovery: Discovery,
 }
+
+/// What an MTU is bounded by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bound {
+    /// The file, or headers that are always the same.
+    Fixed(u32),
+    /// The cipher that is agreed on.
+    ByCipher(config::model::IpsecMtu),
+}
+
+/// Whether a link looks for what its path takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Discovery {
+    On,
+    /// It takes whatever the interface does.
+    Off,
+}
+
+/// What a link has found out about its path. Octets of whole IP packets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PathMtu {
+    pub(crate) interface: String,
+    /// What an interface of ours should take for now.
+    pub(crate) room: Option<u32>,
+    /// What the path takes, where that is less than it might.
+    pub(crate) takes: Option<u32>,
+}
+
+/// By link.
+pub(crate) type PathMtus = BTreeMap<String, PathMtu>;
+
+/// The largest MTU that the interface of each tunnel may have, by link.
+pub(crate) type Bounds = BTreeMap<String, u32>;
 
 /// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
 pub(crate) type Severed = BTreeSet<String>;

@@ -15,6 +15,7 @@
 //!  one for each peer with BFD and without a link, and tells groups
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
 //!     ├──► link: whose far end is known to be gone (a watch)
+//!     ├◄─► link: what its path takes, and what its interface may (a watch each way)
 //!     └──► ipsec, its task at strongSwan's socket, once a link is carried by it
 //! ```
 //!

@@ -1,5 +1,7 @@
 //! The tunnels: specifications in, steps to the kernel, states out.
 
+mod mtu;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ::tunnels::backend::{Linux, Noticed};
 use ::tunnels::names::{self, Names};
 use ::tunnels::plan::plan;
-use ::tunnels::spec::{FarEnd, Kind, TunnelSpec};
+use ::tunnels::spec::{FarEnd, Kind, TunnelSpec, TunnelStatus};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
 use tokio::runtime::Handle;
@@ -18,7 +20,7 @@ use tokio::task::{JoinSet, block_in_place};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use super::messages::{Severed, TunnelsMessage, Wanted};
+use super::messages::{Bounds, PathMtus, Severed, TunnelsMessage, Wanted};
 use super::{earlier, until};
 use crate::board::Board;
 use crate::journal::Severity;
@@ -33,6 +35,8 @@ pub(crate) async fn run(
     backend: Linux,
     inbox: mpsc::Receiver<TunnelsMessage>,
     severed: watch::Sender<Severed>,
+    paths: watch::Receiver<PathMtus>,
+    bounds: watch::Sender<Bounds>,
     board: Arc<Board>,
 ) {
     let supervisor = Supervisor::new(super::seed());
@@ -40,6 +44,9 @@ pub(crate) async fn run(
         backend,
         inbox,
         severed,
+        paths,
+        bounds,
+        agreed: mtu::Agreed::default(),
         board,
         supervisor,
         names: Names::default(),
@@ -53,6 +60,10 @@ struct Driver {
     backend: Linux,
     inbox: mpsc::Receiver<TunnelsMessage>,
     severed: watch::Sender<Severed>,
+    /// What links have found out about their paths.
+    paths: watch::Receiver<PathMtus>,
+    bounds: watch::Sender<Bounds>,
+    agreed: mtu::Agreed,
     board: Arc<Board>,
     supervisor: Supervisor,
     names: Names,
@@ -83,6 +94,9 @@ impl Driver {
                         self.supervisor.handle(Input::Changed, Instant::now());
                     }
                 },
+                Ok(()) = self.paths.changed() => {
+                    self.supervisor.handle(Input::Changed, Instant::now());
+                }
                 Some(Ok((link, found))) = self.lookups.join_next() => self.found(&link, found),
                 () = until(deadline) => {
                     let now = Instant::now();
@@ -99,6 +113,8 @@ impl Driver {
 
     async fn obey(&mut self, TunnelsMessage { wanted, done }: TunnelsMessage) {
         self.wanted = wanted;
+        self.agreed.retain(&self.wanted);
+        self.tell_bounds();
         self.look_for_names().await;
         let names: Vec<_> = self
             .wanted
@@ -137,12 +153,13 @@ impl Driver {
     }
 
     async fn apply(&mut self) {
-        let specs: Vec<_> = self
-            .wanted
-            .iter()
-            .map(|wanted| wanted.spec.clone())
-            .collect();
-        let outcomes = match self.backend.observe().await {
+        let paths = self.paths.borrow_and_update().clone();
+        let observed = self.backend.observe().await;
+        if let Ok(observed) = &observed {
+            self.agreed.settle(&mut self.wanted, &paths, observed);
+        }
+        let specs = self.specs();
+        let outcomes = match observed {
             Ok(observed) => {
                 let steps = plan(&specs, &observed);
                 let results = self.backend.apply(&steps).await;
@@ -172,7 +189,7 @@ impl Driver {
                 specs.iter().map(failed).collect()
             }
         };
-        self.backend.clamp(&specs).await;
+        self.backend.clamp(&mtu::clamps(&specs, &paths)).await;
         for spec in &specs {
             let outcome = match outcomes.get(&spec.interface) {
                 Some(reason) => Outcome::Failed(reason.clone()),
@@ -238,7 +255,7 @@ impl Driver {
 
     /// Gives specifications the addresses of their names, as far as known.
     fn fill_in(&mut self) {
-        for Wanted { spec, endpoint } in &mut self.wanted {
+        for Wanted { spec, endpoint, .. } in &mut self.wanted {
             if let Kind::WireGuard(wireguard) = &mut spec.kind
                 && endpoint.is_some()
             {
@@ -247,12 +264,35 @@ impl Driver {
         }
     }
 
+    fn specs(&self) -> Vec<TunnelSpec> {
+        let specs = self.wanted.iter().map(|wanted| wanted.spec.clone());
+        specs.collect()
+    }
+
+    /// Links that look for what their paths take, look no further.
+    fn tell_bounds(&self) {
+        let now = self.agreed.bounds(&self.wanted);
+        self.bounds.send_if_modified(|bounds| {
+            let changed = *bounds != now;
+            *bounds = now;
+            changed
+        });
+    }
+
+    /// The cipher that was agreed on has a say in the MTU.
+    fn hear_ciphers(&mut self, statuses: &[TunnelStatus]) {
+        let mut news = false;
+        for (wanted, status) in self.wanted.iter().zip(statuses) {
+            news |= self.agreed.hear(wanted, status.esp.as_ref()) == mtu::Heard::News;
+        }
+        if news {
+            self.tell_bounds();
+            self.supervisor.handle(Input::Changed, Instant::now());
+        }
+    }
+
     fn look(&mut self) {
-        let specs: Vec<_> = self
-            .wanted
-            .iter()
-            .map(|wanted| wanted.spec.clone())
-            .collect();
+        let specs = self.specs();
         // The kernel may be long in answering while routes come in: other tasks go on elsewhere.
         let statuses = match specs.is_empty() {
             true => Ok(Vec::new()),
@@ -276,6 +316,7 @@ impl Driver {
                     let heard = names::Input::Heard(&status.name, status.answers(at));
                     self.names.handle(heard, now);
                 }
+                self.hear_ciphers(&statuses);
                 self.board.set_tunnels(specs, statuses);
             }
             Err(error) => warn!(%error, "cannot read the state of the tunnels"),

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bgp::Hop;
 use bgp::rib::{PathView, RouteView, Step};
 use links::bfd;
+use links::mtu::Verdict;
 
 use crate::board::{Board, GroupRow, MemberRow, at};
 use crate::fib::Carried;
@@ -93,6 +94,12 @@ fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
             }
         }
     }
+    for link in &snapshot.links {
+        if let Some(text) = path_mtu_alarm(link) {
+            let subject = format!("link {}", link.name);
+            raise(alarm::Severity::Warning, subject, text);
+        }
+    }
     for peer in &snapshot.peers {
         for (severity, text) in peer::alarms(peer) {
             raise(severity, format!("peer {}", peer.name), text);
@@ -117,6 +124,19 @@ fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
     }
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.severity));
     alarms
+}
+
+/// A path that is narrow is seen to where the interface is ours.
+fn path_mtu_alarm(link: &LinkView) -> Option<String> {
+    let verdict = link.row.path?;
+    match verdict {
+        Verdict::TooNarrow { .. } => Some(verdict.to_string()),
+        Verdict::Takes { mtu, most } if mtu < most && link.kind == "interface" => Some(format!(
+            "{verdict}: TCP is clamped, other packets are lost; set the MTU of {} to {mtu}",
+            link.interface
+        )),
+        Verdict::Takes { .. } | Verdict::Unknown | Verdict::Silent => None,
+    }
 }
 
 pub(super) fn links(snapshot: &Snapshot) -> Vec<v1::Link> {
@@ -145,8 +165,19 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
+        path_mtu: link.row.path.and_then(Verdict::mtu).unwrap_or(0),
+        path_mtu_note: path_mtu_note(link.row.path),
         bfd: bfd_session(link.bfd),
         drill_until: link.row.drill.map(timestamp),
+    }
+}
+
+/// Only what there is to say about it.
+fn path_mtu_note(verdict: Option<Verdict>) -> String {
+    match verdict {
+        Some(Verdict::Takes { mtu, most }) if mtu == most => String::new(),
+        Some(verdict) => verdict.to_string(),
+        None => String::new(),
     }
 }
 
@@ -282,6 +313,9 @@ fn member(row: &MemberRow, snapshot: &Snapshot) -> v1::GroupMember {
 pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
     let now = SystemTime::now();
     let tunnel = |(spec, status): &(tunnels::spec::TunnelSpec, tunnels::spec::TunnelStatus)| {
+        let mut links = snapshot.links.iter();
+        let link = links.find(|link| link.name == spec.name);
+        let verdict = link.and_then(|link| link.row.path);
         let wireguard = spec.kind.wireguard();
         let key = |key: [u8; 32]| STANDARD.encode(key);
         v1::Tunnel {
@@ -306,6 +340,8 @@ pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
             receive_bytes: status.rx_bytes,
             transmit_bytes: status.tx_bytes,
             mtu: spec.mtu,
+            path_mtu: verdict.and_then(Verdict::mtu).unwrap_or(0),
+            path_mtu_note: path_mtu_note(verdict),
             detail: status.detail.clone(),
         }
     };

@@ -4,6 +4,7 @@ use std::fmt::Error;
 use std::time::SystemTime;
 
 use bgp::Family;
+use links::mtu::Verdict;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -186,6 +187,12 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         links
             .iter()
             .map(|link| (only(link), f64::from(link.row.mtu))),
+    )?;
+    let path = |link: &LinkView| link.row.path.and_then(Verdict::mtu).unwrap_or(0);
+    table.gauge(
+        "link_path_mtu_bytes",
+        "What the link's path takes in one packet; 0 while that is not known",
+        links.iter().map(|link| (only(link), f64::from(path(link)))),
     )?;
     bfd(snapshot, table)
 }

@@ -42,7 +42,8 @@ use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
-    Command, Drained, GroupsMessage, RibMessage, Severed, ToPeer, TunnelsMessage, Wanted,
+    Bounds, Command, Drained, GroupsMessage, PathMtus, RibMessage, Severed, ToPeer, TunnelsMessage,
+    Wanted,
 };
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
@@ -91,6 +92,9 @@ pub(crate) struct Router {
     tunnels: mpsc::Sender<TunnelsMessage>,
     interfaces: watch::Receiver<Arc<Interfaces>>,
     severed: watch::Receiver<Severed>,
+    /// From the tunnels to the links, and back.
+    bounds: watch::Receiver<Bounds>,
+    paths: watch::Sender<PathMtus>,
     drained: watch::Sender<Drained>,
     /// Those of them that were ordered by command, not by the file.
     ordered: Drained,
@@ -223,8 +227,16 @@ impl Router {
             "groups"
         });
         let (severed, severed_seen) = watch::channel(Severed::new());
-        let tunnels_task =
-            drivers::tunnels::run(places.tunnels, tunnels_inbox.1, severed, Arc::clone(&board));
+        let (paths, paths_seen) = watch::channel(PathMtus::new());
+        let (bounds, bounds_seen) = watch::channel(Bounds::new());
+        let tunnels_task = drivers::tunnels::run(
+            places.tunnels,
+            tunnels_inbox.1,
+            severed,
+            paths_seen,
+            bounds,
+            Arc::clone(&board),
+        );
         vital.spawn(async move {
             tunnels_task.await;
             "tunnels"
@@ -280,6 +292,8 @@ impl Router {
             tunnels: tunnels_inbox.0,
             interfaces: interfaces_seen,
             severed: severed_seen,
+            bounds: bounds_seen,
+            paths,
             drained: watch::Sender::new(Drained::new()),
             ordered: Drained::new(),
             bfd,

@@ -222,6 +222,8 @@ impl Router {
                 groups: self.groups.clone(),
                 interfaces: self.interfaces.clone(),
                 severed: self.severed.clone(),
+                bounds: self.bounds.clone(),
+                paths: self.paths.clone(),
                 drained: self.drained.subscribe(),
                 bfd: self.bfd.word(&Watched::Link(name.clone())),
                 board: Arc::clone(&self.reader.board),

@@ -5,7 +5,7 @@ use std::{io, process::Stdio, time::Duration};
 
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use crate::{clamp, spec::TunnelSpec};
+use crate::clamp::{self, Clamp};
 
 /// It takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,10 +18,10 @@ pub(super) struct Nft {
 }
 
 impl Nft {
-    /// Has the rules for these tunnels, and no others. What fails is said once, and tried again when the rules
+    /// Has these rules, and no others. What fails is said once, and tried again when the rules
     /// change: connections then rely on path MTU discovery.
-    pub(super) async fn set(&mut self, tunnels: &[TunnelSpec]) {
-        let wanted = clamp::ruleset(tunnels);
+    pub(super) async fn set(&mut self, clamps: &[Clamp]) {
+        let wanted = clamp::ruleset(clamps);
         if self.last.as_ref() == Some(&wanted) {
             return;
         }
@@ -29,7 +29,8 @@ impl Nft {
             Ok(_) if wanted == clamp::ruleset(&[]) => {}
             Ok(_) => tracing::info!(
                 table = clamp::TABLE,
-                "TCP segments are clamped to the MTU of each tunnel"
+                interfaces = ?clamps.iter().map(Clamp::to_string).collect::<Vec<_>>(),
+                "TCP segments are clamped"
             ),
             // Nothing to clamp, and nobody who could have clamped before.
             Err(error)

@@ -53,7 +53,8 @@ impl Udp {
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new((&socket).into())?;
         // quinn-udp forbids fragmentation. WireGuard allows it: an outer path whose MTU is smaller
-        // than the tunnel's MTU assumes must be slow, not dead.
+        // than the tunnel's MTU assumes must be slow, not dead. Where fragments are dropped as well, the
+        // probes inside the link find out what passes whole.
         rustix::net::sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
         if is_ipv6 {
             rustix::net::sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)?;

@@ -1,6 +1,6 @@
 //! What carries a link, as fields.
 
-use crate::model::{Carrier, Gre, Ipsec, IpsecAuth, Vlan, WireGuard};
+use crate::model::{Carrier, Gre, Ipsec, IpsecAuth, IpsecMtu, Vlan, WireGuard};
 
 use super::super::LinkPart;
 use super::{Field, base64, endpoint, exact, field, source, word};
@@ -149,7 +149,7 @@ fn of_ipsec(ipsec: &Ipsec) -> Given {
         ("ipsec.nat-traversal", Some(word(nat_traversal))),
         ("ipsec.selectors", Some(word(selectors))),
         ("ipsec.if-id", Some(if_id.to_string())),
-        ("mtu", Some(mtu.to_string())),
+        ("mtu", Some(ipsec_mtu(*mtu))),
     ];
     match auth {
         IpsecAuth::Psk(psk) => given.push(("ipsec.psk", Some(source(psk)))),
@@ -164,4 +164,12 @@ fn of_ipsec(ipsec: &Ipsec) -> Given {
         ]),
     }
     given
+}
+
+/// What is given stands whatever cipher is agreed on.
+fn ipsec_mtu(mtu: IpsecMtu) -> String {
+    match mtu {
+        IpsecMtu::Given(mtu) => mtu.to_string(),
+        IpsecMtu::Computed { offered, .. } => format!("{offered} or more, by the cipher"),
+    }
 }
