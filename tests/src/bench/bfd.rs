@@ -78,7 +78,7 @@ pub fn run(terms: Terms) -> Result<Figures> {
         router.check_alive()?;
         let sessions = sessions(&router)?;
         let up = sessions.iter().filter(|session| is_up(session)).count();
-        ensure!(up == terms.sessions.into(), "{up} are up");
+        ensure!(up == usize::from(terms.sessions), "{up} are up");
         Ok(sessions)
     })?;
     let pid = router.process()?.pid();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bgp::Hop;
 
-use super::super::{Spread, Way};
-use super::{Group, GroupKey, LinkStanding, State, Table};
+use super::super::{Spread, Standby, Way};
+use super::{Group, GroupKey, Kind, LinkStanding, Members, State, Table};
 
 /// A member that has a way.
 struct Candidate {
@@ -57,11 +57,46 @@ impl Table {
         })
     }
 
-    /// The ways that a group should lead to, over usable links if there are any. Of the lowest tier,
-    /// all that are to share the traffic do; if none is, the best link has it all.
-    pub(super) fn target(&self, key: GroupKey) -> Spread {
+    /// What a group is in the kernel, or will be.
+    pub(super) fn kind(&self, key: GroupKey) -> Kind {
+        match self.groups.get(&key.0) {
+            Some(group) if group.is_in_kernel() => group.kind,
+            Some(group) => self.kind_for(&group.members),
+            None => Kind::Sharing,
+        }
+    }
+
+    pub(super) fn kind_for(&self, members: &Members) -> Kind {
+        let shares = members.iter().any(|member| member.weight > 0);
+        match (self.kept, shares) {
+            (Standby::Possible, false) => Kind::Alone,
+            (Standby::Possible, true) | (Standby::Impossible, _) => Kind::Sharing,
+        }
+    }
+
+    /// The way that is to stand by the only one of `target`: on another interface if there is one, since all on
+    /// one interface go with it; then as for the target. A dead one is better than no route at all.
+    pub(super) fn standby(&self, key: GroupKey, target: &Spread) -> Option<Way> {
+        let [(first, _)] = target[..] else {
+            return None;
+        };
+        if self.kind(key) == Kind::Sharing {
+            return None;
+        }
+        let others = self
+            .candidates(key)
+            .into_iter()
+            .filter(|it| it.way != first);
+        let best = others.min_by_key(|it| {
+            let is_beside = it.way.interface == first.interface;
+            (is_beside, it.is_dead, it.tier, it.rank)
+        });
+        best.map(|it| it.way)
+    }
+
+    fn candidates(&self, key: GroupKey) -> Vec<Candidate> {
         let Some(group) = self.groups.get(&key.0) else {
-            return Spread::new();
+            return Vec::new();
         };
         let members = group.members.iter();
         let candidates = members.filter_map(|member| {
@@ -80,7 +115,13 @@ impl Table {
                 weight,
             })
         });
-        let mut candidates: Vec<Candidate> = candidates.collect();
+        candidates.collect()
+    }
+
+    /// The ways that a group should lead to, over usable links if there are any. Of the lowest tier,
+    /// all that are to share the traffic do; if none is, the best link has it all.
+    pub(super) fn target(&self, key: GroupKey) -> Spread {
+        let mut candidates = self.candidates(key);
         let class = |it: &Candidate| (it.is_dead, it.tier);
         let Some(first) = candidates.iter().map(class).min() else {
             return Spread::new();
