@@ -88,13 +88,19 @@ impl Figures {
     }
 }
 
-/// Starts a router and its peers, and lets the link die again and again. A round that is not right is the last.
+/// Starts a router and its peers, and lets the link die again and again. A round that is not right is the last; a
+/// router that does not come so far has none that is right.
 ///
 /// # Errors
 ///
 /// When something cannot be started, the kernel refuses, or a signal arrived.
 pub fn run(terms: Terms<'_>) -> Result<Vec<Outcome>> {
     let mut bench = Bench::set_up(terms)?;
+    if let Err(error) = bench.await_tables() {
+        interrupt::check()?;
+        let why = format!("{error:#}\n{}", bench.router.last_words());
+        return Ok(vec![Outcome::Wrong(why)]);
+    }
     let mut outcomes = Vec::new();
     for _ in 0..terms.rounds {
         outcomes.push(match bench.round() {
@@ -115,7 +121,7 @@ pub fn run(terms: Terms<'_>) -> Result<Vec<Outcome>> {
 struct Bench<'a> {
     // Fields are dropped in this order: programs, then namespaces.
     router: Router,
-    _peers: [Peer; 2],
+    peers: [Peer; 2],
     heard: Heard,
     topology: Topology,
     terms: Terms<'a>,
@@ -137,15 +143,13 @@ impl<'a> Bench<'a> {
         let peers = [start(Side::A)?, start(Side::B)?];
         let router = Router::start(kind, &topology, family)?;
         let heard = Heard::start(&topology.router, Side::A.interface(), topology.directory())?;
-        let mut bench = Self {
+        Ok(Self {
             router,
-            _peers: peers,
+            peers,
             heard,
             topology,
             terms,
-        };
-        bench.await_tables()?;
-        Ok(bench)
+        })
     }
 
     /// Until the router has both tables, and nothing left to do.
@@ -153,13 +157,12 @@ impl<'a> Bench<'a> {
         let deadline = Instant::now() + self.terms.limit;
         loop {
             self.pause(Duration::from_millis(200))?;
-            let told = self._peers.iter().try_for_each(Peer::check_told);
+            let told = self.peers.iter().try_for_each(Peer::check_told);
             let there = told.and_then(|()| self.check_leads(Side::A));
             match there {
                 Ok(()) => return self.until_idle(),
                 Err(error) if Instant::now() > deadline => {
-                    let words = self.router.last_words();
-                    return Err(error.context(format!("the tables do not come\n{words}")));
+                    return Err(error.context("the tables do not come"));
                 }
                 Err(_) => {}
             }
