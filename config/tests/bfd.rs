@@ -124,6 +124,7 @@ fn a_peer_on_no_link_is_as_far_away_for_bfd_as_for_bgp() {
         let config = load(&of_peer(keys), "t.toml").expect(keys).config;
         let bfd = config.peers["p"].bfd.as_ref().expect(keys);
         assert_eq!(bfd.hops, hops, "{keys}");
+        assert_eq!(u32::from(bfd.min_ttl), 256 - u32::from(hops), "{keys}");
         assert_eq!(bfd.bfd.interval, Duration::from_millis(300));
     }
 }

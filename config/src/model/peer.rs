@@ -116,6 +116,9 @@ pub struct PeerBfd {
     pub bfd: Bfd,
     /// `hops`: at most so far away. 1 is on our own network (RFC 5881), more is behind routers (RFC 5883).
     pub hops: u8,
+    /// `min-ttl`: over several hops, packets that arrive with less are refused. Default: what is left of 255 after
+    /// so many hops.
+    pub min_ttl: u8,
 }
 
 /// How many hops away a peer is, and how that is made sure.

@@ -36,8 +36,15 @@ pub(crate) fn of_peer(
         Distance::Multihop(hops) | Distance::Secured(hops) => hops,
     };
     let hops = table.or(sink, "hops", usual, |v| value::integer(v, 1..=u8::MAX));
+    // What leaves with 255 is one less behind each router.
+    let left = (u8::MAX - hops).saturating_add(1);
+    let min_ttl = table.or(sink, "min-ttl", left, |v| value::integer(v, 1..=u8::MAX));
     table.finish(sink);
-    Some(PeerBfd { bfd: bfd?, hops })
+    Some(PeerBfd {
+        bfd: bfd?,
+        hops,
+        min_ttl,
+    })
 }
 
 fn terms(table: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Bfd> {

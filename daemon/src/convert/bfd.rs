@@ -53,9 +53,8 @@ fn of_link(link: &model::Link, bfd: &model::Bfd, base: &Path) -> Result<Wanted, 
 fn of_peer(peer: &model::Peer, bfd: &model::PeerBfd, base: &Path) -> Result<Wanted, SecretError> {
     let hops = match bfd.hops {
         0 | 1 => Hops::Single,
-        hops => Hops::Multi {
-            // It leaves with 255, and each router on the way takes one.
-            least_hop_limit: (u8::MAX - hops).saturating_add(1),
+        _ => Hops::Multi {
+            least_hop_limit: bfd.min_ttl,
         },
     };
     Ok(Wanted {

@@ -13,7 +13,7 @@ use super::until;
 use crate::board::{Board, FibRow};
 use crate::counters::StepCount;
 use crate::fib::{
-    Applied, Change, Fib, FoundRoutes, Interfaces, Others, Step, Table, ViaDefault, Work,
+    Applied, Change, Fib, FoundRoutes, Interfaces, Netlink, Others, Step, Table, ViaDefault, Work,
 };
 use crate::journal::Severity;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(
     switched: watch::Sender<Option<Instant>>,
     board: Arc<Board>,
 ) {
-    let table = Table::new(via_default, Instant::now());
+    let table = Table::new(via_default, Netlink::standby(), Instant::now());
     let row = FibRow {
         installing: installing == Installing::Yes,
         ..FibRow::default()

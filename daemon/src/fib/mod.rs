@@ -5,6 +5,9 @@
 //! dies costs one message for each group that it carries, however many routes there are; a link
 //! that comes back costs the same, once its routes are complete (see [`table`]).
 //!
+//! Where one hop carries all, the group holds the next best beside it, on [standby](Lead::Alone): when the interface
+//! below the first goes, the kernel takes the second by itself, and no route goes with the interface.
+//!
 //! - [`Table`]: \[machine\] the wanted and the believed state, and the steps that close the gap.
 //! - [`Fib`]: \[boundary\] observe, apply, watch.
 //! - [`Netlink`]: the boundary's only implementation.
@@ -115,14 +118,43 @@ impl Interfaces {
 pub(crate) enum Step {
     /// Create or replace a nexthop.
     SetNexthop { id: u32, way: Way },
-    /// Create or replace a group; `members`, nexthops with their weights, is never empty.
-    SetGroup { id: u32, members: Vec<(u32, u8)> },
+    /// Create or replace a group. One that is there keeps its kind.
+    SetGroup { id: u32, lead: Lead },
     /// Create or replace a route through a nexthop or group.
     SetRoute { prefix: Prefix, nexthop: u32 },
     /// Remove a route of ours. One that is not there counts as done.
     RemoveRoute { prefix: Prefix },
     /// Remove a nexthop or group of ours that nothing uses. One that is not there counts as done.
     RemoveNexthop { id: u32 },
+}
+
+/// Where a group in the kernel leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Lead {
+    /// To all of these nexthops, by weight; never none.
+    Share(Vec<(u32, u8)>),
+    /// To the first. The other one takes over when the first is removed, as the kernel does with nexthops on
+    /// an interface that goes down, or loses its carrier.
+    Alone { first: u32, standby: Option<u32> },
+}
+
+impl Lead {
+    /// Every nexthop in it.
+    #[cfg(test)]
+    pub(crate) fn nexthops(&self) -> Vec<u32> {
+        match self {
+            Self::Share(members) => members.iter().map(|(id, _)| *id).collect(),
+            Self::Alone { first, standby } => std::iter::once(*first).chain(*standby).collect(),
+        }
+    }
+}
+
+/// Whether the kernel can hold a nexthop on standby.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standby {
+    Possible,
+    /// It is older than Linux 5.13.
+    Impossible,
 }
 
 impl Step {
@@ -143,8 +175,7 @@ impl Step {
 pub(crate) struct Observed {
     pub(crate) interfaces: Interfaces,
     pub(crate) nexthops: BTreeMap<u32, Way>,
-    /// Members with their weights.
-    pub(crate) groups: BTreeMap<u32, Vec<(u32, u8)>>,
+    pub(crate) groups: BTreeMap<u32, Lead>,
     /// Nexthop objects of others.
     pub(crate) others: BTreeMap<u32, Exit>,
 }

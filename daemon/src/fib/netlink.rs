@@ -18,7 +18,7 @@ use super::request::{Attributes, Batch, Requests, dump_request};
 use super::watch::Watch;
 use super::{
     Applied, Change, Exit, Fib, FoundRoutes, Interface, Interfaces, Observed, OtherRoute, PROTOCOL,
-    Step,
+    Standby, Step,
 };
 
 const RTM_GETLINK: u16 = 18;
@@ -50,6 +50,9 @@ const DUMP_ATTEMPTS: usize = 5;
 /// With this at 0 the kernel does not notify every route when a nexthop group is replaced: that
 /// is what makes a failover independent of the number of routes. Covers IPv6 too.
 const COMPAT_MODE: &str = "/proc/sys/net/ipv4/nexthop_compat_mode";
+
+/// "6.1.0-18-amd64".
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
 /// One kernel routing table.
 pub(crate) struct Netlink {
@@ -111,6 +114,18 @@ impl Netlink {
         Ok(found)
     }
 
+    /// Whether this kernel has resilient groups: Linux 5.13 and later do.
+    pub(crate) fn standby() -> Standby {
+        let release = std::fs::read_to_string(RELEASE).unwrap_or_default();
+        let mut numbers = release
+            .split(|c: char| !c.is_ascii_digit())
+            .map(|number| number.parse::<u32>().unwrap_or(0));
+        match (numbers.next(), numbers.next()) {
+            (Some(major), Some(minor)) if (major, minor) >= (5, 13) => Standby::Possible,
+            _ => Standby::Impossible,
+        }
+    }
+
     /// Makes a failover cost one message a group.
     ///
     /// # Errors
@@ -152,8 +167,8 @@ impl Netlink {
                 Some(Object::Nexthop { id, way }) => {
                     observed.nexthops.insert(id, way);
                 }
-                Some(Object::Group { id, members }) => {
-                    observed.groups.insert(id, members);
+                Some(Object::Group { id, lead }) => {
+                    observed.groups.insert(id, lead);
                 }
                 None => observed.others.extend(nexthop::decode_other(body)),
             })?;
@@ -243,7 +258,7 @@ fn encode(batch: &mut Batch, step: &Step, place: Place) {
     const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
     match step {
         Step::SetNexthop { id, way } => nexthop::set(batch, *id, *way),
-        Step::SetGroup { id, members } => nexthop::set_group(batch, *id, members),
+        Step::SetGroup { id, lead } => nexthop::set_group(batch, *id, lead),
         Step::RemoveNexthop { id } => nexthop::remove(batch, *id),
         Step::SetRoute { prefix, nexthop } => {
             route_message(batch, RTM_NEWROUTE, FLAGS, prefix, place);

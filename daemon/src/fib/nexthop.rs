@@ -7,7 +7,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use smallvec::smallvec;
 
 use super::request::{Attributes, Batch, dump_request};
-use super::{Exit, PROTOCOL, Way};
+use super::{Exit, Lead, PROTOCOL, Way};
 
 pub(super) const RTM_NEWNEXTHOP: u16 = 104;
 pub(super) const RTM_DELNEXTHOP: u16 = 105;
@@ -15,8 +15,16 @@ const RTM_GETNEXTHOP: u16 = 106;
 
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
+const NHA_GROUP_TYPE: u16 = 3;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
+const NHA_RES_GROUP: u16 = 12;
+const NHA_RES_GROUP_BUCKETS: u16 = 1;
+const NHA_RES_GROUP_IDLE_TIMER: u16 = 2;
+/// `NEXTHOP_GRP_TYPE_RES`: flows are kept in buckets, each of which has one nexthop.
+const RESILIENT: u16 = 1;
+/// So much more than a standby that the only bucket is never its.
+const FIRST: u8 = 255;
 /// `RTNH_F_ONLINK`: the gateway need not be on a connected network, as on a tunnel with a /32.
 const ONLINK: u32 = 4;
 /// `sizeof(struct nhmsg)`: family, scope, protocol, reserved, flags.
@@ -27,15 +35,8 @@ const MEMBER: usize = 8;
 /// What a dump says of one nexthop object.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Object {
-    Nexthop {
-        id: u32,
-        way: Way,
-    },
-    /// Members with their weights.
-    Group {
-        id: u32,
-        members: Vec<(u32, u8)>,
-    },
+    Nexthop { id: u32, way: Way },
+    Group { id: u32, lead: Lead },
 }
 
 /// `struct nhmsg`.
@@ -59,8 +60,29 @@ pub(super) fn set(batch: &mut Batch, id: u32, way: Way) {
     }
 }
 
+/// A standby needs a resilient group of a single bucket. The kernel gives buckets by weight, so that the first
+/// has it; when the first is removed, it gives the bucket to who is left. A bucket that may move at any time (no
+/// idle timer) moves with the replacement of the group.
+pub(super) fn set_group(batch: &mut Batch, id: u32, lead: &Lead) {
+    match lead {
+        Lead::Share(members) => begin_group(batch, id, members),
+        Lead::Alone { first, standby } => {
+            let standby = standby.map(|standby| (standby, 1));
+            let members: Vec<_> = std::iter::once((*first, FIRST)).chain(standby).collect();
+            begin_group(batch, id, &members);
+            batch.attribute(NHA_GROUP_TYPE, &RESILIENT.to_ne_bytes());
+            let (one, none) = (1_u16.to_ne_bytes(), 0_u32.to_ne_bytes());
+            let parts: [(u16, &[u8]); 2] = [
+                (NHA_RES_GROUP_BUCKETS, &one),
+                (NHA_RES_GROUP_IDLE_TIMER, &none),
+            ];
+            batch.nested(NHA_RES_GROUP, &parts);
+        }
+    }
+}
+
 /// - `members`: nexthops with their weights, from 1
-pub(super) fn set_group(batch: &mut Batch, id: u32, members: &[(u32, u8)]) {
+fn begin_group(batch: &mut Batch, id: u32, members: &[(u32, u8)]) {
     const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
     batch.begin(RTM_NEWNEXTHOP, FLAGS, &header(libc::AF_UNSPEC, PROTOCOL, 0));
     batch.attribute(NHA_ID, &id.to_ne_bytes());
@@ -88,18 +110,27 @@ pub(super) fn decode(body: &[u8]) -> Option<Object> {
         return None;
     }
     let (mut id, mut interface, mut gateway, mut members) = (None, None, None, None);
+    let mut is_resilient = false;
     for (kind, value) in Attributes(body.get(NHMSG..)?) {
         match kind {
             NHA_ID => id = number(value),
             NHA_OIF => interface = number(value),
             NHA_GATEWAY => gateway = address(value),
             NHA_GROUP => members = Some(value.chunks_exact(MEMBER).filter_map(member).collect()),
+            NHA_GROUP_TYPE => is_resilient = value == RESILIENT.to_ne_bytes(),
             _ => {}
         }
     }
     let id = id?;
     Some(match members {
-        Some(members) => Object::Group { id, members },
+        Some(members) if is_resilient => Object::Group {
+            id,
+            lead: alone(members)?,
+        },
+        Some(members) => Object::Group {
+            id,
+            lead: Lead::Share(members),
+        },
         None => Object::Nexthop {
             id,
             way: Way {
@@ -107,6 +138,16 @@ pub(super) fn decode(body: &[u8]) -> Option<Object> {
                 interface: interface?,
             },
         },
+    })
+}
+
+/// Who has the most weight has the bucket.
+fn alone(mut members: Vec<(u32, u8)>) -> Option<Lead> {
+    members.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+    let mut ids = members.into_iter().map(|(id, _)| id);
+    Some(Lead::Alone {
+        first: ids.next()?,
+        standby: ids.next(),
     })
 }
 
@@ -169,15 +210,26 @@ mod tests {
             set(&mut batch, 5, way);
             assert_eq!(decode(batch.body()), Some(Object::Nexthop { id: 5, way }));
         }
-        let members = vec![(5, 1), (6, 255)];
-        set_group(&mut batch, 9, &members);
-        assert_eq!(decode(batch.body()), Some(Object::Group { id: 9, members }));
+        for lead in [
+            Lead::Share(vec![(5, 1), (6, 255)]),
+            Lead::Alone {
+                first: 6,
+                standby: Some(5),
+            },
+            Lead::Alone {
+                first: 5,
+                standby: None,
+            },
+        ] {
+            set_group(&mut batch, 9, &lead);
+            assert_eq!(decode(batch.body()), Some(Object::Group { id: 9, lead }));
+        }
     }
 
     #[test]
     fn objects_of_others_and_cut_ones_are_nothing() {
         let mut batch = Batch::default();
-        set_group(&mut batch, 9, &[(5, 1)]);
+        set_group(&mut batch, 9, &Lead::Share(vec![(5, 1)]));
         let mut body = batch.body().to_vec();
         for cut in 0..body.len() {
             let _ = decode(&body[..cut]);

@@ -14,6 +14,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 pub(super) const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 1 << 15;
 /// Octets that one answer may have.
 const ANSWER: usize = 64 * 1024;
 
@@ -53,6 +55,18 @@ impl Batch {
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         self.bytes.extend_from_slice(value);
         self.end();
+    }
+
+    /// An attribute that is made of others.
+    pub(super) fn nested(&mut self, kind: u16, parts: &[(u16, &[u8])]) {
+        let mut value = Vec::new();
+        for (kind, part) in parts {
+            value.extend_from_slice(&(4 + part.len() as u16).to_ne_bytes());
+            value.extend_from_slice(&kind.to_ne_bytes());
+            value.extend_from_slice(part);
+            value.resize(value.len().next_multiple_of(4), 0);
+        }
+        self.attribute(NESTED | kind, &value);
     }
 
     fn end(&mut self) {

@@ -8,6 +8,8 @@
 //! stored, with the moment of each read; [`replay`] finds afterwards when the receiver had exactly
 //! the right set. So what judges costs the daemon no time, and a number is printed for nothing else.
 //!
+//! Beside it, [`failover`] has routers whose routes are the kernel's, and [`bfd`] what BFD costs.
+//!
 //! - [`table`]: what is announced. [`peer`]: sessions that send it and hear it.
 //! - [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
 

@@ -81,6 +81,8 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
     fields.extend(watched_by(Live, bfd.as_ref().map(|bfd| &bfd.bfd)));
     let hops = bfd.as_ref().map(|bfd| bfd.hops);
     fields.push(field(Live, "bfd.hops", or_none(hops)));
+    let min_ttl = bfd.as_ref().map(|bfd| bfd.min_ttl);
+    fields.push(field(Live, "bfd.min-ttl", or_none(min_ttl)));
     let restart = graceful_restart.as_ref();
     fields.extend([
         field(

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bgp::Prefix;
 use smallvec::SmallVec;
 
-use super::super::{Spread, Step, Way};
-use super::{BATCH, Carrier, GroupKey, Route, SETTLE, State, Table, Wanted};
+use super::super::{Lead, Spread, Step, Way};
+use super::{BATCH, Carrier, GroupKey, Kind, Route, SETTLE, State, Table, Wanted};
 
 impl Table {
     /// Groups that waited long enough: what is still parked moves on its own, then the group does.
@@ -46,6 +46,8 @@ impl Table {
                 }
                 parked += group.parked;
                 self.emit_group(key, target, steps);
+            } else if group.standby != self.standby(GroupKey(key), &target) {
+                self.emit_group(key, target, steps);
             }
             self.emit_standby(key, steps);
         }
@@ -58,13 +60,25 @@ impl Table {
     }
 
     fn emit_group(&mut self, key: u32, target: Spread, steps: &mut Vec<Step>) {
-        let members = target
-            .iter()
-            .map(|(way, weight)| (self.emit_nexthop(*way, steps), *weight))
-            .collect();
-        steps.push(Step::SetGroup { id: key, members });
+        let kind = self.kind(GroupKey(key));
+        let standby = self.standby(GroupKey(key), &target);
+        let lead = match (kind, &target[..]) {
+            (Kind::Alone, [(way, _)]) => Lead::Alone {
+                first: self.emit_nexthop(*way, steps),
+                standby: standby.map(|way| self.emit_nexthop(way, steps)),
+            },
+            (Kind::Alone | Kind::Sharing, _) => Lead::Share(
+                target
+                    .iter()
+                    .map(|(way, weight)| (self.emit_nexthop(*way, steps), *weight))
+                    .collect(),
+            ),
+        };
+        steps.push(Step::SetGroup { id: key, lead });
         if let Some(group) = self.groups.get_mut(&key) {
+            group.kind = kind;
             group.carries = target;
+            group.standby = standby;
             group.move_at = None;
             group.closing = false;
         }
@@ -168,6 +182,7 @@ impl Table {
             let Some(group) = self.groups.get_mut(&key) else {
                 continue;
             };
+            group.standby = None;
             if !std::mem::take(&mut group.carries).is_empty() {
                 steps.push(Step::RemoveNexthop { id: key });
             }
@@ -184,6 +199,7 @@ impl Table {
                 let hops = group.members.iter().map(|member| member.hop);
                 hops.filter_map(|hop| self.ways.get(&hop).copied())
                     .chain(group.carries.iter().map(|(way, _)| *way))
+                    .chain(group.standby)
             })
             .collect();
         let idle: Vec<(Way, u32)> = self

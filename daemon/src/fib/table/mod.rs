@@ -6,6 +6,8 @@
 //! - Its session dies with it, and every route over it is asked for anew without that link. Such a
 //!   route *parks*: it stays on the group that carries it, because that group leads to the same
 //!   place already, and can lead to all others that the route may want. No kernel message.
+//! - The interface of a link goes: where a group holds another way on standby, the kernel has taken that one before
+//!   anybody hears of it. No message, and no route is lost.
 //! - The link returns, its routes are learned again, and each asks for the list of ways that its
 //!   group stands for: it unparks. No kernel message. When the last one has, or after [`SETTLE`],
 //!   the group moves back: one `SetGroup`. Traffic returns only to a link whose routes are
@@ -42,7 +44,7 @@ use smallvec::SmallVec;
 use self::queue::Queue;
 use self::routes::{IDS, Pass, Route, Routes, State};
 use super::{
-    FIRST_NEXTHOP_ID, Interfaces, Map, OtherChange, Others, Spread, Step, ViaDefault, Way,
+    FIRST_NEXTHOP_ID, Interfaces, Map, OtherChange, Others, Spread, Standby, Step, ViaDefault, Way,
 };
 
 /// How long a group waits for the routes of a link that came back.
@@ -78,6 +80,16 @@ pub(crate) enum LinkStanding {
     },
     /// Carries nothing if there is another way.
     Dead,
+}
+
+impl LinkStanding {
+    /// Whether it has a part of what links share.
+    fn shares(self) -> bool {
+        match self {
+            Self::Usable { weight, .. } => weight > 0,
+            Self::Dead => false,
+        }
+    }
 }
 
 /// What is to be done next.
@@ -122,6 +134,10 @@ struct Group {
     members: Members,
     /// The ways it leads to in the kernel; empty when it is not there.
     carries: Spread,
+    /// The way that the kernel takes when the only one of these goes.
+    standby: Option<Way>,
+    /// What it is in the kernel, as long as it is there.
+    kind: Kind,
     wanted_by: usize,
     carried_by: usize,
     /// Routes that stay on it although they want another.
@@ -132,6 +148,15 @@ struct Group {
     move_at: Option<Instant>,
     /// It has waited long enough: no route parks until it has moved.
     closing: bool,
+}
+
+/// What a group is for; the kernel does not change one into the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// Its ways share the traffic.
+    Sharing,
+    /// One way has it all, and another one may stand by.
+    Alone,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -199,6 +224,7 @@ pub(crate) struct Table {
     resolve_at: Option<Instant>,
     /// The ways of all hops that have one: interface there and up.
     ways: BTreeMap<Hop, Way>,
+    kept: Standby,
     next_id: u32,
     swept: bool,
     /// All has been observed at least once.
@@ -215,7 +241,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty table, which asks for an observation first.
-    pub(crate) fn new(via_default: ViaDefault, now: Instant) -> Self {
+    pub(crate) fn new(via_default: ViaDefault, kept: Standby, now: Instant) -> Self {
         let others = Arc::new(Others::new(via_default));
         Self {
             routes: Routes::new(),
@@ -234,6 +260,7 @@ impl Table {
             others,
             resolve_at: None,
             ways: BTreeMap::new(),
+            kept,
             next_id: FIRST_NEXTHOP_ID,
             swept: false,
             is_observed: false,
@@ -444,6 +471,7 @@ impl Table {
             let mut carries = group.carries.iter();
             group.members.is_empty()
                 && group.is_in_kernel()
+                && (group.kind == Kind::Sharing || self.kind_for(members) == Kind::Alone)
                 && carries.all(|(carried, _)| ways().any(|way| way == *carried))
         })
     }
@@ -562,6 +590,8 @@ impl Group {
         Self {
             members: Members::new(),
             carries: Spread::new(),
+            standby: None,
+            kind: Kind::Sharing,
             wanted_by: 0,
             carried_by: 0,
             parked: 0,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{FIRST_NEXTHOP_ID, FoundRoutes, Observed, Spread, Way};
-use super::{Carrier, Group, GroupKey, IDS, REST, RESYNC, RETRY, Route, Table, Wanted};
+use super::super::{FIRST_NEXTHOP_ID, FoundRoutes, Lead, Observed, Spread, Way};
+use super::{Carrier, Group, GroupKey, IDS, Kind, REST, RESYNC, RETRY, Route, Table, Wanted};
 
 impl Table {
     /// Replaces what was believed of everything but routes, and begins to look at those.
@@ -97,29 +97,37 @@ impl Table {
         self.resync_at = Some(now + RESYNC.max(took * REST));
     }
 
-    fn observe_groups(
-        &mut self,
-        groups: &BTreeMap<u32, Vec<(u32, u8)>>,
-        nexthops: &BTreeMap<u32, Way>,
-    ) {
+    fn observe_groups(&mut self, groups: &BTreeMap<u32, Lead>, nexthops: &BTreeMap<u32, Way>) {
         for (id, group) in &mut self.groups {
             if !groups.contains_key(id) {
                 group.carries = Spread::new();
+                group.standby = None;
             }
         }
         // One out of our range can carry nothing that we understand.
         let nameable = FIRST_NEXTHOP_ID..FIRST_NEXTHOP_ID + IDS;
-        for (id, members) in groups.iter().filter(|(id, _)| nameable.contains(id)) {
-            let ways = members.iter();
-            let mut carries: Spread = ways
-                .filter_map(|(member, weight)| Some((*nexthops.get(member)?, *weight)))
-                .collect();
-            carries.sort_unstable();
-            if let [(_, weight)] = &mut carries[..] {
-                *weight = 1;
-            }
+        for (id, lead) in groups.iter().filter(|(id, _)| nameable.contains(id)) {
             let group = self.groups.entry(*id).or_insert_with(Group::unclaimed);
-            group.carries = carries;
+            match lead {
+                Lead::Share(members) => {
+                    let ways = members.iter();
+                    group.carries = ways
+                        .filter_map(|(member, weight)| Some((*nexthops.get(member)?, *weight)))
+                        .collect();
+                    group.carries.sort_unstable();
+                    if let [(_, weight)] = &mut group.carries[..] {
+                        *weight = 1;
+                    }
+                    group.standby = None;
+                    group.kind = Kind::Sharing;
+                }
+                Lead::Alone { first, standby } => {
+                    let first = nexthops.get(first).map(|way| (*way, 1));
+                    group.carries = first.into_iter().collect();
+                    group.standby = standby.and_then(|standby| nexthops.get(&standby).copied());
+                    group.kind = Kind::Alone;
+                }
+            }
         }
     }
 }

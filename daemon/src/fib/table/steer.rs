@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bgp::Hop;
 use bgp::rib::MedPlace;
 
-use super::super::{Spread, Way};
-use super::{Group, GroupKey, LinkStanding, State, Table};
+use super::super::{Spread, Standby, Way};
+use super::{Group, GroupKey, Kind, LinkStanding, Members, Route, State, Table, Wanted};
 
 /// A member that has a way.
 #[derive(Clone, Copy)]
@@ -69,12 +69,51 @@ impl Table {
         })
     }
 
-    /// The ways that a group should lead to, over usable links if there are any. Of the lowest tier,
-    /// all that are to share the traffic do; if none is, the best link has it all, or the best links
-    /// share it.
-    pub(super) fn target(&self, key: GroupKey) -> Spread {
+    /// What a group is in the kernel, or will be.
+    pub(super) fn kind(&self, key: GroupKey) -> Kind {
+        match self.groups.get(&key.0) {
+            Some(group) if group.is_in_kernel() => group.kind,
+            Some(group) => self.kind_for(&group.members),
+            None => Kind::Sharing,
+        }
+    }
+
+    pub(super) fn kind_for(&self, members: &Members) -> Kind {
+        let shares = members.iter().any(|member| {
+            let way = self.ways.get(&member.hop);
+            let standing = way.and_then(|way| self.standing(way));
+            member.weight > 0 || standing.is_some_and(LinkStanding::shares)
+        });
+        match (self.kept, shares) {
+            (Standby::Possible, false) => Kind::Alone,
+            (Standby::Possible, true) | (Standby::Impossible, _) => Kind::Sharing,
+        }
+    }
+
+    /// The way that is to stand by the only one of `target`: on another interface if there is one, since all on
+    /// one interface go with it; then as for the target. A dead one is better than no route at all.
+    pub(super) fn standby(&self, key: GroupKey, target: &Spread) -> Option<Way> {
+        let [(first, _)] = target[..] else {
+            return None;
+        };
+        if self.kind(key) == Kind::Sharing {
+            return None;
+        }
+        let others = self
+            .candidates(key)
+            .into_iter()
+            .filter(|it| it.way != first);
+        let best = others.min_by_key(|it| {
+            let is_beside = it.way.interface == first.interface;
+            let link = (it.link.rank, it.link.tiebreak);
+            (is_beside, it.is_dead, it.tier, link)
+        });
+        best.map(|it| it.way)
+    }
+
+    fn candidates(&self, key: GroupKey) -> Vec<Candidate> {
         let Some(group) = self.groups.get(&key.0) else {
-            return Spread::new();
+            return Vec::new();
         };
         let members = group.members.iter();
         let candidates = members.filter_map(|member| {
@@ -105,7 +144,14 @@ impl Table {
                 link,
             })
         });
-        let mut candidates: Vec<Candidate> = candidates.collect();
+        candidates.collect()
+    }
+
+    /// The ways that a group should lead to, over usable links if there are any. Of the lowest tier,
+    /// all that are to share the traffic do; if none is, the best link has it all, or the best links
+    /// share it.
+    pub(super) fn target(&self, key: GroupKey) -> Spread {
+        let mut candidates = self.candidates(key);
         let class = |it: &Candidate| (it.is_dead, it.tier);
         let Some(first) = candidates.iter().map(class).min() else {
             return Spread::new();
@@ -156,6 +202,7 @@ impl Table {
 
     /// Looks at every group after links or interfaces changed.
     pub(super) fn steer_all(&mut self) {
+        self.replace_outgrown();
         let keys: Vec<u32> = self.groups.keys().copied().collect();
         for key in keys {
             let target = self.target(GroupKey(key));
@@ -170,6 +217,47 @@ impl Table {
         }
         // What a parked route wants may no longer be what carries it.
         self.review(State::Parked, self.tally.parked);
+    }
+
+    /// Groups whose links share their traffic from now on. The kernel does not make a group that shares of one
+    /// that has a standby, so their routes get another.
+    fn replace_outgrown(&mut self) {
+        let is_outgrown = |group: &Group| {
+            group.is_in_kernel()
+                && group.kind == Kind::Alone
+                && self.kind_for(&group.members) == Kind::Sharing
+        };
+        let groups = self.groups.iter();
+        let outgrown: Vec<u32> = groups
+            .filter(|(_, group)| is_outgrown(group))
+            .map(|(key, _)| *key)
+            .collect();
+        for old in outgrown {
+            self.replace(GroupKey(old));
+        }
+    }
+
+    /// The old group leads where it does until its last route has left it.
+    fn replace(&mut self, old: GroupKey) {
+        let new = GroupKey(self.fresh_id());
+        let Some(group) = self.groups.get_mut(&old.0) else {
+            return;
+        };
+        let members = std::mem::take(&mut group.members);
+        self.by_members.insert(members.clone(), new);
+        let group = Group {
+            members,
+            ..Group::unclaimed()
+        };
+        self.groups.insert(new.0, group);
+        self.dirty_groups.insert(new.0);
+        for (prefix, before) in self.collect(|route| route.wanted == Wanted::Group(old)) {
+            let after = Route {
+                wanted: Wanted::Group(new),
+                ..before
+            };
+            self.place(prefix, before, after);
+        }
     }
 
     /// Finds the ways of all hops again, after something they rest on has changed.

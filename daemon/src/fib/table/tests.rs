@@ -2,7 +2,7 @@
 
 use bgp::rib::MedPlace;
 
-use super::super::{Exit, FoundRoutes, Interface, Observed, OtherRoute};
+use super::super::{Exit, FoundRoutes, Interface, Lead, Observed, OtherRoute};
 use super::*;
 
 /// A kernel that does as it is told, refuses what a real one would, and counts.
@@ -43,14 +43,16 @@ impl Kernel {
                 );
                 self.observed.nexthops.insert(id, way);
             }
-            Step::SetGroup { id, members } => {
+            Step::SetGroup { id, lead } => {
+                let members = lead.nexthops();
                 assert!(!members.is_empty());
-                assert!(
-                    members
-                        .iter()
-                        .all(|(id, _)| self.observed.nexthops.contains_key(id))
-                );
-                self.observed.groups.insert(id, members);
+                let nexthops = &self.observed.nexthops;
+                assert!(members.iter().all(|id| nexthops.contains_key(id)));
+                let is_alone = |lead: &Lead| matches!(lead, Lead::Alone { .. });
+                let alone = is_alone(&lead);
+                if let Some(before) = self.observed.groups.insert(id, lead) {
+                    assert_eq!(is_alone(&before), alone, "a group keeps its kind");
+                }
             }
             Step::SetRoute { prefix, nexthop } => {
                 assert!(known(&nexthop, &self.observed), "route through nothing");
@@ -66,7 +68,7 @@ impl Kernel {
                     .observed
                     .groups
                     .values()
-                    .any(|group| group.iter().any(|(member, _)| *member == id));
+                    .any(|group| group.nexthops().contains(&id));
                 assert!(!member, "removing {id} would empty a group");
                 self.observed.nexthops.remove(&id);
                 self.observed.groups.remove(&id);
@@ -87,12 +89,7 @@ impl Kernel {
             .nexthops
             .retain(|_, way| way.interface != index);
         let nexthops = &self.observed.nexthops;
-        for members in self.observed.groups.values_mut() {
-            members.retain(|(member, _)| nexthops.contains_key(member));
-        }
-        self.observed
-            .groups
-            .retain(|_, members| !members.is_empty());
+        self.observed.groups.retain(|_, lead| prune(lead, nexthops));
         let groups = &self.observed.groups;
         self.routes.retain(|_, id| groups.contains_key(id));
     }
@@ -100,11 +97,14 @@ impl Kernel {
     /// What carries a prefix: interfaces and weights.
     fn spread_of(&self, prefix: &Prefix) -> Vec<(u32, u8)> {
         let group = self.routes.get(prefix);
-        let members = group.and_then(|group| self.observed.groups.get(group));
+        let members = match group.and_then(|group| self.observed.groups.get(group)) {
+            Some(Lead::Share(members)) => members.clone(),
+            Some(Lead::Alone { first, .. }) => vec![(*first, 1)],
+            None => Vec::new(),
+        };
         let mut spread: Vec<_> = members
             .into_iter()
-            .flatten()
-            .map(|(member, weight)| (self.observed.nexthops[member].interface, *weight))
+            .map(|(member, weight)| (self.observed.nexthops[&member].interface, weight))
             .collect();
         spread.sort_unstable();
         spread
@@ -114,6 +114,26 @@ impl Kernel {
         self.spread_of(prefix)
             .first()
             .map(|(interface, _)| *interface)
+    }
+}
+
+/// What the kernel does to a group that has lost nexthops. `false`: nothing is left of it.
+fn prune(lead: &mut Lead, nexthops: &BTreeMap<u32, Way>) -> bool {
+    match lead {
+        Lead::Share(members) => {
+            members.retain(|(member, _)| nexthops.contains_key(member));
+            !members.is_empty()
+        }
+        Lead::Alone { first, standby } => {
+            *standby = standby.filter(|standby| nexthops.contains_key(standby));
+            if !nexthops.contains_key(first) {
+                let Some(next) = standby.take() else {
+                    return false;
+                };
+                *first = next;
+            }
+            true
+        }
     }
 }
 
@@ -207,7 +227,7 @@ fn prefixes(count: u32) -> Vec<Prefix> {
 }
 
 fn table(now: Instant) -> Table {
-    let mut table = Table::new(ViaDefault::Never, now);
+    let mut table = Table::new(ViaDefault::Never, Standby::Possible, now);
     table.set_peers([1, 2].map(|i| (PeerId(i), format!("wg{i}"))).into());
     table.set_links(standing([Some(0), Some(1)]));
     table
@@ -231,6 +251,30 @@ fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     let moved = |prefix| kernel.interface_of(prefix) == Some(2);
     assert!(prefixes.iter().all(moved));
+}
+
+#[test]
+fn an_interface_that_goes_takes_no_route_along_where_another_way_stands_by() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(1000);
+    for prefix in &prefixes {
+        table.set(*prefix, &hops(&[1, 2]));
+    }
+    run(&mut table, &mut kernel, now);
+    table.sweep();
+    run(&mut table, &mut kernel, now);
+    kernel.drop_interface(1);
+    let moved = |kernel: &Kernel| prefixes.iter().all(|p| kernel.interface_of(p) == Some(2));
+    assert!(moved(&kernel), "before anybody has heard of it");
+    table.set_interfaces(kernel.observed.interfaces.clone(), now);
+    let later = now + DEBOUNCE;
+    let told = run(&mut table, &mut kernel, later);
+    assert!(
+        told <= 2,
+        "{told} messages for 1000 routes that lead where they should"
+    );
+    assert!(moved(&kernel));
 }
 
 #[test]
@@ -442,7 +486,7 @@ fn a_tier_outweighs_a_rank_and_death_outweighs_a_tier() {
 #[test]
 fn a_nexthop_beyond_the_next_router_is_followed_wherever_others_lead() {
     let now = Instant::now();
-    let mut table = Table::new(ViaDefault::Never, now);
+    let mut table = Table::new(ViaDefault::Never, Standby::Possible, now);
     let mut kernel = Kernel::with_interfaces([true, true]);
     let prefix = prefixes(1)[0];
     let mut members = hops(&[7]);
@@ -554,6 +598,27 @@ fn links_of_a_group_that_balances_share_by_weight_and_a_worse_one_leaves_for_one
     assert!(all(&kernel, &[(1, 3), (2, 1)]));
 }
 
+/// As by a reload: the kernel would refuse to make one kind of group of the other.
+#[test]
+fn routes_get_a_group_that_shares_when_their_links_begin_to() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(500);
+    let both = hops(&[1, 2]);
+    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    table.set_links(links([ranked(0, 0, 0), ranked(1, 1, 0)]));
+    run(&mut table, &mut kernel, now);
+    assert_eq!(kernel.spread_of(&prefixes[0]), [(1, 1)]);
+    table.set_links(links([ranked(0, 0, 3), ranked(0, 1, 1)]));
+    run(&mut table, &mut kernel, now);
+    for prefix in &prefixes {
+        assert_eq!(kernel.spread_of(prefix), [(1, 3), (2, 1)]);
+    }
+    table.set_links(links([ranked(0, 0, 3), LinkStanding::Dead]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert_eq!(kernel.spread_of(&prefixes[0]), [(1, 1)]);
+}
+
 #[test]
 fn a_balanced_link_that_was_dead_returns_when_its_routes_are_complete() {
     let now = Instant::now();
@@ -629,8 +694,10 @@ fn a_spread_that_someone_else_changed_is_put_right() {
     let prefix = prefixes(1)[0];
     table.set(prefix, &shared(&[(1, 3), (2, 1)]));
     run(&mut table, &mut kernel, now);
-    for members in kernel.observed.groups.values_mut() {
-        members.pop();
+    for lead in kernel.observed.groups.values_mut() {
+        if let Lead::Share(members) = lead {
+            members.pop();
+        }
     }
     table.disturbed(now);
     run(&mut table, &mut kernel, now + DEBOUNCE);

@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The stream runs for so long before the cut, and after each end.
 const CALM: Duration = Duration::from_secs(1);
 /// A router that used so little of a processor for so long has nothing left to do.
-const IDLE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+const IDLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Between two looks at the sample.
 const LOOK: Duration = Duration::from_millis(1);
 /// Hosts that are looked at.
@@ -62,7 +62,8 @@ pub enum Outcome {
 /// The figures of a round that was right.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Figures {
-    /// From the cut to the first route that led elsewhere.
+    /// From the cut to the first route that led elsewhere: by the kernel's notifications, or where it does not
+    /// notify, as with a carrier, by looking at a sample.
     pub found: Duration,
     /// From the cut to the last.
     pub switched: Duration,
@@ -87,13 +88,19 @@ impl Figures {
     }
 }
 
-/// Starts a router and its peers, and lets the link die again and again. A round that is not right is the last.
+/// Starts a router and its peers, and lets the link die again and again. A round that is not right is the last; a
+/// router that does not come so far has none that is right.
 ///
 /// # Errors
 ///
 /// When something cannot be started, the kernel refuses, or a signal arrived.
 pub fn run(terms: Terms<'_>) -> Result<Vec<Outcome>> {
     let mut bench = Bench::set_up(terms)?;
+    if let Err(error) = bench.await_tables() {
+        interrupt::check()?;
+        let why = format!("{error:#}\n{}", bench.router.last_words());
+        return Ok(vec![Outcome::Wrong(why)]);
+    }
     let mut outcomes = Vec::new();
     for _ in 0..terms.rounds {
         outcomes.push(match bench.round() {
@@ -114,7 +121,7 @@ pub fn run(terms: Terms<'_>) -> Result<Vec<Outcome>> {
 struct Bench<'a> {
     // Fields are dropped in this order: programs, then namespaces.
     router: Router,
-    _peers: [Peer; 2],
+    peers: [Peer; 2],
     heard: Heard,
     topology: Topology,
     terms: Terms<'a>,
@@ -136,15 +143,13 @@ impl<'a> Bench<'a> {
         let peers = [start(Side::A)?, start(Side::B)?];
         let router = Router::start(kind, &topology, family)?;
         let heard = Heard::start(&topology.router, Side::A.interface(), topology.directory())?;
-        let mut bench = Self {
+        Ok(Self {
             router,
-            _peers: peers,
+            peers,
             heard,
             topology,
             terms,
-        };
-        bench.await_tables()?;
-        Ok(bench)
+        })
     }
 
     /// Until the router has both tables, and nothing left to do.
@@ -152,13 +157,12 @@ impl<'a> Bench<'a> {
         let deadline = Instant::now() + self.terms.limit;
         loop {
             self.pause(Duration::from_millis(200))?;
-            let told = self._peers.iter().try_for_each(Peer::check_told);
+            let told = self.peers.iter().try_for_each(Peer::check_told);
             let there = told.and_then(|()| self.check_leads(Side::A));
             match there {
                 Ok(()) => return self.until_idle(),
                 Err(error) if Instant::now() > deadline => {
-                    let words = self.router.last_words();
-                    return Err(error.context(format!("the tables do not come\n{words}")));
+                    return Err(error.context("the tables do not come"));
                 }
                 Err(_) => {}
             }
@@ -193,7 +197,11 @@ impl<'a> Bench<'a> {
             "{} packets were lost before anything failed: the machine is too busy",
             report.lost(began, cut)
         );
-        let (found, switched) = self.judge(before, &changes, cut)?;
+        let (found, switched) = match self.terms.death {
+            Death::Silent => self.judge(before, &changes, cut)?,
+            Death::Carrier => seen,
+        };
+        let seen = seen.1;
         let due = self.due(cut_on_clock)?;
         Ok(figures(
             &report,
@@ -396,8 +404,11 @@ fn sample(hosts: &[IpAddr]) -> Vec<IpAddr> {
 struct Look {
     on: Arc<AtomicBool>,
     all_seen: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Instant>>,
+    thread: JoinHandle<Result<Seen>>,
 }
+
+/// When the first host of a sample was seen to be led elsewhere, and when the last.
+type Seen = (Instant, Instant);
 
 impl Look {
     fn start(namespace: &Namespace, mut sample: Vec<IpAddr>, other: u32) -> Result<Self> {
@@ -407,12 +418,13 @@ impl Look {
         let thread = thread::spawn({
             let (on, all_seen) = (on.clone(), all_seen.clone());
             move || {
-                let mut last = Instant::now();
+                let mut seen: Option<Seen> = None;
                 while on.load(Ordering::Relaxed) && !sample.is_empty() {
                     let mut left = Vec::new();
                     for host in sample {
                         if socket.way(host)? == Some(other) {
-                            last = Instant::now();
+                            let now = Instant::now();
+                            seen = Some((seen.map_or(now, |(first, _)| first), now));
                         } else {
                             left.push(host);
                         }
@@ -421,7 +433,7 @@ impl Look {
                     thread::sleep(LOOK);
                 }
                 all_seen.store(true, Ordering::Relaxed);
-                Ok(last)
+                seen.context("no host was led elsewhere")
             }
         });
         Ok(Self {
@@ -431,8 +443,8 @@ impl Look {
         })
     }
 
-    /// When the last host of the sample was seen to be led elsewhere.
-    fn finish(self) -> Result<Instant> {
+    /// Stops looking.
+    fn finish(self) -> Result<Seen> {
         self.on.store(false, Ordering::Relaxed);
         self.thread
             .join()

@@ -121,9 +121,9 @@ pub fn table(cells: &[Cell]) -> String {
 /// What the columns mean.
 pub const LEGEND: &str = "\
 Times in ms from the cut, medians: the first and the last route that led to the other peer, by the
-kernel's notifications; the last beyond the moment at which BFD had to call the link down; the last
-host of a sample that was seen to be led there. Packets lost of 10,000 a second, to the cut and to the
-return of the link.";
+kernel's notifications, or where it gives none (carrier) by looking at a sample of 64; the last one
+beyond the moment at which BFD had to call the link down; the last of the sample. Packets lost of
+10,000 a second, to the cut and to the return of the link.";
 
 fn death(death: Death) -> &'static str {
     match death {

@@ -35,6 +35,8 @@ const RTA_NH_ID: u16 = 30;
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
 const NHA_OIF: u16 = 5;
+const NHA_RES_GROUP: u16 = 12;
+const NHA_RES_GROUP_BUCKETS: u16 = 1;
 /// `sizeof(struct nlmsghdr)`.
 const HEADER: usize = 16;
 /// `sizeof(struct rtmsg)`.
@@ -64,7 +66,7 @@ pub enum Via {
 pub enum Nexthop {
     /// An interface.
     Interface(u32),
-    /// Others, each of which carries a part.
+    /// Others, each of which carries a part; or the one that does, where others only stand by.
     Group(Vec<u32>),
 }
 
@@ -432,12 +434,25 @@ fn nexthop(body: &[u8]) -> Option<Told> {
     let attributes_of = body.get(NHMSG..)?;
     let id = find(attributes_of, NHA_ID).and_then(u32_of)?;
     if let Some(members) = find(attributes_of, NHA_GROUP) {
-        // `struct nexthop_grp`: a number, then weights.
-        let members = members.chunks_exact(8).filter_map(u32_of).collect();
+        // `struct nexthop_grp`: a number, then its weight less one.
+        let members = members.chunks_exact(8);
+        let weighed = members.filter_map(|member| Some((u32_of(member)?, *member.get(4)?)));
+        let mut members: Vec<(u32, u8)> = weighed.collect();
+        if has_one_bucket(attributes_of) {
+            members.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+            members.truncate(1);
+        }
+        let members = members.into_iter().map(|(id, _)| id).collect();
         return Some(Told::Nexthop(id, Nexthop::Group(members)));
     }
     let interface = find(attributes_of, NHA_OIF).and_then(u32_of)?;
     Some(Told::Nexthop(id, Nexthop::Interface(interface)))
+}
+
+/// A resilient group that keeps all flows together: who has the most weight has them.
+fn has_one_bucket(attributes_of: &[u8]) -> bool {
+    let table = find(attributes_of, NHA_RES_GROUP).unwrap_or_default();
+    find(table, NHA_RES_GROUP_BUCKETS) == Some(&1_u16.to_ne_bytes()[..])
 }
 
 #[cfg(test)]

@@ -158,6 +158,8 @@ impl Topology {
         give(&router, "source", family, address(family, SOURCE, 1))?;
         give(&source, "wire", family, address(family, SOURCE, 2))?;
         default_route(&source, family, address(family, SOURCE, 1))?;
+        // To it every source is an address of its own, too.
+        sink.sysctl("net.ipv4.conf.all.accept_local", "1")?;
         sink.ip(&format!(
             "{} route add local {} dev lo",
             flag(family),
