@@ -103,3 +103,56 @@ pub(crate) fn render(groups: &[v1::Group], screen: &Screen) -> String {
     }
     table.render(screen)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ago, screen};
+    use super::*;
+
+    #[test]
+    fn a_group_says_what_each_link_is_judged_by_and_why_it_is_not_used() {
+        let member = |link: &str, rank, figure: &str, why: &str, dollars| v1::GroupMember {
+            link: link.to_owned(),
+            state: v1::LinkState::Up.into(),
+            rank,
+            figure: figure.to_owned(),
+            why: why.to_owned(),
+            dollars,
+        };
+        let group = v1::Group {
+            name: "aws".to_owned(),
+            policy: "latency".to_owned(),
+            links: vec!["aws-2".to_owned(), "aws-1".to_owned()],
+            active: vec!["aws-2".to_owned()],
+            failovers: 1,
+            last_move: ago(192),
+            last_move_reason: "latency".to_owned(),
+            last_move_text: "rtt 38.0 ms against 52.0 ms for 30 s".to_owned(),
+            members: vec![
+                member("aws-2", 1, "rtt 38.0 ms", "in use", Some(1.204)),
+                member(
+                    "aws-1",
+                    2,
+                    "rtt 52.0 ms",
+                    "rtt 52.0 ms against 38.0 ms",
+                    None,
+                ),
+            ],
+        };
+        let groups = [group];
+        let text = format!(
+            "{}{}",
+            render(&groups, &screen()),
+            members(&groups, &screen())
+        );
+        let expected = "\
+GROUP  POLICY   ACTIVE  LINKS, BEST FIRST  MOVES      MOVED  WHY
+aws    latency  aws-2   aws-2 aws-1            1  3m12s ago  rtt 38.0 ms against 52.0 ms for 30 s
+
+GROUP  LINK   RANK  STATE  JUDGED BY    SPENT  WHY
+aws    aws-2     1  up     rtt 38.0 ms  $1.20  in use
+aws    aws-1     2  up     rtt 52.0 ms      -  rtt 52.0 ms against 38.0 ms
+";
+        assert_eq!(text, expected);
+    }
+}

@@ -18,14 +18,14 @@ const ECHO_REPLY_V6: u8 = 129;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,30 +34,30 @@ impl Random {
     }
 
     /// From `least` up to `most`, which is not reached.
-    pub fn within(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn within(&mut self, least: u64, most: u64) -> u64 {
         least + self.next() % (most - least)
     }
 }
 
 /// What a way does to packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Weather {
+pub(crate) struct Weather {
     /// There and back, milliseconds.
-    pub rtt: u64,
+    pub(crate) rtt: u64,
     /// A packet takes up to so much longer, milliseconds.
-    pub spread: u64,
+    pub(crate) spread: u64,
     /// Of a thousand packets.
-    pub lost: u64,
+    pub(crate) lost: u64,
 }
 
 impl Weather {
-    pub const CUT: Self = Self {
+    pub(crate) const CUT: Self = Self {
         rtt: 1,
         spread: 0,
         lost: 1000,
     };
 
-    pub fn fair(rtt: u64) -> Self {
+    pub(crate) fn fair(rtt: u64) -> Self {
         Self {
             rtt,
             spread: 1,
@@ -68,16 +68,16 @@ impl Weather {
 
 /// Traffic moved.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Moved {
-    pub at: Instant,
-    pub from: Vec<LinkId>,
-    pub to: Vec<LinkId>,
-    pub reason: MoveReason,
+pub(crate) struct Moved {
+    pub(crate) at: Instant,
+    pub(crate) from: Vec<LinkId>,
+    pub(crate) to: Vec<LinkId>,
+    pub(crate) reason: MoveReason,
 }
 
 impl Moved {
     /// Whether nothing but a wish for better made it so.
-    pub fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         matches!(
             self.reason,
             MoveReason::Better { .. } | MoveReason::Recovered { .. } | MoveReason::Joined { .. }
@@ -101,15 +101,15 @@ impl Way {
 }
 
 /// What the script has for a way, in order of time.
-pub type Script = VecDeque<(Duration, usize, Weather)>;
+pub(crate) type Script = VecDeque<(Duration, usize, Weather)>;
 
 /// See the [module](self).
-pub struct World {
-    pub start: Instant,
-    pub now: Instant,
-    pub group: Group,
-    pub moves: Vec<Moved>,
-    pub random: Random,
+pub(crate) struct World {
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
+    pub(crate) group: Group,
+    pub(crate) moves: Vec<Moved>,
+    pub(crate) random: Random,
     ways: Vec<Way>,
     answers: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
     sent: u64,
@@ -119,7 +119,7 @@ pub struct World {
 
 impl World {
     /// With one way for each member, over which the first weather is fair at this RTT.
-    pub fn new(
+    pub(crate) fn new(
         config: GroupConfig,
         members: &[(Member, u64)],
         interval: Duration,
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// What happens from here on.
-    pub fn follow(&mut self, script: Script) {
+    pub(crate) fn follow(&mut self, script: Script) {
         let now = self.now - self.start;
         let script = script.into_iter();
         self.script = script
@@ -172,7 +172,7 @@ impl World {
             .collect();
     }
 
-    pub fn set(&mut self, way: usize, weather: Weather) {
+    pub(crate) fn set(&mut self, way: usize, weather: Weather) {
         let way = &mut self.ways[way];
         let was_cut = way.is_cut();
         way.weather = weather;
@@ -181,23 +181,23 @@ impl World {
         }
     }
 
-    pub fn state(&self, way: usize) -> State {
+    pub(crate) fn state(&self, way: usize) -> State {
         self.ways[way].health.state()
     }
 
     /// Longest time from a cut to its finding: the losses that it takes, the wait for the last of
     /// them, and how far sends stray.
-    pub fn detection(&self) -> Duration {
+    pub(crate) fn detection(&self) -> Duration {
         self.interval * 4 + Duration::from_secs(1)
     }
 
     /// Nothing happens for so long, and nobody measures.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.now += time;
     }
 
     /// Runs for so long, checking after each step.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(next) = self.next().filter(|next| *next <= end) {
             self.now = next.max(self.now);
@@ -321,7 +321,7 @@ impl World {
     }
 
     /// The most moves of `which` within any such time.
-    pub fn most_within(&self, time: Duration, which: impl Fn(&Moved) -> bool) -> usize {
+    pub(crate) fn most_within(&self, time: Duration, which: impl Fn(&Moved) -> bool) -> usize {
         let moves: Vec<Instant> = self
             .moves
             .iter()
