@@ -14,6 +14,7 @@ use crate::counters::{Counters, StepCount};
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
+use crate::sockets::ao;
 
 /// See the [module](self).
 pub(crate) struct Board {
@@ -45,6 +46,8 @@ pub(crate) struct PeerRow {
     pub(crate) held: Option<Held>,
     /// Both ends of its latest connection, ours first.
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// What TCP-AO does for its connection, if it is signed by that.
+    pub(crate) ao: Option<ao::Status>,
 }
 
 /// What a link shows.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Family, SecretSource};
+use super::{Family, Signing};
 
 /// `[peer.NAME]`, or `bgp = { … }` of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,8 +47,8 @@ pub struct Peer {
     pub connect_retry: Duration,
     /// `multihop`, `ttl-security`: how far away it is.
     pub distance: Distance,
-    /// `md5`: the key of TCP MD5 (RFC 2385).
-    pub md5: Option<SecretSource>,
+    /// `md5` or `tcp-ao`: what signs its TCP segments.
+    pub signing: Option<Signing>,
     /// `extended-messages` (RFC 8654). Default true.
     pub extended_messages: bool,
     /// `enhanced-refresh` (RFC 7313). Default true.

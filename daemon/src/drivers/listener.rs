@@ -12,8 +12,7 @@ use tracing::{debug, error, warn};
 
 use super::messages::{Call, Command, ToPeer};
 use crate::counters::{Counters, Refusal};
-use crate::secrets::Md5Key;
-use crate::sockets::{self, Endpoint};
+use crate::sockets::{self, Endpoint, Signing};
 
 /// After a failed accept (out of descriptors): not at full speed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
@@ -29,7 +28,7 @@ pub(crate) struct Doors {
     /// Networks whose hosts are peers when they call, with the name of the range.
     pub(crate) ranges: Vec<(IpNet, String)>,
     /// What comes from there has to be signed.
-    pub(crate) keys: Vec<(IpNet, Arc<Md5Key>)>,
+    pub(crate) keys: BTreeMap<IpNet, Signing>,
     /// What no peer would take has come from too far away.
     pub(crate) min_ttl: u8,
 }
@@ -51,7 +50,7 @@ pub(crate) struct Gate {
 
 /// Runs until it is aborted.
 pub(crate) async fn run(listener: TcpListener, mut gate: Gate) {
-    let mut guarded = Vec::new();
+    let mut guarded = BTreeMap::new();
     guard(&listener, &mut gate.doors, &mut guarded);
     loop {
         tokio::select! {
@@ -72,17 +71,17 @@ pub(crate) async fn run(listener: TcpListener, mut gate: Gate) {
     }
 }
 
-/// - `guarded`: the networks that have a key
+/// - `guarded`: the networks that have keys
 fn guard(
     listener: &TcpListener,
     doors: &mut watch::Receiver<Arc<Doors>>,
-    guarded: &mut Vec<IpNet>,
+    guarded: &mut BTreeMap<IpNet, Signing>,
 ) {
     let doors = Arc::clone(&doors.borrow_and_update());
-    if let Err(error) = sockets::guard(listener, guarded, &doors.keys, doors.min_ttl) {
-        error!(%error, "the kernel does not take a key of TCP MD5: its peer cannot call us");
+    for error in sockets::guard(listener, guarded, &doors.keys, doors.min_ttl) {
+        error!(%error, "the kernel does not take the keys of a peer: it cannot call us");
     }
-    *guarded = doors.keys.iter().map(|(network, _)| *network).collect();
+    guarded.clone_from(&doors.keys);
 }
 
 impl Gate {
