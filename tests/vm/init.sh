@@ -5,6 +5,7 @@
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs dev /dev
 for module in /modules/*; do
+    [ -e "$module" ] || continue # A kernel without modules.
     /bin/busybox insmod "$module" || echo "vm: $module does not load"
 done
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro,cache=loose host /host

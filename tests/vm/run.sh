@@ -2,7 +2,10 @@
 # Boots Debian's kernel under qemu's emulator, with the host's root as its own, and runs the tests
 # that need a kernel with WireGuard. Nothing of the host is written to: see guest.sh.
 #
-#   run.sh test|foundation|shell TARGET_DIRECTORY
+#   run.sh test|tcp-ao|foundation|shell TARGET_DIRECTORY
+#
+# SKYBRIDGE_VM_KERNEL=FILE boots another kernel, which needs no modules: what the tests ask for is built
+# in, and so are virtio_pci, 9p over virtio, overlay, devtmpfs, tmpfs and the serial console.
 set -euo pipefail
 readonly MODE=$1 TARGET=$2
 HERE=$(dirname "$(readlink -f "$0")")
@@ -10,9 +13,15 @@ readonly HERE
 # What the guest needs before it sees the host's files, and what the tests need from inside.
 readonly BOOT_MODULES=(virtio_pci 9p 9pnet_virtio overlay)
 
-kernel=$(printf '%s\n' /boot/vmlinuz-*-amd64 | grep -v cloud | sort -V | tail -n 1)
-[[ -e $kernel ]] || { echo "vm: no kernel in /boot; ./dev setup installs one" >&2; exit 1; }
-version=${kernel#/boot/vmlinuz-}
+kernel=${SKYBRIDGE_VM_KERNEL-}
+if [[ -n $kernel ]]; then
+    [[ -e $kernel ]] || { echo "vm: there is no $kernel" >&2; exit 1; }
+    version=$kernel
+else
+    kernel=$(printf '%s\n' /boot/vmlinuz-*-amd64 | grep -v cloud | sort -V | tail -n 1)
+    [[ -e $kernel ]] || { echo "vm: no kernel in /boot; ./dev setup installs one" >&2; exit 1; }
+    version=${kernel#/boot/vmlinuz-}
+fi
 
 work=$(mktemp -d /tmp/skybridge-vm.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -20,13 +29,15 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/initramfs"/{bin,modules,proc,sys,dev,host,top,root}
 cp "$(command -v busybox)" "$work/initramfs/bin/busybox"
 # modprobe names each module after those it needs, so numbering keeps the order.
-number=100
-modprobe --show-depends --set-version "$version" --all "${BOOT_MODULES[@]}" |
-    awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
-    while read -r module; do
-        number=$((number + 1))
-        cp "$module" "$work/initramfs/modules/$number-$(basename "$module")"
-    done
+if [[ -z ${SKYBRIDGE_VM_KERNEL-} ]]; then
+    number=100
+    modprobe --show-depends --set-version "$version" --all "${BOOT_MODULES[@]}" |
+        awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+        while read -r module; do
+            number=$((number + 1))
+            cp "$module" "$work/initramfs/modules/$number-$(basename "$module")"
+        done
+fi
 cp "$HERE/init.sh" "$work/initramfs/init"
 chmod 755 "$work/initramfs/init"
 (cd "$work/initramfs" && find . | cpio --quiet -o -H newc | gzip -1) >"$work/initramfs.gz"
