@@ -2,7 +2,8 @@
 //!
 //! Few kernels have it. On one without, what is tested is that a peer which is to sign is never spoken
 //! to unsigned; each test says which it was. `SKYBRIDGE_VM_KERNEL=FILE ./dev vm tcp-ao` runs them on a
-//! kernel with it.
+//! kernel with it, such as Debian's from 7.2 on, unpacked but not installed:
+//! `dpkg-deb -x` of linux-binary, linux-base and linux-modules of one version into a directory.
 //!
 //! Needs root and `cargo build --workspace --bins`.
 

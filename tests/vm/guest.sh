@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs inside the guest as its first process: modules, the tests, the exit code, power off.
-mode=$1 target=$2
+mode=$1 target=$2 modules=${3-}
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 # The kernel would panic if this process ended, so every way out is this one.
@@ -16,7 +16,8 @@ set -eu
 mkdir -p /dev/pts /run/netns
 mount -t devpts devpts /dev/pts
 ip link set lo up
-modules=$([[ -d /lib/modules/$(uname -r) ]] && echo yes || true)
+# The kernel looks for modules by itself, and only there.
+[[ -z $modules || -e /lib/modules/$(uname -r) ]] || ln -s "$modules" "/lib/modules/$(uname -r)"
 for module in wireguard tun veth ip_gre ip6_gre 8021q xfrm_interface xfrm_user af_key esp4 esp6 \
     authenc cbc gcm sha256_generic hmac nft_chain_nat nft_masq; do
     [[ -z $modules ]] || modprobe "$module" || echo "vm: no module $module"

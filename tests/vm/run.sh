@@ -4,8 +4,8 @@
 #
 #   run.sh test|tcp-ao|foundation|shell TARGET_DIRECTORY
 #
-# SKYBRIDGE_VM_KERNEL=FILE boots another kernel, which needs no modules: what the tests ask for is built
-# in, and so are virtio_pci, 9p over virtio, overlay, devtmpfs, tmpfs and the serial console.
+# SKYBRIDGE_VM_KERNEL=FILE boots another kernel: with the modules that lie beside it, where Debian's packages
+# put it (…/lib/modules/VERSION/vmlinuz, unpacked anywhere), or with all that is needed built in.
 set -euo pipefail
 readonly MODE=$1 TARGET=$2
 HERE=$(dirname "$(readlink -f "$0")")
@@ -16,11 +16,18 @@ readonly BOOT_MODULES=(virtio_pci 9p 9pnet_virtio overlay)
 kernel=${SKYBRIDGE_VM_KERNEL-}
 if [[ -n $kernel ]]; then
     [[ -e $kernel ]] || { echo "vm: there is no $kernel" >&2; exit 1; }
-    version=$kernel
+    kernel=$(readlink -f "$kernel")
+    modules=${kernel%/*}
+    version=${modules##*/}
+    if [[ $modules != */lib/modules/* ]]; then
+        modules=
+        version=$kernel
+    fi
 else
     kernel=$(printf '%s\n' /boot/vmlinuz-*-amd64 | grep -v cloud | sort -V | tail -n 1)
     [[ -e $kernel ]] || { echo "vm: no kernel in /boot; ./dev setup installs one" >&2; exit 1; }
     version=${kernel#/boot/vmlinuz-}
+    modules=/lib/modules/$version
 fi
 
 work=$(mktemp -d /tmp/skybridge-vm.XXXXXX)
@@ -29,13 +36,19 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/initramfs"/{bin,modules,proc,sys,dev,host,top,root}
 cp "$(command -v busybox)" "$work/initramfs/bin/busybox"
 # modprobe names each module after those it needs, so numbering keeps the order.
-if [[ -z ${SKYBRIDGE_VM_KERNEL-} ]]; then
+if [[ -n $modules ]]; then
+    [[ -e $modules/modules.dep ]] || depmod -b "${modules%/lib/modules/*}/" "$version"
     number=100
-    modprobe --show-depends --set-version "$version" --all "${BOOT_MODULES[@]}" |
+    modprobe --dirname "${modules%/lib/modules/*}/" --show-depends --set-version "$version" \
+        --all "${BOOT_MODULES[@]}" |
         awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
         while read -r module; do
             number=$((number + 1))
-            cp "$module" "$work/initramfs/modules/$number-$(basename "$module")"
+            file="$work/initramfs/modules/$number-$(basename "$module" .xz)"
+            case $module in
+                *.xz) xz -dc "$module" >"$file" ;;
+                *) cp "$module" "$file" ;;
+            esac
         done
 fi
 cp "$HERE/init.sh" "$work/initramfs/init"
@@ -47,7 +60,7 @@ start=$EPOCHREALTIME
 # shellcheck disable=SC2054 # the commas are qemu's
 qemu=(qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu max -smp 2 -m 2048 -nic none
     -kernel "$kernel" -initrd "$work/initramfs.gz" -nographic -no-reboot
-    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET"
+    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET skybridge.modules=$modules"
     -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap)
 if [[ $MODE == shell ]]; then
     "${qemu[@]}"
