@@ -124,6 +124,12 @@ pub struct Link {
     pub group: Option<String>,
     /// Place in a group with policy `priority`; lower is preferred. Default 100.
     pub priority: u32,
+    /// What a gigabyte sent over it costs, in dollars.
+    pub cost: Option<f64>,
+    /// Its part of the traffic of a group with policy `balance`, from 1. Default 1.
+    pub weight: u8,
+    /// It carries traffic only while there is nothing else. Default false.
+    pub drain: bool,
     /// The kernel interface: given, or `sb-` and the link's name, at most 15 bytes.
     pub interface: String,
     /// Both ends inside the link.
@@ -164,9 +170,11 @@ pub enum SecretSource {
 /// `probe = { method = "auto", interval = "100ms", … }`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Probe {
-    /// `auto` (default), `stamp`, `icmp` or `off`.
+    /// `auto` (default), `stamp`, `icmp`, `tcp`, `bgp` or `off`.
     pub method: ProbeMethod,
-    /// Between two probes. Default 100 ms, at least 10 ms.
+    /// Of `tcp`: where it connects to. Default 179.
+    pub port: u16,
+    /// Between two probes. Default 100 ms, and 1 s by TCP; at least 10 ms.
     pub interval: Duration,
     /// An answer that takes longer is a loss. Default 1 s.
     pub timeout: Duration,
@@ -181,33 +189,37 @@ pub struct Probe {
 /// How a link is probed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ProbeMethod {
-    /// STAMP if the far end answers it, ICMP echo otherwise.
+    /// STAMP if the far end answers it, ICMP echo otherwise, and if neither ever is, as `bgp`.
     #[default]
     Auto,
     /// STAMP (RFC 8762) only.
     Stamp,
     /// ICMP echo only.
     Icmp,
+    /// TCP connections to a port, accepted or refused.
+    Tcp,
+    /// The TCP connection of the link's BGP session, and connections to its port while there is none.
+    Bgp,
     /// Not measured: up when its interface is.
     Off,
 }
 
 /// `bfd = { interval = "300ms", multiplier = 3, strict = false, auth = { … } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bfd {
     /// Sent and heard no more often than this, once up. Default 300 ms, at least 10 ms.
     pub interval: Duration,
     /// So many packets missing in a row are too many. 2 to 255, default 3.
     pub multiplier: u8,
-    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is. Default: it may
-    /// be, and BFD counts from when it was up first.
+    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is; without a link, the
+    /// peer's session is not. Default: it may be, and BFD counts from when it was up first.
     pub strict: bool,
     /// `auth = { … }`.
     pub auth: Option<BfdAuth>,
 }
 
 /// `auth = { type = "keyed-sha1", id = 1, key = { file = "secrets/bfd.key" } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BfdAuth {
     /// `keyed-sha1` or `meticulous-keyed-sha1`.
     pub kind: BfdAuthKind,
@@ -229,21 +241,54 @@ pub enum BfdAuthKind {
 /// `[group.NAME]`: links to the same site.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Group {
-    /// `policy`; default `priority`.
+    /// `policy`, with its `margin`; default `priority`.
     pub policy: Policy,
     /// `slo = { rtt = "40ms", loss = "0.5%" }`; worse than this is degraded.
     pub slo: Slo,
-    /// `hold-down`: how long a better link must stay better before traffic moves back.
-    /// Default 5 s.
+    /// `hold-down`: how long a better link must stay better before traffic moves to it. Default
+    /// 30 s with `latency` and `loss`, otherwise 5 s.
     pub hold_down: Duration,
 }
 
 /// How a group chooses among its links.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Policy {
     /// The first that is healthy, in order of `priority`.
     #[default]
     Priority,
+    /// The one with the shortest RTT.
+    Latency(RttMargin),
+    /// The one that loses least.
+    Loss {
+        /// 0 to 1; default 0.005.
+        margin: f64,
+    },
+    /// The cheapest within the group's `slo`.
+    Cost,
+    /// All that are up, by `weight`.
+    Balance,
+}
+
+impl Policy {
+    /// As the file names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Latency(_) => "latency",
+            Self::Loss { .. } => "loss",
+            Self::Cost => "cost",
+            Self::Balance => "balance",
+        }
+    }
+}
+
+/// By how much a shorter RTT has to be shorter.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum RttMargin {
+    /// `margin = "5ms"`.
+    Time(Duration),
+    /// `margin = "10%"`: of the longer one, 0 to 1, and 2 ms at least. The default.
+    Part(f64),
 }
 
 /// What a link must keep to be called up.
@@ -253,6 +298,8 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
+    /// From a fault to the kernel forwarding over another link: what drills are judged by.
+    pub failover: Option<Duration>,
 }
 
 /// `[fib]`.

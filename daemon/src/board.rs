@@ -3,18 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{Quality, Rank, bfd};
+use links::{MoveReason, Quality, Rank, SessionTcp, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
+use crate::drivers::bfd::Watched;
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
-use crate::sockets::ao;
+use crate::sockets::{Gauge, ao};
 
 /// See the [module](self).
 pub(crate) struct Board {
@@ -29,6 +30,8 @@ pub(crate) struct Board {
 pub(crate) struct Rows {
     pub(crate) peers: BTreeMap<String, PeerRow>,
     pub(crate) links: BTreeMap<String, LinkRow>,
+    /// Of peers on no link.
+    pub(crate) bfd_of_peers: BTreeMap<String, bfd::Status>,
     pub(crate) groups: BTreeMap<String, GroupRow>,
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
     pub(crate) fib: FibRow,
@@ -48,6 +51,8 @@ pub(crate) struct PeerRow {
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
     /// What TCP-AO does for its connection, if it is signed by that.
     pub(crate) ao: Option<ao::Status>,
+    /// A look at that connection, as long as it lasts.
+    pub(crate) gauge: Weak<Gauge>,
 }
 
 /// What a link shows.
@@ -62,16 +67,33 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// Until when it is failed on purpose.
+    pub(crate) drill: Option<SystemTime>,
+    /// What was sent has cost, since the start; 0 without a price.
+    pub(crate) dollars: f64,
 }
 
 /// What a group shows.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct GroupRow {
     /// Every link, best first.
-    pub(crate) order: Vec<(String, Rank)>,
-    pub(crate) active: Option<String>,
+    pub(crate) members: Vec<MemberRow>,
+    /// Those that carry traffic.
+    pub(crate) active: Vec<String>,
     pub(crate) moves: u64,
-    pub(crate) last_move: Option<(SystemTime, String)>,
+    pub(crate) last_move: Option<(SystemTime, MoveReason)>,
+}
+
+/// What a group shows of a link.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberRow {
+    pub(crate) link: String,
+    pub(crate) state: links::State,
+    pub(crate) rank: Rank,
+    /// What it is judged by; empty while that is not known.
+    pub(crate) figure: String,
+    /// Why it carries traffic or does not.
+    pub(crate) why: String,
 }
 
 /// What the FIB shows.
@@ -107,6 +129,8 @@ impl Board {
         let mut rows = self.lock();
         rows.peers.retain(|name, _| config.peers.contains_key(name));
         rows.links.retain(|name, _| config.links.contains_key(name));
+        rows.bfd_of_peers
+            .retain(|name, _| config.peers.contains_key(name));
         rows.groups
             .retain(|name, _| config.groups.contains_key(name));
         for name in config.peers.keys() {
@@ -134,6 +158,18 @@ impl Board {
     /// What a peer shows, if it is configured.
     pub(crate) fn peer(&self, peer: &str) -> Option<PeerRow> {
         self.lock().peers.get(peer).cloned()
+    }
+
+    /// What there is of the session of a peer, and how its TCP connection stands.
+    pub(crate) fn session_tcp(&self, peer: &str) -> SessionTcp {
+        let row = self.peer(peer).unwrap_or_default();
+        match row.session.map_or(State::Idle, |status| status.state) {
+            State::Idle | State::Connect | State::Active => SessionTcp::Absent,
+            State::OpenSent | State::OpenConfirm | State::Established => {
+                let read = row.gauge.upgrade().and_then(|gauge| gauge.read());
+                read.map_or(SessionTcp::Forming, SessionTcp::Established)
+            }
+        }
     }
 
     pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {
@@ -169,8 +205,19 @@ impl Board {
         self.with_link(link, |row| row.quality = Some(quality));
     }
 
-    pub(crate) fn set_bfd(&self, link: &str, status: Option<bfd::Status>) {
-        self.with_link(link, |row| row.bfd = status);
+    pub(crate) fn set_bfd(&self, watched: &Watched, status: Option<bfd::Status>) {
+        match (watched, status) {
+            (Watched::Link(link), status) => self.with_link(link, |row| row.bfd = status),
+            (Watched::Peer(peer), None) => {
+                self.lock().bfd_of_peers.remove(peer);
+            }
+            (Watched::Peer(peer), Some(status)) => {
+                let mut rows = self.lock();
+                if rows.peers.contains_key(peer) {
+                    rows.bfd_of_peers.insert(peer.clone(), status);
+                }
+            }
+        }
     }
 
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
@@ -179,27 +226,30 @@ impl Board {
         });
     }
 
+    pub(crate) fn set_drill(&self, link: &str, until: Option<SystemTime>) {
+        self.with_link(link, |row| row.drill = until);
+    }
+
+    pub(crate) fn set_dollars(&self, link: &str, dollars: f64) {
+        self.with_link(link, |row| row.dollars = dollars);
+    }
+
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
         self.counters.rtt(link, rtt);
     }
 
-    pub(crate) fn set_group(
-        &self,
-        group: &str,
-        order: Vec<(String, Rank)>,
-        active: Option<String>,
-    ) {
+    pub(crate) fn set_group(&self, group: &str, members: Vec<MemberRow>, active: Vec<String>) {
         if let Some(row) = self.lock().groups.get_mut(group) {
-            row.order = order;
+            row.members = members;
             row.active = active;
         }
     }
 
-    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
-        self.counters.group_moved(group, reason);
+    pub(crate) fn group_moved(&self, group: &str, reason: MoveReason) {
+        self.counters.group_moved(group, reason.label());
         if let Some(row) = self.lock().groups.get_mut(group) {
             row.moves += 1;
-            row.last_move = Some((SystemTime::now(), reason.to_owned()));
+            row.last_move = Some((SystemTime::now(), reason));
         }
     }
 
@@ -237,6 +287,8 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            drill: None,
+            dollars: 0.0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use links::{Fault, Verdict};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,15 +30,27 @@ struct LinkLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ProbeRefusalLabels {
+    link: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct MoveLabels {
     group: String,
-    reason: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct TransitionLabels {
     peer: String,
     to: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DrillLabels {
+    fault: &'static str,
+    objective: &'static str,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -75,10 +88,12 @@ pub(crate) struct Counters {
     fib_steps: Family<StepLabels, Counter>,
     failover: Histogram,
     rtt: Family<LinkLabels, Histogram, fn() -> Histogram>,
+    probe_refusals: Family<ProbeRefusalLabels, Counter>,
     moves: Family<MoveLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
     restarts: Counter,
     refusals: Family<RefusalLabels, Counter>,
+    drills: Family<DrillLabels, Counter>,
 }
 
 /// Steps of one kind that the kernel has been through.
@@ -94,11 +109,20 @@ impl Default for Counters {
             fib_steps: Family::default(),
             failover: Histogram::new(FAILOVER),
             rtt: Family::new_with_constructor(|| Histogram::new(RTT)),
+            probe_refusals: Family::default(),
             moves: Family::default(),
             transitions: Family::default(),
             restarts: Counter::default(),
             refusals: refusals(),
+            drills: Family::default(),
         }
+    }
+}
+
+fn labels(link: &str, refusal: links::Refusal) -> ProbeRefusalLabels {
+    ProbeRefusalLabels {
+        link: link.to_owned(),
+        reason: refusal.name(),
     }
 }
 
@@ -114,6 +138,22 @@ fn refusals() -> Family<RefusalLabels, Counter> {
 impl Counters {
     pub(crate) fn refused(&self, why: Refusal) {
         self.refusals.get_or_create(&why.labels()).inc();
+    }
+
+    pub(crate) fn drill(&self, fault: Fault, verdict: Verdict) {
+        let fault = match fault {
+            Fault::Silence => "fail",
+            Fault::Loss(_) => "loss",
+            Fault::Withdrawal => "withdraw",
+        };
+        let objective = match verdict {
+            Verdict::Met => "met",
+            Verdict::Missed => "missed",
+            Verdict::Nothing => "none",
+        };
+        self.drills
+            .get_or_create(&DrillLabels { fault, objective })
+            .inc();
     }
 
     pub(crate) fn fib_steps(&self, step: &'static str, count: StepCount) {
@@ -138,10 +178,23 @@ impl Counters {
             .observe(rtt.as_secs_f64());
     }
 
-    pub(crate) fn group_moved(&self, group: &str, reason: &str) {
+    /// With all its series, so that the first refusal is a rise.
+    pub(crate) fn link_starts(&self, link: &str) {
+        for refusal in links::Refusal::ALL {
+            let _ = self.probe_refusals.get_or_create(&labels(link, refusal));
+        }
+    }
+
+    pub(crate) fn probe_refused(&self, link: &str, refusal: links::Refusal) {
+        self.probe_refusals
+            .get_or_create(&labels(link, refusal))
+            .inc();
+    }
+
+    pub(crate) fn group_moved(&self, group: &str, reason: &'static str) {
         let labels = MoveLabels {
             group: group.to_owned(),
-            reason: reason.to_owned(),
+            reason,
         };
         self.moves.get_or_create(&labels).inc();
     }
@@ -164,6 +217,9 @@ impl Counters {
         self.rtt.remove(&LinkLabels {
             link: link.to_owned(),
         });
+        for refusal in links::Refusal::ALL {
+            self.probe_refusals.remove(&labels(link, refusal));
+        }
     }
 
     /// As [`Counters::forget_link`].
@@ -193,6 +249,11 @@ impl Counters {
             self.rtt.clone(),
         );
         registry.register(
+            "link_probes_refused",
+            "Packets to the reflector that were not answered; strangers and replays are somebody playing",
+            self.probe_refusals.clone(),
+        );
+        registry.register(
             "group_failovers",
             "Moves of a group's traffic from one link to another",
             self.moves.clone(),
@@ -206,6 +267,11 @@ impl Counters {
             "bgp_connections_refused",
             "BGP connections closed before a byte was read; strangers are scanners or a peer missing in the file",
             self.refusals.clone(),
+        );
+        registry.register(
+            "link_drills",
+            "Failover exercises that ended; objective: met, missed, none",
+            self.drills.clone(),
         );
         registry.register(
             "task_restarts",

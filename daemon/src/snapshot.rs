@@ -62,6 +62,8 @@ pub(crate) struct LinkView {
     pub(crate) remote: IpAddr,
     pub(crate) row: LinkRow,
     pub(crate) active: bool,
+    /// Dollars a gigabyte sent.
+    pub(crate) cost: Option<f64>,
     /// 0 is best.
     pub(crate) rank: Option<u32>,
     pub(crate) receive_bytes: u64,
@@ -73,10 +75,7 @@ pub(crate) struct LinkView {
 impl LinkView {
     /// Whether it can carry traffic.
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(
-            self.row.state,
-            Some(links::State::Up | links::State::Degraded)
-        )
+        self.row.state.is_some_and(links::State::is_usable)
     }
 }
 
@@ -95,6 +94,8 @@ pub(crate) struct PeerView {
     /// How it is reached; without its key.
     pub(crate) interface: Option<String>,
     pub(crate) counts: BTreeMap<Family, PeerCounts>,
+    /// `None`: it is to have no session of its own; `Some(None)`: it cannot have one yet.
+    pub(crate) bfd: Option<Option<bfd::Status>>,
 }
 
 impl PeerView {
@@ -145,7 +146,8 @@ impl Reader {
         let links = config.links.iter().filter_map(|(name, link)| {
             let row = rows.links.get(name)?.clone();
             let group = link.group.as_ref().and_then(|group| rows.groups.get(group));
-            let place = group.and_then(|group| group.order.iter().find(|(link, _)| link == name));
+            let members = group.into_iter().flat_map(|group| &group.members);
+            let place = members.clone().find(|member| member.link == *name);
             let bytes = traffic.get(&link.interface).copied().unwrap_or_default();
             Some(LinkView {
                 name: name.clone(),
@@ -155,9 +157,10 @@ impl Reader {
                 local: link.inside.local.to_string(),
                 remote: link.inside.remote,
                 bfd: link.bfd.as_ref().map(|_| row.bfd),
+                cost: link.cost,
                 row,
-                active: group.is_some_and(|group| group.active.as_ref() == Some(name)),
-                rank: place.and_then(|(_, rank)| *rank),
+                active: group.is_some_and(|group| group.active.contains(name)),
+                rank: place.and_then(|member| member.rank),
                 receive_bytes: bytes.received,
                 transmit_bytes: bytes.sent,
             })
@@ -169,6 +172,10 @@ impl Reader {
             let link = peer.link.as_ref().and_then(|link| config.links.get(link));
             let interface = link.map(|link| &link.interface);
             PeerView {
+                bfd: peer
+                    .bfd
+                    .as_ref()
+                    .map(|_| rows.bfd_of_peers.get(name).copied()),
                 name: name.clone(),
                 config: peer.clone(),
                 status: row.session,

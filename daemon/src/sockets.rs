@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -12,10 +13,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 pub(crate) mod ao;
 pub(crate) mod bfd;
+mod gauge;
 mod message;
 mod signing;
 mod tcp;
 
+pub(crate) use gauge::Gauge;
 pub(crate) use message::Message;
 use signing::Change;
 pub(crate) use signing::Signing;
@@ -189,6 +192,22 @@ pub(crate) async fn dial(endpoint: &Endpoint, attempt: usize) -> io::Result<TcpS
     Ok(stream)
 }
 
+/// Has the far end answer a TCP connection, and closes it at once: with a reset, so that nothing lingers at
+/// either end. A refusal is an answer.
+///
+/// - `attempt`: see [`dial`]
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) async fn knock(endpoint: &Endpoint, attempt: usize) -> io::Result<()> {
+    match dial(endpoint, attempt).await {
+        Ok(stream) => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The sending end of a STAMP probe.
 pub(crate) fn probe(interface: &str, local: IpAddr, remote: SocketAddr) -> io::Result<UdpSocket> {
     let socket = datagram(interface, SocketAddr::new(local, 0), Protocol::UDP)?;
@@ -226,6 +245,7 @@ fn datagram(interface: &str, local: SocketAddr, protocol: Protocol) -> io::Resul
     mark(&socket, local.ip())?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.bind(&local.into())?;
+    message::ask_for_time(&socket)?;
     Ok(socket)
 }
 

@@ -8,6 +8,7 @@
 //! - **Up** again after `up_after` answers in a row, and not before the hold-down has passed. The
 //!   first fall has none; each further one doubles it, up to `hold_down_max`; each `forget` that it
 //!   then stays usable halves the count.
+//! - **Draining** on order, however good it is; one that dies meanwhile is down.
 //! - **Degraded** when the median RTT or the loss is over its limit; **Up** again when both have been
 //!   below 80 % of it for `settle`. One lost probe alone is no loss ratio.
 
@@ -88,8 +89,20 @@ pub enum HealthInput<'a> {
     TunnelDown,
     /// What BFD has to say, each time that it is something else.
     Bfd(BfdWord),
+    /// What is wanted of the link, whatever is measured.
+    Order(Order),
     /// A deadline may have passed.
     Timeout,
+}
+
+/// What an operator, or a drill, wants of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// To carry traffic as it can.
+    #[default]
+    Carry,
+    /// To be emptied: it carries traffic only while there is nothing else.
+    Drain,
 }
 
 /// What BFD has to say of a link.
@@ -106,6 +119,18 @@ pub enum BfdWord {
     Down(Diagnostic),
 }
 
+impl BfdWord {
+    /// The state of what is watched by nothing else, and was in another one or in the same. Waiting for a
+    /// session forbids a beginning, and ends nothing that runs.
+    pub fn state(self, before: State) -> State {
+        match self {
+            Self::Silent | Self::Up => State::Up,
+            Self::Awaited => before,
+            Self::Down(_) => State::Down,
+        }
+    }
+}
+
 /// Whether a link is usable. Ordered: better is less.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum State {
@@ -113,8 +138,20 @@ pub enum State {
     Up,
     /// Usable, but slower or more lossy than asked for.
     Degraded,
+    /// Usable, however good, and to be emptied.
+    Draining,
     /// Not usable.
     Down,
+}
+
+impl State {
+    /// Each of them, the best first.
+    pub const ALL: [Self; 4] = [Self::Up, Self::Degraded, Self::Draining, Self::Down];
+
+    /// Whether a link in it can carry traffic.
+    pub fn is_usable(self) -> bool {
+        self != Self::Down
+    }
 }
 
 impl fmt::Display for State {
@@ -122,6 +159,7 @@ impl fmt::Display for State {
         f.write_str(match self {
             Self::Up => "up",
             Self::Degraded => "degraded",
+            Self::Draining => "draining",
             Self::Down => "down",
         })
     }
@@ -160,6 +198,8 @@ pub enum Reason {
     },
     /// RTT and loss are well within limits.
     WithinLimits,
+    /// An operator, or a drill, has it emptied.
+    Drained,
     /// The BFD session went down.
     Bfd(Diagnostic),
     /// The BFD session has not been up yet, and has to be.
@@ -185,6 +225,7 @@ impl fmt::Display for Reason {
                 write!(f, "loss {:.1} % over {:.1} %", ratio * 100.0, limit * 100.0)
             }
             Self::WithinLimits => f.write_str("within limits again"),
+            Self::Drained => f.write_str("to be emptied"),
             Self::BfdAwaited => f.write_str("waiting for BFD"),
             Self::Bfd(diagnostic) => write!(f, "BFD down: {diagnostic}"),
         }
@@ -224,8 +265,12 @@ enum Verdict {
 #[derive(Debug)]
 pub struct Health {
     config: HealthConfig,
+    /// As measured: never draining.
     state: State,
     reason: Reason,
+    order: Order,
+    /// As it was last given out.
+    shown: HealthChange,
     since: Instant,
     interface: Interface,
     /// In a row; one of the two is 0.
@@ -248,6 +293,11 @@ impl Health {
             config,
             state: State::Down,
             reason: Reason::NotMeasured,
+            order: Order::Carry,
+            shown: HealthChange {
+                state: State::Down,
+                reason: Reason::NotMeasured,
+            },
             since: now,
             interface: Interface::Unknown,
             losses: 0,
@@ -272,6 +322,10 @@ impl Health {
             HealthInput::InterfaceDown => self.on_interface_down(Reason::InterfaceDown, now),
             HealthInput::TunnelDown => self.on_interface_down(Reason::TunnelDown, now),
             HealthInput::Bfd(word) => self.on_bfd(word, now),
+            HealthInput::Order(order) => {
+                self.order = order;
+                self.show(now);
+            }
             HealthInput::Timeout => {}
         }
         self.settle(now);
@@ -289,18 +343,18 @@ impl Health {
         match self.state {
             State::Down => self.held_until.filter(|_| self.has_proof()),
             State::Degraded => self.settled_at(),
-            State::Up => None,
+            State::Up | State::Draining => None,
         }
     }
 
     /// Whether the link is usable.
     pub fn state(&self) -> State {
-        self.state
+        self.outward().state
     }
 
     /// Why.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.outward().reason
     }
 
     /// Since when.
@@ -384,14 +438,14 @@ impl Health {
         let rtt = self
             .config
             .degraded_rtt
-            .zip(quality.rtt_median)
+            .zip(quality.rtt_median())
             .and_then(|(limit, median)| {
                 let over = median.as_secs_f64() > limit.as_secs_f64() * part;
                 over.then_some(Reason::Rtt { median, limit })
             });
         let loss = self.config.degraded_loss.and_then(|limit| {
-            let ratio = quality.loss_ratio;
-            let over = quality.lost > 1 && ratio > limit * part;
+            let ratio = quality.loss_ratio();
+            let over = quality.lost() > 1 && ratio > limit * part;
             over.then_some(Reason::Loss { ratio, limit })
         });
         rtt.or(loss)
@@ -482,8 +536,28 @@ impl Health {
     fn enter(&mut self, state: State, reason: Reason, now: Instant) {
         self.state = state;
         self.reason = reason;
-        self.since = now;
-        self.output = Some(HealthChange { state, reason });
+        self.show(now);
+    }
+
+    /// What is measured, under the order there is.
+    fn outward(&self) -> HealthChange {
+        let Self { state, reason, .. } = *self;
+        match (self.order, state) {
+            (Order::Drain, State::Up | State::Degraded) => HealthChange {
+                state: State::Draining,
+                reason: Reason::Drained,
+            },
+            (Order::Carry | Order::Drain, _) => HealthChange { state, reason },
+        }
+    }
+
+    fn show(&mut self, now: Instant) {
+        let outward = self.outward();
+        if self.shown != outward {
+            self.shown = outward;
+            self.since = now;
+            self.output = Some(outward);
+        }
     }
 }
 

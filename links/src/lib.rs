@@ -1,16 +1,19 @@
 //! Is a link good, and which one: pure.
 //!
 //! ```text
-//! socket ─ bytes ─► Probe ─ Answered, Lost ─► Health ─ Up, Degraded, Down ─► Group ─► ranks
-//!   ▲                 │ ▲                       ▲                              moves
-//!   └─ poll_transmit ─┘ └ quality: RTT, loss ───┘ interface up, down
+//! socket ─ bytes ─► Probe ─ Answered, Lost ─► Health ─ up, degraded, … ─────► Group ─► ranks
+//!   ▲                 │ ▲                       ▲                              ▲     moves
+//!   └─ poll_transmit ─┘ └ quality: RTT, loss ───┴─ interface, BFD, orders      └─ figures
 //! ```
 //!
 //! - [`stamp`]: RFC 8762 test packets, both ends. [`icmp`]: echo, RFC 792 and RFC 4443.
+//! - [`Reflector`]: who is answered, and what each sender's packets are counted as.
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
+//! - [`Meter`]: what its traffic costs.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
+//! - [`Drill`]: a failover exercise, with its guards and its report. [`Drain`]: what emptying a link waits for.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
 //! `poll_output`, `poll_timeout` and, for the probe, `poll_transmit`. Nothing here reads a clock,
@@ -23,15 +26,30 @@ pub mod bfd;
 pub mod icmp;
 pub mod stamp;
 
+mod drain;
+mod drill;
 mod group;
 mod health;
+mod meter;
 mod probe;
 mod random;
+mod reflector;
 
+pub use drain::{Drain, DrainEnd, DrainInput, Waiting};
+pub use drill::{
+    Drill, DrillConfig, DrillEnd, DrillInput, DrillOutput, DrillRefusal, DrillReport, Fault,
+    Packets, Progress, Role, Scene, Verdict,
+};
 pub use group::{
-    Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, MoveReason, Policy, Rank,
+    FORGET, Figure, Figures, Group, GroupConfig, GroupInput, GroupOutput, LONGEST, LinkId, Member,
+    MoveReason, Policy, Rank, RttMargin, START, Standing, View, Why,
 };
 pub use health::{
-    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Reason, State,
+    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
-pub use probe::{AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Transmit, Via};
+pub use meter::Meter;
+pub use probe::{
+    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
+    Statistics, TcpState, Transmit, Via, WINDOWS,
+};
+pub use reflector::{Arrival, Reflector, Refusal};

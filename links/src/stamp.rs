@@ -77,6 +77,35 @@ impl Request {
     }
 }
 
+/// What a reflector has to know of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// The sender's sequence.
+    pub sequence: u32,
+    /// When it left, by the sender's clock.
+    pub timestamp: NtpTime,
+    /// Session identifier; 0 for none.
+    pub session: u16,
+}
+
+impl Head {
+    /// Reads a request; `None` if it is not one: shorter than [`LEN`] or longer than [`MAX_LEN`], or
+    /// itself the reply of a reflector. Without that last rule one forged packet would bounce between two
+    /// reflectors for ever, so a nonzero field where only a reflector writes its receive timestamp is
+    /// refused although RFC 8762 §4.2.1 would have it ignored.
+    pub fn decode(request: &[u8]) -> Option<Self> {
+        let head = request.first_chunk::<LEN>()?;
+        if request.len() > MAX_LEN || take::<8>(head, 16) != [0; 8] {
+            return None;
+        }
+        Some(Self {
+            sequence: u32::from_be_bytes(take(head, 0)),
+            timestamp: NtpTime(u64::from_be_bytes(take(head, 4))),
+            session: u16::from_be_bytes(take(head, 14)),
+        })
+    }
+}
+
 /// A test packet as a reflector writes it (RFC 8762 §4.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply {
@@ -121,10 +150,7 @@ impl Reply {
 /// the request, never longer. `sequence` is the count of a stateful reflector; `None` copies the
 /// sender's (RFC 8762 §4.3).
 ///
-/// `None` if it is not a request: shorter than [`LEN`] or longer than [`MAX_LEN`], or itself the
-/// reply of a reflector. Without that last rule one forged packet would bounce between two
-/// reflectors for ever, so a nonzero field where only a reflector writes its receive timestamp is
-/// refused although RFC 8762 §4.2.1 would have it ignored.
+/// `None` if it is not a request, see [`Head::decode`].
 pub fn reflect(
     request: &[u8],
     ttl: u8,
@@ -132,10 +158,8 @@ pub fn reflect(
     sent: NtpTime,
     sequence: Option<u32>,
 ) -> Option<Vec<u8>> {
+    Head::decode(request)?;
     let head = request.first_chunk::<LEN>()?;
-    if request.len() > MAX_LEN || take::<8>(head, 16) != [0; 8] {
-        return None;
-    }
     let sequence = sequence.map_or(take(head, 0), u32::to_be_bytes);
     let mut reply = [0; LEN];
     put(&mut reply, 0, &sequence);

@@ -332,7 +332,8 @@ fn standing(value: u8) -> Standing {
         1 => Standing::Unusable,
         _ => Standing::Ranked {
             group: u32::from(value >> 7),
-            rank: u32::from(value >> 4),
+            rank: u32::from(value >> 5 & 3),
+            tiebreak: u32::from(value >> 4 & 1),
         },
     }
 }

@@ -18,6 +18,7 @@ for word in $(/bin/busybox cat /proc/cmdline); do
         skybridge.guest=*) guest=${word#*=} ;;
         skybridge.target=*) target=${word#*=} ;;
         skybridge.modules=*) modules=${word#*=} ;;
+        skybridge.arguments=*) arguments=${word#*=} ;;
     esac
 done
 /bin/busybox mount -t proc proc /root/proc
@@ -25,4 +26,4 @@ done
 /bin/busybox mount -t devtmpfs dev /root/dev
 /bin/busybox mount -t tmpfs tmpfs /root/run
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target" "$modules"
+exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target" "$modules" "$arguments"

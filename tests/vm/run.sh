@@ -3,11 +3,14 @@
 # that need a kernel with WireGuard. Nothing of the host is written to: see guest.sh.
 #
 #   run.sh test|tcp-ao|foundation|shell TARGET_DIRECTORY
+#   run.sh bench DIRECTORY_OF_PROGRAMS [ARGUMENTS OF bench_tunnels]
 #
 # SKYBRIDGE_VM_KERNEL=FILE boots another kernel: with the modules that lie beside it, where Debian's packages
 # put it (…/lib/modules/VERSION/vmlinuz, unpacked anywhere), or with all that is needed built in.
 set -euo pipefail
 readonly MODE=$1 TARGET=$2
+ARGUMENTS=$(IFS=+; echo "${*:3}")
+readonly ARGUMENTS
 HERE=$(dirname "$(readlink -f "$0")")
 readonly HERE
 # What the guest needs before it sees the host's files, and what the tests need from inside.
@@ -60,7 +63,7 @@ start=$EPOCHREALTIME
 # shellcheck disable=SC2054 # the commas are qemu's
 qemu=(qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu max -smp 2 -m 2048 -nic none
     -kernel "$kernel" -initrd "$work/initramfs.gz" -nographic -no-reboot
-    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET skybridge.modules=$modules"
+    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET skybridge.modules=$modules skybridge.arguments=$ARGUMENTS"
     -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap)
 if [[ $MODE == shell ]]; then
     "${qemu[@]}"

@@ -16,16 +16,19 @@
 //! | 5 | lower ORIGIN | §9.1.2.2 b |
 //! | 6 | lower rank among links of the same group | ours: measured links, see below |
 //! | 7 | lower MED from the same neighbouring AS (or from any, if so configured), 0 where there is none | §9.1.2.2 c |
-//! | 8 | external over internal | §9.1.2.2 d |
-//! | 9 | lower metric to the nexthop | §9.1.2.2 e |
-//! | 10 | lower ORIGINATOR_ID, or BGP identifier where there is none | §9.1.2.2 f, RFC 4456 §9 |
-//! | 11 | shorter CLUSTER_LIST | RFC 4456 §9 |
-//! | 12 | lower peer address, then the peer configured under the lower number | §9.1.2.2 g |
-//! | 13 | lower path identifier of the same peer | ours: RFC 7911 leaves it open |
+//! | 8 | the link that its group uses, among those of equal rank | ours, see below |
+//! | 9 | external over internal | §9.1.2.2 d |
+//! | 10 | lower metric to the nexthop | §9.1.2.2 e |
+//! | 11 | lower ORIGINATOR_ID, or BGP identifier where there is none | §9.1.2.2 f, RFC 4456 §9 |
+//! | 12 | shorter CLUSTER_LIST | RFC 4456 §9 |
+//! | 13 | lower peer address, then the peer configured under the lower number | §9.1.2.2 g |
+//! | 14 | lower path identifier of the same peer | ours: RFC 7911 leaves it open |
 //!
 //! Link rank stands before MED because it is what we measured about a link, while MED is what the
 //! far side wished for without knowing. It stands after the AS path because policy and topology of
-//! other networks are not ours to override with a latency.
+//! other networks are not ours to override with a latency. Links that are equally good have equal
+//! ranks, so that the far side's MED decides between them: that is how a cloud empties an endpoint
+//! before it replaces it. Where MED ties as well, traffic stays on the link that it is on.
 //!
 //! **Cost.** Passes 1 to 5 compare single numbers, so they sort paths into classes. Within a class
 //! elimination goes on only where ranks or MEDs differ; otherwise it is a sort.
@@ -34,7 +37,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use smallvec::SmallVec;
 
-use super::interface::{MedComparison, Step};
+use super::interface::{MedComparison, MedPlace, Step};
 use super::source::Kind;
 use crate::attrs::Origin;
 use crate::types::{Asn, PathId, PeerId};
@@ -44,8 +47,8 @@ use crate::types::{Asn, PathId, PeerId};
 pub(super) struct Candidate {
     pub(super) class: Class,
     pub(super) kind: Kind,
-    /// Group and rank of its link.
-    pub(super) link: Option<(u32, u32)>,
+    /// `None`: on no ranked link.
+    pub(super) link: Option<LinkPlace>,
     /// `None`: this AS (RFC 4271 §9.1.2.2 c, of an empty path).
     pub(super) neighbour: Option<Asn>,
     pub(super) med: u32,
@@ -56,6 +59,14 @@ pub(super) struct Candidate {
     pub(super) address: IpAddr,
     pub(super) peer: Option<PeerId>,
     pub(super) path_id: Option<PathId>,
+}
+
+/// Where the link of a path stands in its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LinkPlace {
+    pub(super) group: u32,
+    pub(super) rank: u32,
+    pub(super) tiebreak: u32,
 }
 
 /// What passes 1 to 5 compare, each in bits of its own, the earlier the higher: lower is better.
@@ -74,7 +85,7 @@ pub(super) struct Decision {
     pub(super) steps: SmallVec<[Step; 4]>,
 }
 
-const PASSES: [Step; 13] = [
+const PASSES: [Step; 14] = [
     Step::Originated,
     Step::LongLivedStale,
     Step::LocalPref,
@@ -82,6 +93,7 @@ const PASSES: [Step; 13] = [
     Step::Origin,
     Step::LinkRank,
     Step::Med,
+    Step::LinkInUse,
     Step::ExternalOverInternal,
     Step::NexthopMetric,
     Step::RouterId,
@@ -128,7 +140,7 @@ pub(super) enum Staleness {
 }
 
 impl Candidate {
-    /// What decides when everything up to [`Step::Med`] ties. No two paths have the same.
+    /// What decides when everything up to [`Step::LinkInUse`] ties. No two paths have the same.
     fn tail(&self) -> impl Ord + use<> {
         (
             (self.kind, self.metric),
@@ -200,6 +212,7 @@ fn order_class(candidates: &[Candidate], class: &mut [usize], limit: usize, med:
         let mut equal = Places::from_slice(rest);
         pass(Step::LinkRank, candidates, &mut equal, med);
         pass(Step::Med, candidates, &mut equal, med);
+        pass(Step::LinkInUse, candidates, &mut equal, med);
         let best = equal
             .into_iter()
             .min_by(|&a, &b| candidates[a].tail().cmp(&candidates[b].tail()));
@@ -220,14 +233,23 @@ pub(super) fn equals(candidates: &[Candidate], med: MedComparison) -> Places {
     equal
 }
 
+/// A path among the hops of a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tiered {
+    /// Of its candidate.
+    pub(super) index: usize,
+    pub(super) tier: u8,
+    pub(super) med: MedPlace,
+}
+
 /// The order of a route's hops, each with its tier: that of `ranked`, but with links that compete in
 /// one group ordered as if they had no ranks. The ranks of links change often, and whoever forwards
-/// knows them: within a tier the better link comes first.
+/// knows them: within a tier the better link comes first, then the lower MED.
 pub(super) fn tiers(
     candidates: &[Candidate],
     ranked: &[usize],
     med: MedComparison,
-) -> SmallVec<[(usize, u8); 8]> {
+) -> SmallVec<[Tiered; 8]> {
     let mut order = SmallVec::new();
     let mut tier = 0u8;
     let mut rest = ranked;
@@ -235,10 +257,10 @@ pub(super) fn tiers(
         let first = &candidates[first];
         let ties = |index: &&usize| candidates[**index].class == first.class;
         let (tied, others) = rest.split_at(rest.iter().take_while(ties).count());
-        if let Some((group, _)) = first.link
+        if let Some(LinkPlace { group, .. }) = first.link
             && tied
                 .iter()
-                .all(|&index| candidates[index].link.is_some_and(|(g, _)| g == group))
+                .all(|&index| candidates[index].link.is_some_and(|it| it.group == group))
         {
             let unlinked: SmallVec<[Candidate; 4]> = tied
                 .iter()
@@ -248,10 +270,15 @@ pub(super) fn tiers(
                 })
                 .collect();
             let places = rank(&unlinked, unlinked.len(), med);
-            order.extend(places.into_iter().map(|place| (tied[place], tier)));
+            order.extend(places.into_iter().map(|place| Tiered {
+                index: tied[place],
+                tier,
+                med: med_place(&unlinked, place, med),
+            }));
         } else {
             for &index in tied {
-                order.push((index, tier));
+                let med = MedPlace::default();
+                order.push(Tiered { index, tier, med });
                 tier = tier.saturating_add(1);
             }
         }
@@ -259,6 +286,21 @@ pub(super) fn tiers(
         rest = others;
     }
     order
+}
+
+/// Where the MED of a candidate stands among those that it is compared with. As small numbers, since
+/// routes whose hops differ in nothing else share what leads there.
+fn med_place(candidates: &[Candidate], of: usize, med: MedComparison) -> MedPlace {
+    let own = &candidates[of];
+    let neighbour = |it: &Candidate| it.neighbour.filter(|_| med == MedComparison::SameNeighbour);
+    let count = |is_counted: &dyn Fn(&Candidate) -> bool| {
+        let counted = candidates.iter().filter(|it| is_counted(it)).count();
+        u8::try_from(counted).unwrap_or(u8::MAX)
+    };
+    MedPlace {
+        neighbour: count(&|it| neighbour(it) < neighbour(own)),
+        place: count(&|it| neighbour(it) == neighbour(own) && it.med < own.med),
+    }
 }
 
 /// Removes from `rest` what loses in this pass. The order stays.
@@ -270,7 +312,12 @@ fn pass(step: Step, candidates: &[Candidate], rest: &mut Places, med: MedCompari
         Step::LocalPref => keep_lowest(rest, |index| of(index).class.above(Class::LOCAL_PREF)),
         Step::AsPathLength => keep_lowest(rest, |index| of(index).class.above(Class::LENGTH)),
         Step::Origin => keep_lowest(rest, |index| of(index).class),
-        Step::LinkRank => keep_lowest_within(rest, |index| of(index).link),
+        Step::LinkRank => keep_lowest_within(rest, |index| {
+            of(index).link.map(|link| (link.group, link.rank))
+        }),
+        Step::LinkInUse => keep_lowest_within(rest, |index| {
+            of(index).link.map(|link| (link.group, link.tiebreak))
+        }),
         Step::Med if med == MedComparison::Always => keep_lowest(rest, |index| of(index).med),
         Step::Med => {
             keep_lowest_within(rest, |index| Some((of(index).neighbour, of(index).med)));
@@ -332,6 +379,14 @@ mod tests {
         }
     }
 
+    fn ranked(group: u32, rank: u32) -> Option<LinkPlace> {
+        Some(LinkPlace {
+            group,
+            rank,
+            tiebreak: 0,
+        })
+    }
+
     fn class(kind: Kind, local_pref: u32, as_path_length: u32, origin: Origin) -> Class {
         Class::new(kind, Staleness::No, local_pref, as_path_length, origin)
     }
@@ -387,25 +442,25 @@ mod tests {
             ),
             (
                 Candidate {
-                    link: Some((1, 2)),
+                    link: ranked(1, 2),
                     ..base
                 },
                 Candidate {
                     class: class(Kind::External, 100, 2, Origin::Egp),
-                    link: Some((1, 1)),
+                    link: ranked(1, 1),
                     ..other
                 },
                 Step::Origin,
             ),
             (
                 Candidate {
-                    link: Some((1, 1)),
+                    link: ranked(1, 1),
                     neighbour: Some(Asn(1)),
                     med: 5,
                     ..base
                 },
                 Candidate {
-                    link: Some((1, 2)),
+                    link: ranked(1, 2),
                     ..other
                 },
                 Step::LinkRank,
@@ -427,6 +482,22 @@ mod tests {
                     ..other
                 },
                 Step::ExternalOverInternal,
+            ),
+            (
+                Candidate {
+                    link: ranked(1, 1),
+                    metric: 9,
+                    ..base
+                },
+                Candidate {
+                    link: Some(LinkPlace {
+                        group: 1,
+                        rank: 1,
+                        tiebreak: 1,
+                    }),
+                    ..other
+                },
+                Step::LinkInUse,
             ),
             (base, Candidate { metric: 1, ..other }, Step::NexthopMetric),
             (
@@ -485,11 +556,11 @@ mod tests {
     #[test]
     fn ranks_of_different_groups_are_not_compared() {
         let a = Candidate {
-            link: Some((1, 9)),
+            link: ranked(1, 9),
             ..candidate(1)
         };
         let b = Candidate {
-            link: Some((2, 1)),
+            link: ranked(2, 1),
             ..candidate(2)
         };
         assert_wins(a, b, Step::RouterId);

@@ -319,8 +319,10 @@ pub enum Standing {
     Ranked {
         /// Which group.
         group: u32,
-        /// Lower is better.
+        /// Lower is better. Links that are equally good have the same.
         rank: u32,
+        /// Lower is taken where ranks and MED tie: 0 for the link that the group uses.
+        tiebreak: u32,
     },
     /// Its link is dead: no path of this peer is eligible.
     Unusable,
@@ -406,9 +408,20 @@ pub struct RouteHop {
     /// Lower tiers come first, whatever the links say. Within a tier the better link of a group
     /// wins: these paths tie until [`Step::LinkRank`].
     pub tier: u8,
+    /// Among the links of a tier that have the lowest rank, the lower MED wins.
+    pub med: MedPlace,
     /// 0: one hop of the tier takes all traffic. From 1 on: the usable hops of the tier that have a
     /// weight share it in these parts.
     pub weight: u8,
+}
+
+/// What the far side says of a hop, as far as it is compared with others of its tier.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct MedPlace {
+    /// Only hops with the same are compared.
+    pub neighbour: u8,
+    /// How many of these have a lower MED.
+    pub place: u8,
 }
 
 /// The step of the decision that chose, or that a path lost at (RFC 4271 §9.1.2.2, with ours).
@@ -444,6 +457,8 @@ pub enum Step {
     LinkRank,
     /// Lower MED, usually from the same neighbouring AS.
     Med,
+    /// The link that its group uses, among those of equal rank.
+    LinkInUse,
     /// External over internal.
     ExternalOverInternal,
     /// Nexthop nearer by metric.

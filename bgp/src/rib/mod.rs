@@ -70,7 +70,7 @@ use crate::types::{Family, PeerId, Prefix};
 
 pub use interface::{
     Aggregate, AsOverride, ExportBounds, Forwarding, Input, LimitAction, LimitEvent, LocalAs,
-    LocalAsPrepend, MedComparison, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
+    LocalAsPrepend, MedComparison, MedPlace, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage,
     PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection,
     Standing, Step,

@@ -4,8 +4,10 @@ use smallvec::SmallVec;
 
 use super::aggregate::Presence;
 use super::attrs::{AttrsId, Facts, Leads};
-use super::decision::{self, Candidate, Class, Places, Staleness};
-use super::interface::{Forwarding, NexthopState, Output, RouteChange, RouteHop, Standing, Step};
+use super::decision::{self, Candidate, Class, LinkPlace, Places, Staleness, Tiered};
+use super::interface::{
+    Forwarding, MedPlace, NexthopState, Output, RouteChange, RouteHop, Standing, Step,
+};
 use super::multipath;
 use super::source::{Kind, Life};
 use super::table::{Path, Slot};
@@ -24,15 +26,17 @@ struct Ranked {
     /// In its entry.
     place: usize,
     tier: u8,
+    med: MedPlace,
     weight: u8,
 }
 
 impl Ranked {
     /// One that takes all traffic, or none.
-    fn active(place: usize, tier: u8) -> Self {
+    fn active(place: usize, tier: u8, med: MedPlace) -> Self {
         Self {
             place,
             tier,
+            med,
             weight: 0,
         }
     }
@@ -72,7 +76,9 @@ impl Rib {
     fn rank_paths(&self, slot: Slot) -> Ranking {
         let paths = self.tables.entry(slot).paths.as_slice();
         if let [path] = paths {
-            let alone = self.is_eligible(path).then(|| Ranked::active(0, 0));
+            let alone = self
+                .is_eligible(path)
+                .then(|| Ranked::active(0, 0, MedPlace::default()));
             return Ranking {
                 best: alone.map(|alone| alone.place),
                 hops: alone.filter(|_| self.forwards()).into_iter().collect(),
@@ -99,7 +105,7 @@ impl Rib {
         let hops = if shared.is_empty() {
             decision::tiers(&candidates, &ranked, med)
                 .into_iter()
-                .map(|(index, tier)| Ranked::active(places[index], tier))
+                .map(|Tiered { index, tier, med }| Ranked::active(places[index], tier, med))
                 .collect()
         } else {
             let accepted = shared
@@ -111,11 +117,13 @@ impl Rib {
             rest.truncate(MAX_HOPS - shared.len());
             let sharing = shared.iter().zip(weights).map(|(&index, weight)| Ranked {
                 weight,
-                ..Ranked::active(places[index], 0)
+                ..Ranked::active(places[index], 0, MedPlace::default())
             });
-            let others = decision::tiers(&candidates, &rest, med)
-                .into_iter()
-                .map(|(index, tier)| Ranked::active(places[index], tier.saturating_add(1)));
+            let others = decision::tiers(&candidates, &rest, med).into_iter().map(
+                |Tiered { index, tier, med }| {
+                    Ranked::active(places[index], tier.saturating_add(1), med)
+                },
+            );
             sharing.chain(others).collect()
         };
         Ranking {
@@ -207,7 +215,15 @@ impl Rib {
             class: class(source.kind, facts),
             kind: source.kind,
             link: match source.standing {
-                Standing::Ranked { group, rank } => Some((group, rank)),
+                Standing::Ranked {
+                    group,
+                    rank,
+                    tiebreak,
+                } => Some(LinkPlace {
+                    group,
+                    rank,
+                    tiebreak,
+                }),
                 Standing::Unranked | Standing::Unusable => None,
             },
             // As received: an import filter that prepends does not move the path to another AS.
@@ -244,6 +260,7 @@ impl Rib {
                 hops.push(RouteHop {
                     hop,
                     tier: ranked.tier,
+                    med: ranked.med,
                     weight: ranked.weight,
                 });
             }

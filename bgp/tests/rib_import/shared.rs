@@ -55,13 +55,20 @@ fn paths_of_different_neighbours_share_only_where_that_is_relaxed() {
 #[test]
 fn links_that_a_group_ranks_do_not_share() {
     let mut router = spreading(MultipathAs::AnyNeighbour);
+    let ranked = |rank, tiebreak| Standing::Ranked {
+        group: 1,
+        rank,
+        tiebreak,
+    };
     for (peer, rank) in [(A, 2), (B, 1)] {
-        router.handle(Input::Standing(peer, Standing::Ranked { group: 1, rank }));
+        router.handle(Input::Standing(peer, ranked(rank, 0)));
         router.announce(peer, &["10.0.0.0/24"], attrs(peer, &[peer.0, 7]));
     }
     let expected = [(A, 0, 0), (B, 0, 0)];
     assert_eq!(weights(&router, "10.0.0.0/24"), expected);
-    router.handle(Input::Standing(A, Standing::Ranked { group: 1, rank: 1 }));
+    router.handle(Input::Standing(A, ranked(1, 1)));
+    assert_eq!(weights(&router, "10.0.0.0/24"), expected, "B is in use");
+    router.handle(Input::Standing(A, ranked(1, 0)));
     let expected = [(A, 0, 1), (B, 0, 1)];
     assert_eq!(weights(&router, "10.0.0.0/24"), expected);
 }
@@ -82,4 +89,43 @@ fn traffic_is_shared_by_the_bandwidth_of_links_where_all_say_it() {
     router.announce(C, &["10.0.0.0/24"], with(C, f32::NAN));
     let expected = [(A, 0, 1), (B, 0, 1), (C, 0, 1)];
     assert_eq!(weights(&router, "10.0.0.0/24"), expected);
+}
+
+/// As AWS does it before it replaces the endpoint of a tunnel: the other one gets the lower MED.
+#[test]
+fn lower_med_moves_a_prefix_between_links_of_equal_rank_and_the_link_in_use_breaks_ties() {
+    let mut router = Router::new();
+    let ranked = |rank, tiebreak| Standing::Ranked {
+        group: 1,
+        rank,
+        tiebreak,
+    };
+    let with = |peer: PeerId, med| Attrs {
+        med: Some(med),
+        ..attrs(peer, &[64512])
+    };
+    router.handle(Input::Standing(A, ranked(0, 2)));
+    router.handle(Input::Standing(B, ranked(0, 0)));
+    router.announce(A, &["10.0.0.0/24"], with(A, 100));
+    router.announce(B, &["10.0.0.0/24"], with(B, 100));
+    assert_eq!(router.steps("10.0.0.0/24")[0], (B, Step::LinkInUse));
+    let wishes = |router: &Router| -> Vec<(PeerId, u8, u8)> {
+        let hops = router.hops("10.0.0.0/24").into_iter();
+        hops.map(|hop| (hop.hop.peer, hop.tier, hop.med.place))
+            .collect()
+    };
+    assert_eq!(wishes(&router), [(A, 0, 0), (B, 0, 0)]);
+
+    router.announce(B, &["10.0.0.0/24"], with(B, 200));
+    assert_eq!(router.steps("10.0.0.0/24")[0], (A, Step::Med));
+    assert_eq!(wishes(&router), [(A, 0, 0), (B, 0, 1)]);
+
+    router.handle(Input::Standing(A, ranked(1, 2)));
+    router.pass(Duration::from_secs(1));
+    assert_eq!(router.steps("10.0.0.0/24")[0], (B, Step::LinkRank));
+    assert_eq!(
+        wishes(&router),
+        [(A, 0, 0), (B, 0, 1)],
+        "whatever the ranks"
+    );
 }

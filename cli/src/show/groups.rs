@@ -9,7 +9,7 @@ use crate::units::age;
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Table, cell, toned};
-use super::{Screen, Tone, words};
+use super::{Screen, Tone, or_dash, words};
 
 pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
     let response = LinksClient::new(channel)
@@ -22,8 +22,51 @@ pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome
     answer(
         output,
         || json::list::<_, json::Group>("groups", &groups),
-        |screen| render(&groups, screen),
+        |screen| format!("{}{}", render(&groups, screen), members(&groups, screen)),
     )
+}
+
+/// One line a link: by what it is judged, and why it carries traffic or does not.
+fn members(groups: &[v1::Group], screen: &Screen) -> String {
+    let mut table = Table::new(&[
+        "GROUP",
+        "LINK",
+        ">RANK",
+        "STATE",
+        "JUDGED BY",
+        ">SPENT",
+        "WHY",
+    ]);
+    for (group, member) in groups
+        .iter()
+        .flat_map(|group| group.members.iter().map(move |member| (group, member)))
+    {
+        let state = member.state();
+        let is_used = group.active.contains(&member.link);
+        let rank = match member.rank {
+            0 => "-".to_owned(),
+            rank => rank.to_string(),
+        };
+        table.row([
+            cell(&group.name),
+            cell(&member.link),
+            cell(rank),
+            toned(words::link_tone(state), words::link(state)),
+            cell(or_dash(&member.figure)),
+            cell(match member.dollars {
+                Some(dollars) => format!("${dollars:.2}"),
+                None => "-".to_owned(),
+            }),
+            match is_used {
+                true => toned(Tone::Good, &member.why),
+                false => cell(&member.why),
+            },
+        ]);
+    }
+    match groups.iter().all(|group| group.members.is_empty()) {
+        true => String::new(),
+        false => format!("\n{}", table.render(screen)),
+    }
 }
 
 pub(crate) fn render(groups: &[v1::Group], screen: &Screen) -> String {
@@ -40,9 +83,9 @@ pub(crate) fn render(groups: &[v1::Group], screen: &Screen) -> String {
         "WHY",
     ]);
     for group in groups {
-        let active = match group.active.as_str() {
-            "" => toned(Tone::Bad, "none"),
-            active => toned(Tone::Good, active),
+        let active = match &group.active[..] {
+            [] => toned(Tone::Bad, "none"),
+            active => toned(Tone::Good, active.join(" ")),
         };
         let moved = match group.last_move {
             Some(_) => format!("{} ago", age(group.last_move.as_ref(), screen.now)),
@@ -55,7 +98,7 @@ pub(crate) fn render(groups: &[v1::Group], screen: &Screen) -> String {
             cell(group.links.join(" ")),
             cell(group.failovers.to_string()),
             cell(moved),
-            cell(words::group_move(&group.last_move_reason)),
+            cell(&group.last_move_text),
         ]);
     }
     table.render(screen)

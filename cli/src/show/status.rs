@@ -122,10 +122,12 @@ mod tests {
                 name: "azure".to_owned(),
                 policy: "priority".to_owned(),
                 links: vec!["wg-a".to_owned(), "wg-b".to_owned()],
-                active: "wg-a".to_owned(),
+                active: vec!["wg-a".to_owned()],
                 failovers: 2,
                 last_move: ago(192),
                 last_move_reason: "down".to_owned(),
+                last_move_text: "down: interface down".to_owned(),
+                members: Vec::new(),
             }],
             links: links::tests::links(),
             peers: peers::tests::peers(),
@@ -151,7 +153,7 @@ mod tests {
 nva-oci-1  AS 65010  id 10.10.0.4  version 0.1.0  up 1d01h  revision 3
 
 GROUP  POLICY    ACTIVE  LINKS, BEST FIRST  MOVES      MOVED  WHY
-azure  priority  wg-a    wg-a wg-b              2  3m12s ago  the active link went down
+azure  priority  wg-a    wg-a wg-b              2  3m12s ago  down: interface down
 
 LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B

@@ -10,6 +10,7 @@ pub(crate) fn link(state: v1::LinkState) -> &'static str {
         v1::LinkState::Up => "up",
         v1::LinkState::Degraded => "degraded",
         v1::LinkState::Down => "down",
+        v1::LinkState::Draining => "draining",
     }
 }
 
@@ -17,7 +18,7 @@ pub(crate) fn link_tone(state: v1::LinkState) -> Tone {
     match state {
         v1::LinkState::Unspecified => Tone::Quiet,
         v1::LinkState::Up => Tone::Good,
-        v1::LinkState::Degraded => Tone::Odd,
+        v1::LinkState::Degraded | v1::LinkState::Draining => Tone::Odd,
         v1::LinkState::Down => Tone::Bad,
     }
 }
@@ -38,18 +39,6 @@ pub(crate) fn bfd_tone(state: v1::BfdState) -> Tone {
         v1::BfdState::AdminDown | v1::BfdState::Init => Tone::Odd,
         v1::BfdState::Down => Tone::Bad,
         v1::BfdState::Up => Tone::Good,
-    }
-}
-
-/// Why traffic moved; a word that this command line does not know is shown as it is.
-pub(crate) fn group_move(reason: &str) -> &str {
-    match reason {
-        "first_usable" => "first usable link",
-        "down" => "the active link went down",
-        "degraded" => "the active link degraded",
-        "better" => "another link is better",
-        "removed" => "the active link was removed",
-        other => other,
     }
 }
 

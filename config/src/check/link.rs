@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Inside, Probe, ProbeMethod};
-use crate::read::Draft;
+use crate::model::{Group, Inside, Policy, Probe, ProbeMethod};
 use crate::read::value::spell;
+use crate::read::{BGP_PORT, Draft, Sketch};
 use crate::report::{Sink, Wrong};
 
 use super::{overlap, pairs};
@@ -17,7 +17,7 @@ use super::{overlap, pairs};
 /// Fewer probes than this in a window say little about loss.
 const FEW_PROBES: u128 = 10;
 /// A window is kept in memory, probe by probe.
-const MOST_PROBES: u128 = 100_000;
+const MOST_PROBES: u128 = 32_768;
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     for (name, link) in &draft.sketches {
@@ -25,6 +25,22 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
             inside(name, both, sink);
         }
         probe(name, &link.probe, sink);
+        if link.probe.method == ProbeMethod::Tcp
+            && link.probe.port == BGP_PORT
+            && draft.peers.contains_key(name)
+        {
+            let place = sink.place(&format!("link.{name}.probe.method"));
+            let message = "a BGP speaker takes a connection beside its session for a restart of ours, \
+                           and begins the session anew (RFC 4724 §5)";
+            let fix = "say method = \"bgp\", or another `port`";
+            sink.error(place, Wrong::new("probe.port", message, fix));
+        }
+        if link.probe.method == ProbeMethod::Bgp && !draft.peers.contains_key(name) {
+            let place = sink.place(&format!("link.{name}.probe.method"));
+            let message = format!("link {name} has no BGP session that could be looked at");
+            let fix = "add bgp = { … }, or measure it in another way";
+            sink.error(place, Wrong::new("probe.method", message, fix));
+        }
     }
     let nets: Vec<(&String, IpNet)> = draft
         .sketches
@@ -210,6 +226,9 @@ fn groups(draft: &Draft, sink: &mut Sink<'_>) {
             .group
             .as_ref()
             .and_then(|group| Some((group, draft.groups.get(group)?)));
+        if let Some((group, intent)) = group {
+            judged((name, link), (group, intent), sink);
+        }
         let Some((group, rtt)) = group.and_then(|(name, group)| Some((name, group.slo.rtt?)))
         else {
             continue;
@@ -227,5 +246,34 @@ fn groups(draft: &Draft, sink: &mut Sink<'_>) {
             );
             sink.warning(sink.place(&format!("group.{group}.slo.rtt")), wrong);
         }
+    }
+}
+
+/// What the policy of its group asks of a link.
+fn judged(
+    (name, link): (&String, &Sketch),
+    (group, intent): (&String, &Group),
+    sink: &mut Sink<'_>,
+) {
+    let policy = intent.policy.name();
+    match intent.policy {
+        Policy::Cost if !link.has_cost => {
+            let message = format!("group `{group}` chooses by cost, and `{name}` has none");
+            let fix = "add what a gigabyte sent over it costs, in dollars: `cost = 0.02`";
+            let wrong = Wrong::new("group.cost", message, fix);
+            sink.error(sink.place(&format!("link.{name}")), wrong);
+        }
+        Policy::Latency(_) | Policy::Loss { .. } if link.probe.method == ProbeMethod::Off => {
+            let message =
+                format!("group `{group}` chooses by {policy}, and `{name}` is not measured");
+            let fix = "let it be probed, or choose another policy";
+            let wrong = Wrong::new("group.unmeasured", message, fix);
+            sink.warning(sink.place(&format!("link.{name}.probe.method")), wrong);
+        }
+        Policy::Priority
+        | Policy::Latency(_)
+        | Policy::Loss { .. }
+        | Policy::Cost
+        | Policy::Balance => {}
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Router,
-    SecretSource, StrongSwan,
+    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Policy, Router,
+    RttMargin, SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
@@ -89,21 +89,36 @@ pub(super) fn group(group: &Group) -> Vec<Field<()>> {
         hold_down,
     } = group;
     vec![
-        field((), "policy", word(policy)),
+        field((), "policy", policy.name()),
+        field((), "margin", margin(policy)),
         field((), "slo.rtt", or_none(slo.rtt.map(exact))),
         field(
             (),
             "slo.loss",
             or_none(slo.loss.map(|loss| format!("{}%", loss * 100.0))),
         ),
+        field((), "slo.failover", or_none(slo.failover.map(exact))),
         field((), "hold-down", exact(*hold_down)),
     ]
+}
+
+fn margin(policy: &Policy) -> String {
+    let percent = |part: f64| format!("{}%", part * 100.0);
+    match policy {
+        Policy::Latency(RttMargin::Time(time)) => exact(*time),
+        Policy::Latency(RttMargin::Part(part)) => percent(*part),
+        Policy::Loss { margin } => percent(*margin),
+        Policy::Priority | Policy::Cost | Policy::Balance => "none".to_owned(),
+    }
 }
 
 pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
     let Link {
         group,
         priority,
+        cost,
+        weight,
+        drain,
         interface,
         inside,
         carrier,
@@ -114,24 +129,27 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
     let mut fields = vec![
         field(LinkPart::Group, "group", or_none(group.as_ref())),
         field(LinkPart::Group, "priority", priority),
+        field(LinkPart::Group, "cost", or_none(*cost)),
+        field(LinkPart::Group, "weight", weight),
+        field(LinkPart::Group, "drain", drain),
         field(LinkPart::Tunnel, "interface", interface),
         field(LinkPart::Inside, "inside.local", inside.local),
         field(LinkPart::Inside, "inside.remote", inside.remote),
         field(LinkPart::Probe, "probe.method", word(probe.method)),
+        field(LinkPart::Probe, "probe.port", probe.port),
         field(LinkPart::Probe, "probe.interval", exact(probe.interval)),
         field(LinkPart::Probe, "probe.timeout", exact(probe.timeout)),
         field(LinkPart::Probe, "probe.window", exact(probe.window)),
         field(LinkPart::Probe, "probe.down-after", probe.down_after),
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
     ];
-    fields.extend(watched_by(bfd.as_ref()));
+    fields.extend(watched_by(LinkPart::Bfd, bfd.as_ref()));
     fields.extend(carrier::fields(carrier, *profile));
     fields
 }
 
-fn watched_by(bfd: Option<&Bfd>) -> Vec<Field<LinkPart>> {
-    let of = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let part = |name, value| field(LinkPart::Bfd, name, of(value));
+fn watched_by<Part: Copy>(of: Part, bfd: Option<&Bfd>) -> Vec<Field<Part>> {
+    let part = |name, value: Option<String>| field(of, name, or_none(value));
     let auth = bfd.and_then(|bfd| bfd.auth.as_ref());
     vec![
         part("bfd.interval", bfd.map(|bfd| exact(bfd.interval))),

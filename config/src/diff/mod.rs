@@ -144,7 +144,7 @@ impl RouterField {
 /// A part of a link with work of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum LinkPart {
-    /// Its group, or its place in it.
+    /// Its group, and what counts in it.
     Group,
     /// The addresses of its two ends.
     Inside,

@@ -151,6 +151,11 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "link wg-a: probe.method icmp -> stamp",
         ),
         (
+            "method = \"icmp\"",
+            "method = \"tcp\", port = 1790",
+            "link wg-a: probe.method icmp -> tcp, probe.port 179 -> 1790",
+        ),
+        (
             "\"200ms\"",
             "\"250ms\"",
             "link wg-a: probe.interval 200ms -> 250ms",
@@ -308,6 +313,31 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "group g: slo.rtt 40ms -> 41ms",
         ),
         ("\"0.5%\"", "\"1%\"", "group g: slo.loss 0.5% -> 1%"),
+        (
+            "[group.h]",
+            "[group.h]\npolicy = \"balance\"",
+            "group h: policy priority -> balance",
+        ),
+        (
+            "[group.h]",
+            "[group.h]\npolicy = \"latency\"",
+            "group h: policy priority -> latency, margin none -> 10%, hold-down 5s -> 30s",
+        ),
+        (
+            "priority = 10",
+            "priority = 10\ncost = 0.02",
+            "link wg-a: cost none -> 0.02",
+        ),
+        (
+            "priority = 10",
+            "priority = 10\nweight = 3",
+            "link wg-a: weight 1 -> 3",
+        ),
+        (
+            "priority = 10",
+            "priority = 10\ndrain = true",
+            "link wg-a: drain false -> true",
+        ),
         (
             "hold-down = \"6s\"",
             "hold-down = \"7s\"",
@@ -620,6 +650,8 @@ fn a_link_says_which_of_its_parts_must_be_done_again() {
         }
     };
     assert_eq!(parts("priority = 10", "priority = 11"), [LinkPart::Group]);
+    let drained = "priority = 10\ndrain = true";
+    assert_eq!(parts("priority = 10", drained), [LinkPart::Group]);
     assert_eq!(parts("\"200ms\"", "\"250ms\""), [LinkPart::Probe]);
     assert_eq!(parts("mtu = 1400", "mtu = 1300"), [LinkPart::Tunnel]);
     assert_eq!(parts("10.98.0.1/30", "10.98.0.1/29"), [LinkPart::Inside]);

@@ -7,14 +7,17 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Bfd, BfdAuth, BfdAuthKind, Carrier, Endpoint, Group, Inside, Link, Policy, Probe,
-    ProbeMethod, SecretSource, Slo, WireGuard,
+    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, RttMargin,
+    SecretSource, Slo, WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, carrier, check_name, ipsec, is_name, peer, secret, value};
+use super::{
+    BGP_PORT, Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret,
+    value,
+};
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
@@ -35,11 +38,14 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     let group = section.optional(sink, "group", group_name);
     draft.used_groups.extend(group.clone());
     let priority = section.or(sink, "priority", 100, value::any_u32);
+    let cost = section.optional(sink, "cost", value::dollars);
+    let weight = section.or(sink, "weight", 1, |v| value::integer(v, 1..=u8::MAX));
+    let drain = section.or(sink, "drain", false, value::boolean);
     let inside = inside(&mut section, sink);
     let profile = section.optional(sink, "profile", profile);
     let carried = carried(name, &mut section, (profile, inside), sink);
     let probe = probe(&mut section, sink);
-    let bfd = bfd(&mut section, sink);
+    let bfd = bfd::of_link(&mut section, sink);
     let terms = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
         .map(|mut table| {
@@ -60,6 +66,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     } = carried;
     let sketch = Sketch {
         group: group.clone(),
+        has_cost: cost.is_some(),
         inside,
         interface: interface.clone(),
         port,
@@ -72,6 +79,9 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
         let link = Link {
             group,
             priority,
+            cost,
+            weight,
+            drain,
             interface,
             inside,
             carrier,
@@ -302,6 +312,7 @@ fn count(value: &DeValue<'_>) -> Result<u32, Wrong> {
 fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     let mut probe = Probe {
         method: ProbeMethod::Auto,
+        port: BGP_PORT,
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(1),
         window: Duration::from_secs(10),
@@ -312,12 +323,25 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
         ("auto", ProbeMethod::Auto),
         ("stamp", ProbeMethod::Stamp),
         ("icmp", ProbeMethod::Icmp),
+        ("tcp", ProbeMethod::Tcp),
+        ("bgp", ProbeMethod::Bgp),
         ("off", ProbeMethod::Off),
     ];
     let Some(mut table) = section.table(sink, "probe", "probe = { interval = \"100ms\" }") else {
         return probe;
     };
     probe.method = table.or(sink, "method", probe.method, |v| value::word(v, &methods));
+    if probe.method == ProbeMethod::Tcp {
+        // Each probe is a connection that somebody accepts.
+        probe.interval = Duration::from_secs(1);
+    } else if table.has("port") {
+        let message = "only probes by `tcp` go to a port";
+        let fix = "say method = \"tcp\", or leave `port` out";
+        let wrong = Wrong::new("probe.port", message, fix);
+        sink.error(table.key_span("port"), wrong);
+    }
+    let port = |v: &DeValue<'_>| value::integer(v, 1..=u16::MAX);
+    probe.port = table.or(sink, "port", probe.port, port);
     probe.interval = table.or(sink, "interval", probe.interval, |v| {
         value::duration(v, millis(10..=60_000))
     });
@@ -333,62 +357,20 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     probe
 }
 
-fn bfd(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Bfd> {
-    let mut table = section.table(sink, "bfd", "bfd = { interval = \"300ms\" }")?;
-    let interval = table.or(sink, "interval", Duration::from_millis(300), |v| {
-        value::duration(v, millis(10..=60_000))
-    });
-    let multiplier = table.or(sink, "multiplier", 3, |v| value::integer(v, 2..=u8::MAX));
-    let strict = table.or(sink, "strict", false, value::boolean);
-    let auth = table
-        .table(
-            sink,
-            "auth",
-            "auth = { type = \"keyed-sha1\", key = { file = \"secrets/bfd.key\" } }",
-        )
-        .map(|auth| bfd_auth(auth, sink));
-    table.finish(sink);
-    // Without the key that was asked for there is no session, rather than one that believes anybody.
-    let auth = match auth {
-        Some(Some(auth)) => Some(auth),
-        Some(None) => return None,
-        None => None,
-    };
-    Some(Bfd {
-        interval,
-        multiplier,
-        strict,
-        auth,
-    })
-}
-
-fn bfd_auth(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<BfdAuth> {
-    let kinds = [
-        ("keyed-sha1", BfdAuthKind::KeyedSha1),
-        ("meticulous-keyed-sha1", BfdAuthKind::MeticulousKeyedSha1),
-    ];
-    let kind = table.required(sink, "type", "type = \"keyed-sha1\"", |v| {
-        value::word(v, &kinds)
-    });
-    let id = table.or(sink, "id", 1, |v| value::integer(v, 0..=u8::MAX));
-    if !table.has("key") {
-        table.missing(sink, "key", "key = { file = \"secrets/bfd.key\" }");
-    }
-    let key = secret::source(&mut table, sink, "key");
-    table.finish(sink);
-    Some(BfdAuth {
-        kind: kind?,
-        id,
-        key: key?,
-    })
-}
-
 /// A group of which nothing is said.
 pub(crate) fn default_group() -> Group {
     Group {
         policy: Policy::Priority,
         slo: Slo::default(),
-        hold_down: Duration::from_secs(5),
+        hold_down: hold_down(Policy::Priority),
+    }
+}
+
+/// A measured figure wavers, so it is given longer.
+fn hold_down(policy: Policy) -> Duration {
+    match policy {
+        Policy::Priority | Policy::Cost | Policy::Balance => Duration::from_secs(5),
+        Policy::Latency(_) | Policy::Loss { .. } => Duration::from_secs(30),
     }
 }
 
@@ -397,17 +379,60 @@ pub(crate) fn groups(root: &mut Section<'_>, sink: &mut Sink<'_>) -> BTreeMap<St
     let mut groups = BTreeMap::new();
     for (name, mut section) in root.named(sink, "group") {
         check_name(&name, section.span(), sink);
-        let mut group = default_group();
-        let policies = [("priority", Policy::Priority)];
-        group.policy = section.or(sink, "policy", group.policy, |v| value::word(v, &policies));
-        group.slo = slo(&mut section, sink);
-        group.hold_down = section.or(sink, "hold-down", group.hold_down, |v| {
+        let policy = policy(&mut section, sink);
+        let slo = slo(&mut section, sink);
+        let hold_down = section.or(sink, "hold-down", hold_down(policy), |v| {
             value::duration(v, millis(0..=86_400_000))
         });
         section.finish(sink);
+        let group = Group {
+            policy,
+            slo,
+            hold_down,
+        };
         groups.insert(name, group);
     }
     groups
+}
+
+const POLICIES: [(&str, Policy); 5] = [
+    ("priority", Policy::Priority),
+    ("latency", Policy::Latency(RttMargin::Part(0.1))),
+    ("loss", Policy::Loss { margin: 0.005 }),
+    ("cost", Policy::Cost),
+    ("balance", Policy::Balance),
+];
+
+/// `policy`, and the `margin` that two of them have.
+fn policy(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Policy {
+    let policy = section.or(sink, "policy", Policy::Priority, |v| {
+        value::word(v, &POLICIES)
+    });
+    match policy {
+        Policy::Latency(margin) => Policy::Latency(section.or(sink, "margin", margin, rtt_margin)),
+        Policy::Loss { margin } => Policy::Loss {
+            margin: section.or(sink, "margin", margin, value::percent),
+        },
+        Policy::Priority | Policy::Cost | Policy::Balance => {
+            let _: Option<()> = section.optional(sink, "margin", |_| {
+                let message = format!("policy `{}` has no margin", policy.name());
+                let fix = "remove it, or choose `policy = \"latency\"` or `\"loss\"`";
+                Err(Wrong::new("group.margin", message, fix))
+            });
+            policy
+        }
+    }
+}
+
+/// `"5ms"` or `"10%"`.
+fn rtt_margin(value: &DeValue<'_>) -> Result<RttMargin, Wrong> {
+    if value
+        .as_str()
+        .is_some_and(|text| text.trim_end().ends_with('%'))
+    {
+        return value::percent(value).map(RttMargin::Part);
+    }
+    value::duration(value, millis(0..=60_000)).map(RttMargin::Time)
 }
 
 fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
@@ -419,6 +444,9 @@ fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
     let slo = Slo {
         rtt: table.optional(sink, "rtt", |v| value::duration(v, least)),
         loss: table.optional(sink, "loss", value::percent),
+        failover: table.optional(sink, "failover", |v| {
+            value::duration(v, millis(1..=600_000))
+        }),
     };
     table.finish(sink);
     slo

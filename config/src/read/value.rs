@@ -209,6 +209,19 @@ pub(crate) fn duration(
     ))
 }
 
+/// A duration as the file spells it, `"1m30s"`, within `range`.
+///
+/// # Errors
+///
+/// What is wrong with it, in one sentence.
+pub fn parse_duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = duration_of(text).filter(|duration| range.contains(duration));
+    duration.ok_or_else(|| {
+        let (least, most) = (spell(*range.start()), spell(*range.end()));
+        format!("not a duration from \"{least}\" to \"{most}\", such as \"1m30s\"")
+    })
+}
+
 fn duration_of(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0u64;
@@ -266,6 +279,31 @@ pub(crate) fn percent(value: &Value<'_>) -> Result<f64, Wrong> {
                 fix,
             )
         })
+}
+
+/// An amount of dollars, as a number.
+pub(crate) fn dollars(value: &Value<'_>) -> Result<f64, Wrong> {
+    let fix = "write what a gigabyte costs in dollars, such as 0.02";
+    let number = match value {
+        DeValue::Float(number) => number.as_str(),
+        DeValue::Integer(number) => number.as_str(),
+        DeValue::String(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => {
+            return Err(Wrong {
+                fix: fix.to_owned(),
+                ..not_a("a number of dollars", value, "")
+            });
+        }
+    };
+    let amount = number.parse::<f64>().ok();
+    let amount = amount.filter(|amount| (0.0..=1000.0).contains(amount));
+    amount.ok_or_else(|| {
+        let message = format!("{number} is not from 0 to 1000 dollars");
+        Wrong::new("value.range", message, fix)
+    })
 }
 
 /// An address that one host can have.

@@ -2,20 +2,24 @@
 //!
 //! The FIB comes first: traffic has moved before anyone else hears of it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bgp::PeerId;
 use bgp::rib::{Input, Standing};
 use bgp::session::Cease;
-use links::{Group, GroupInput, GroupOutput, LinkId, Member, Rank, State};
-use tokio::sync::mpsc;
+use links::{
+    Figures, Group, GroupInput, GroupOutput, HealthChange, LinkId, MoveReason, Role, Scene, State,
+};
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::messages::{GroupsMessage, Place, RibMessage, Steering, ToPeer, Topology};
+use super::drill::{self, Scenes};
+use super::messages::{GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology};
 use super::until;
-use crate::board::Board;
+use crate::board::{Board, MemberRow};
 use crate::fib::LinkStanding;
 use crate::journal::Severity;
 
@@ -24,17 +28,22 @@ pub(crate) async fn run(
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    scenes: watch::Sender<Scenes>,
     board: Arc<Board>,
 ) {
     let driver = Driver {
         inbox,
         fib,
         rib,
+        scenes,
         board,
         topology: Topology::default(),
         groups: BTreeMap::new(),
-        states: BTreeMap::new(),
-        ranks: BTreeMap::new(),
+        names: BTreeMap::new(),
+        changes: BTreeMap::new(),
+        standings: BTreeMap::new(),
+        deaf: BTreeSet::new(),
+        watched: BTreeMap::new(),
     };
     driver.run().await;
 }
@@ -43,13 +52,27 @@ struct Driver {
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    scenes: watch::Sender<Scenes>,
     board: Arc<Board>,
     topology: Topology,
     groups: BTreeMap<String, Group>,
     /// Of the links that have told theirs. A link that has not is left as it is: after a restart it
     /// may well be carrying traffic.
-    states: BTreeMap<String, State>,
-    ranks: BTreeMap<LinkId, Rank>,
+    changes: BTreeMap<String, HealthChange>,
+    names: BTreeMap<LinkId, String>,
+    standings: BTreeMap<LinkId, links::Standing>,
+    /// Links whose peers are not believed, for a drill.
+    deaf: BTreeSet<String>,
+    /// Of the peers on no link that BFD watches, where it has said something.
+    watched: BTreeMap<PeerId, State>,
+}
+
+/// A group's traffic moved.
+struct Move {
+    group: String,
+    from: Vec<LinkId>,
+    to: Vec<LinkId>,
+    reason: MoveReason,
 }
 
 impl Driver {
@@ -59,8 +82,15 @@ impl Driver {
             tokio::select! {
                 message = self.inbox.recv() => match message {
                     Some(GroupsMessage::Configure(topology)) => self.configure(topology).await,
-                    Some(GroupsMessage::Link { name, state, found_out }) => {
-                        self.on_link(name, state, found_out).await;
+                    Some(GroupsMessage::Link { name, change, found_out }) => {
+                        self.on_link(name, change, found_out).await;
+                    }
+                    Some(GroupsMessage::Figures { name, figures }) => {
+                        self.on_figures(&name, figures).await;
+                    }
+                    Some(GroupsMessage::Hear { name, hearing }) => self.hear(name, hearing).await,
+                    Some(GroupsMessage::Peer { peer, state, found_out }) => {
+                        self.on_peer(peer, state, found_out).await;
                     }
                     None => return,
                 },
@@ -85,10 +115,7 @@ impl Driver {
                 .links
                 .values()
                 .filter(in_group)
-                .map(|place| Member {
-                    link: place.id,
-                    priority: place.priority,
-                })
+                .map(|place| place.member)
                 .collect();
             let group = match self.groups.entry(name.clone()) {
                 Entry::Occupied(known) => {
@@ -99,47 +126,108 @@ impl Driver {
                 Entry::Vacant(vacant) => vacant.insert(Group::new(config.clone(), members, now)),
             };
             // To a group that a link joins, the link is down until told.
-            for (link, state) in &self.states {
-                if let Some(Place { id: link, .. }) = topology.links.get(link) {
-                    let (link, state) = (*link, *state);
-                    group.handle(GroupInput::Link { link, state }, now);
+            for (link, change) in &self.changes {
+                if let Some(Place { member, .. }) = topology.links.get(link) {
+                    let (link, change) = (member.link, *change);
+                    group.handle(GroupInput::Link { link, change }, now);
                 }
             }
         }
-        self.states
+        self.changes
             .retain(|name, _| topology.links.contains_key(name));
+        let names = topology.links.iter();
+        let names = names.map(|(name, place)| (place.member.link, name.clone()));
+        self.names = names.collect();
         self.topology = topology;
-        self.ranks.clear();
+        self.standings.clear();
         let peers = self.topology.links.values().flat_map(|place| {
             let peers = place.peers.iter();
             peers.map(|(peer, _)| (*peer, place.interface.clone()))
         });
         let _ = self.fib.send(Steering::Peers(peers.collect())).await;
         for group in self.groups.values() {
-            self.ranks.extend(group.ranking().iter().copied());
+            let standings = group.ranking().iter();
+            self.standings.extend(standings.map(|it| (it.link, *it)));
         }
         self.settle(now).await;
-        let usable: Vec<_> = self
-            .states
+        let known: Vec<_> = self
+            .changes
             .iter()
-            .map(|(name, state)| (name.clone(), *state))
+            .map(|(name, change)| (name.clone(), change.state))
             .collect();
-        for (name, state) in usable {
+        for (name, state) in known {
             self.drive_sessions(&name, state).await;
+        }
+        let known = std::mem::take(&mut self.watched);
+        for (peer, state) in known {
+            self.on_peer(peer, state, now).await;
         }
     }
 
-    async fn on_link(&mut self, name: String, state: State, found_out: Instant) {
+    /// As for a link: traffic first, then the paths, then the session.
+    async fn on_peer(&mut self, peer: PeerId, state: State, found_out: Instant) {
+        let inbox = self.topology.watched.get(&peer).cloned();
+        // One that nobody watches any more is as good as any.
+        let state = inbox.as_ref().map_or(State::Up, |_| state);
+        match inbox {
+            Some(_) => self.watched.insert(peer, state),
+            None => self.watched.remove(&peer),
+        };
+        let dead = self
+            .watched
+            .iter()
+            .filter(|(_, state)| **state == State::Down);
+        let dead = dead.map(|(peer, _)| *peer).collect();
+        let _ = self.fib.send(Steering::Dead(dead, found_out)).await;
+        let (standing, order) = match state {
+            State::Up | State::Degraded | State::Draining => (Standing::Unranked, ToPeer::Start),
+            State::Down => (Standing::Unusable, ToPeer::Stop(Cease::BfdDown)),
+        };
+        let standing = Input::Standing(peer, standing);
+        let _ = self.rib.send(RibMessage::Input(standing)).await;
+        if let Some(inbox) = inbox {
+            let _ = inbox.send(order).await;
+        }
+    }
+
+    async fn on_link(&mut self, name: String, change: HealthChange, found_out: Instant) {
         let Some(place) = self.topology.links.get(&name) else {
             return;
         };
-        let (id, group) = (place.id, place.group.clone());
-        self.states.insert(name.clone(), state);
+        let (link, group) = (place.member.link, place.group.clone());
+        self.changes.insert(name.clone(), change);
         if let Some(group) = group.and_then(|group| self.groups.get_mut(&group)) {
-            group.handle(GroupInput::Link { link: id, state }, found_out);
+            group.handle(GroupInput::Link { link, change }, found_out);
         }
         self.settle(found_out).await;
-        self.drive_sessions(&name, state).await;
+        self.drive_sessions(&name, change.state).await;
+    }
+
+    async fn on_figures(&mut self, name: &str, figures: Figures) {
+        let Some(place) = self.topology.links.get(name) else {
+            return;
+        };
+        let link = place.member.link;
+        let Some(in_group) = place.group.clone() else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&in_group) else {
+            return;
+        };
+        let now = Instant::now();
+        group.handle(GroupInput::Figures { link, figures }, now);
+        match group.has_output() {
+            true => self.settle(now).await,
+            false => self.show(&in_group),
+        }
+    }
+
+    async fn hear(&mut self, name: String, hearing: Hearing) {
+        match hearing {
+            Hearing::Deaf => self.deaf.insert(name),
+            Hearing::Attentive => self.deaf.remove(&name),
+        };
+        self.settle(Instant::now()).await;
     }
 
     /// Sessions over a dead link end at once, and start when the link is back.
@@ -147,7 +235,7 @@ impl Driver {
         let place = self.topology.links.get(link);
         for (_, peer) in place.iter().flat_map(|place| &place.peers) {
             let message = match state {
-                State::Up | State::Degraded => ToPeer::Start,
+                State::Up | State::Degraded | State::Draining => ToPeer::Start,
                 State::Down => ToPeer::Stop(Cease::BfdDown),
             };
             let _ = peer.send(message).await;
@@ -156,39 +244,76 @@ impl Driver {
 
     /// Tells everyone where the links stand.
     async fn settle(&mut self, found_out: Instant) {
-        let mut moves = Vec::new();
-        for (name, group) in &mut self.groups {
-            while let Some(output) = group.poll_output() {
-                match output {
-                    GroupOutput::Ranks(ranks) => self.ranks.extend(ranks),
-                    GroupOutput::Moved { from, to, reason } => {
-                        moves.push((name.clone(), from, to, reason));
-                    }
-                }
-            }
-        }
+        let moves = self.hear_groups();
         let _ = self
             .fib
-            .send(Steering::Links(self.standings(), found_out))
+            .send(Steering::Links(self.fib_standings(), found_out))
             .await;
         for input in self.rib_standings() {
             let _ = self.rib.send(RibMessage::Input(input)).await;
         }
-        for (group, from, to, reason) in moves {
-            self.tell(&group, from, to, &reason.to_string());
+        for moved in moves {
+            self.tell(&moved);
         }
-        self.show();
+        for group in self.groups.keys() {
+            self.show(group);
+        }
+        let stage = self.stage();
+        self.scenes
+            .send_if_modified(|scenes| drill::update(scenes, stage, found_out));
     }
 
-    fn standings(&self) -> BTreeMap<String, LinkStanding> {
-        let known = self.states.iter().filter_map(|(name, state)| {
-            let place = self.topology.links.get(name)?;
-            let rank = self.ranks.get(&place.id).copied().flatten();
-            let standing = match state {
-                State::Up | State::Degraded => LinkStanding::Usable {
-                    rank: rank.unwrap_or(0),
+    /// How every link of a group stands.
+    fn stage(&self) -> BTreeMap<String, Scene> {
+        let links = self.topology.links.iter().filter_map(|(name, place)| {
+            let group = self.groups.get(place.group.as_ref()?)?;
+            let link = place.member.link;
+            let is_usable = |it: &&links::Standing| it.link != link && it.rank.is_some();
+            let change = self.changes.get(name);
+            let scene = Scene {
+                state: change.map_or(State::Down, |change| change.state),
+                role: match group.active().contains(&link) {
+                    true => Role::Active,
+                    false => Role::Idle,
                 },
-                State::Down => LinkStanding::Dead,
+                others: group.ranking().iter().filter(is_usable).count(),
+            };
+            Some((name.clone(), scene))
+        });
+        links.collect()
+    }
+
+    fn hear_groups(&mut self) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for (name, group) in &mut self.groups {
+            while let Some(output) = group.poll_output() {
+                match output {
+                    GroupOutput::Ranks(ranks) => {
+                        self.standings.extend(ranks.iter().map(|it| (it.link, *it)));
+                    }
+                    GroupOutput::Moved { from, to, reason } => moves.push(Move {
+                        group: name.clone(),
+                        from,
+                        to,
+                        reason,
+                    }),
+                }
+            }
+        }
+        moves
+    }
+
+    fn fib_standings(&self) -> BTreeMap<String, LinkStanding> {
+        let known = self.changes.iter().filter_map(|(name, change)| {
+            let place = self.topology.links.get(name)?;
+            let ranked = self.standings.get(&place.member.link);
+            let standing = match change.state.is_usable() {
+                true => LinkStanding::Usable {
+                    rank: ranked.and_then(|it| it.rank).unwrap_or(0),
+                    tiebreak: ranked.map_or(0, |it| it.tiebreak),
+                    weight: ranked.map_or(0, |it| it.weight),
+                },
+                false => LinkStanding::Dead,
             };
             Some((place.interface.clone(), standing))
         });
@@ -197,20 +322,23 @@ impl Driver {
 
     fn rib_standings(&self) -> Vec<Input> {
         let group_numbers: BTreeMap<_, _> = self.groups.keys().zip(0u32..).collect();
-        let places = self.states.iter().filter_map(|(name, state)| {
+        let places = self.changes.iter().filter_map(|(name, change)| {
             let place = self.topology.links.get(name)?;
             let group = place
                 .group
                 .as_ref()
                 .and_then(|group| group_numbers.get(group));
-            let rank = self.ranks.get(&place.id).copied().flatten();
-            let standing = match (state, group, rank) {
-                (State::Down, _, _) => Standing::Unusable,
-                (_, Some(group), Some(rank)) => Standing::Ranked {
+            let ranked = self.standings.get(&place.member.link);
+            let ranked = ranked.and_then(|it| Some((it.rank?, it.tiebreak)));
+            let is_heard = change.state.is_usable() && !self.deaf.contains(name);
+            let standing = match (is_heard, group, ranked) {
+                (false, _, _) => Standing::Unusable,
+                (true, Some(group), Some((rank, tiebreak))) => Standing::Ranked {
                     group: *group,
                     rank,
+                    tiebreak,
                 },
-                (_, _, _) => Standing::Unranked,
+                (true, _, _) => Standing::Unranked,
             };
             Some((place, standing))
         });
@@ -221,44 +349,48 @@ impl Driver {
         inputs.collect()
     }
 
-    fn tell(&self, group: &str, from: Option<LinkId>, to: Option<LinkId>, reason: &str) {
-        let name = |id: Option<LinkId>| {
-            let mut places = self.topology.links.iter();
-            let found = places.find(|(_, place)| Some(place.id) == id);
-            found.map_or_else(|| "none".to_owned(), |(name, _)| name.clone())
+    fn named(&self, links: &[LinkId]) -> Vec<String> {
+        let names = links.iter().filter_map(|link| self.names.get(link));
+        names.cloned().collect()
+    }
+
+    fn tell(&self, moved: &Move) {
+        let Move { group, reason, .. } = moved;
+        let words = |links: &[LinkId]| match &self.named(links)[..] {
+            [] => "none".to_owned(),
+            names => names.join(", "),
         };
-        let was = from;
-        let (from, to) = (name(from), name(to));
-        info!(group, from, to, reason, "group moved");
-        let severity = if to == "none" {
-            Severity::Critical
-        } else {
-            Severity::Info
+        let (from, to) = (words(&moved.from), words(&moved.to));
+        info!(group, from, to, %reason, "group moved");
+        let severity = match moved.to.is_empty() {
+            true => Severity::Critical,
+            false => Severity::Info,
         };
         let text = format!("traffic moved from {from} to {to} ({reason})");
         self.board
             .journal
             .record(severity, "group-move", group, text);
-        if was.is_some() {
-            self.board.group_moved(group, reason);
+        if !moved.from.is_empty() {
+            self.board.group_moved(group, *reason);
         }
     }
 
     /// For API and metrics.
-    fn show(&self) {
-        for (name, group) in &self.groups {
-            let find = |id: LinkId| {
-                let mut places = self.topology.links.iter();
-                places
-                    .find(|(_, place)| place.id == id)
-                    .map(|(name, _)| name.clone())
-            };
-            let ranking = group.ranking();
-            let order = ranking
-                .iter()
-                .filter_map(|(id, rank)| Some((find(*id)?, *rank)));
-            self.board
-                .set_group(name, order.collect(), group.active().and_then(find));
-        }
+    fn show(&self, name: &str) {
+        let Some(group) = self.groups.get(name) else {
+            return;
+        };
+        let views = group.views(Instant::now()).into_iter();
+        let members = views.filter_map(|view| {
+            Some(MemberRow {
+                link: self.names.get(&view.link)?.clone(),
+                state: view.state,
+                rank: view.rank,
+                figure: view.figure.map(|it| it.to_string()).unwrap_or_default(),
+                why: view.why.to_string(),
+            })
+        });
+        let active = self.named(group.active());
+        self.board.set_group(name, members.collect(), active);
     }
 }

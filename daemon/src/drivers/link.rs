@@ -1,5 +1,7 @@
 //! One link: its probe on sockets bound to its interface, its reflector, and its health.
 
+mod connects;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
@@ -9,26 +11,32 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use links::stamp::{self, NtpTime};
 use links::{
-    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Input, Output, Probe, ProbeConfig,
-    Via,
+    Arrival, BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Input, Order,
+    Output, Probe, ProbeConfig, Reflector, Transmit, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, error, info, warn};
 
-use super::messages::{GroupsMessage, Severed};
+use connects::Connects;
+
+use super::messages::{Drained, GroupsMessage, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
 use crate::journal::Severity;
-use crate::sockets::{self, Message};
+use crate::sockets::{self, Endpoint, Message};
 
 /// Between two looks at the quality of the link, and refreshes of what the API shows.
 const PUBLISH: Duration = Duration::from_millis(250);
+/// Between two tellings of the group what is measured.
+const REPORT: Duration = Duration::from_secs(1);
 /// Between two attempts to open a socket.
 const REOPEN: Duration = Duration::from_secs(1);
 /// After a fault of the program.
 const RESTART: Duration = Duration::from_secs(1);
+/// A request that seems to have waited longer was stamped by another clock than is read.
+const HELD: Duration = Duration::from_secs(1);
 /// Longest datagram that is read; a longer one is no answer to us.
 const DATAGRAM: usize = 2048;
 
@@ -40,6 +48,8 @@ pub(crate) struct LinkConfig {
     pub(crate) remote: IpAddr,
     /// `None`: not probed.
     pub(crate) probe: Option<ProbeConfig>,
+    /// Where a probe by TCP connects to.
+    pub(crate) connect: Option<Endpoint>,
     pub(crate) health: HealthConfig,
 }
 
@@ -51,6 +61,7 @@ pub(crate) struct Link {
     pub(crate) groups: mpsc::Sender<GroupsMessage>,
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
     pub(crate) severed: watch::Receiver<Severed>,
+    pub(crate) drained: watch::Receiver<Drained>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
     pub(crate) board: Arc<Board>,
@@ -76,6 +87,7 @@ pub(crate) async fn run(link: Link) {
 
 async fn drive(link: Link) {
     let now = Instant::now();
+    link.board.counters.link_starts(&link.name);
     let driver = Driver {
         probe: link
             .config
@@ -84,10 +96,13 @@ async fn drive(link: Link) {
             .map(|config| Probe::new(config, super::seed(), now)),
         health: Health::new(link.config.health.clone(), now),
         sockets: Sockets::default(),
+        connects: Connects::default(),
         attached: None,
         incomplete: None,
-        reflected: 0,
+        reflector: Reflector::new(link.config.remote),
         published: now,
+        reported: now,
+        figures: None,
         link,
     };
     driver.run().await;
@@ -98,13 +113,16 @@ struct Driver {
     probe: Option<Probe>,
     health: Health,
     sockets: Sockets,
+    connects: Connects,
     /// Index of the interface that the sockets are bound to.
     attached: Option<u32>,
     /// When to try again to open the sockets that could not be.
     incomplete: Option<Instant>,
-    /// Sequence number of our reflector (RFC 8762 §4.3.1).
-    reflected: u32,
+    reflector: Reflector,
     published: Instant,
+    /// When the group was last told what is measured, and what it is to be told.
+    reported: Instant,
+    figures: Option<Figures>,
 }
 
 #[derive(Default)]
@@ -121,9 +139,11 @@ struct Buffers {
 }
 
 enum Wake {
-    Answer(Via, io::Result<usize>),
+    Answer(Via, io::Result<Message>),
+    Connected(u32),
     Request(io::Result<Message>),
     Bfd,
+    Orders,
     Interfaces,
     Ended,
     Timeout,
@@ -137,28 +157,29 @@ impl Driver {
             request: [0; DATAGRAM],
         };
         self.hear_bfd();
+        self.hear_orders();
         self.follow_interface();
         loop {
             self.drain().await;
             match self.wait(&mut buffers).await {
-                Wake::Answer(via, Ok(length)) => {
-                    let bytes = match via {
-                        Via::Stamp => &buffers.stamp[..length],
-                        Via::Icmp => &buffers.icmp[..length],
+                Wake::Answer(via, Ok(message)) => {
+                    let buffer = match via {
+                        Via::Icmp => &buffers.icmp,
+                        Via::Stamp | Via::Tcp | Via::Bgp => &buffers.stamp,
                     };
-                    self.probe_input(Input::Received { via, bytes });
+                    self.probe_input(Input::Received {
+                        via,
+                        bytes: &buffer[..message.length],
+                        waited: message.waited(),
+                    });
                 }
+                Wake::Connected(round) => self.probe_input(Input::Connected { round }),
                 Wake::Answer(via, Err(error)) => self.on_socket_error(via, &error),
                 Wake::Request(Ok(message)) => {
-                    let Message {
-                        length,
-                        from,
-                        hop_limit,
-                        ..
-                    } = message;
-                    self.reflect(&buffers.request[..length], from, hop_limit);
+                    self.reflect(&buffers.request[..message.length], &message);
                 }
                 Wake::Bfd => self.hear_bfd(),
+                Wake::Orders => self.hear_orders(),
                 Wake::Request(Err(error)) => debug!(%error, "reflector"),
                 Wake::Interfaces => self.follow_interface(),
                 Wake::Ended => return,
@@ -181,10 +202,12 @@ impl Driver {
             read = receive(self.sockets.icmp.as_ref(), &mut buffers.icmp) => {
                 Wake::Answer(Via::Icmp, read)
             }
-            read = request(self.sockets.reflector.as_ref(), &mut buffers.request) => {
+            round = self.connects.answered() => Wake::Connected(round),
+            read = receive(self.sockets.reflector.as_ref(), &mut buffers.request) => {
                 Wake::Request(read)
             }
             Ok(()) = self.link.bfd.changed() => Wake::Bfd,
+            Ok(()) = self.link.drained.changed() => Wake::Orders,
             changed = self.link.interfaces.changed() => match changed {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
@@ -200,6 +223,20 @@ impl Driver {
     fn hear_bfd(&mut self) {
         let word = *self.link.bfd.borrow_and_update();
         self.health.handle(HealthInput::Bfd(word), Instant::now());
+    }
+
+    fn hear_orders(&mut self) {
+        let order = match self
+            .link
+            .drained
+            .borrow_and_update()
+            .contains(&self.link.name)
+        {
+            true => Order::Drain,
+            false => Order::Carry,
+        };
+        self.health
+            .handle(HealthInput::Order(order), Instant::now());
     }
 
     fn probe_input(&mut self, input: Input<'_>) {
@@ -225,9 +262,13 @@ impl Driver {
         }
         if now >= self.published + PUBLISH {
             self.published = now;
-            if let Some(probe) = &self.probe {
+            if let Some(probe) = &mut self.probe {
                 let quality = probe.quality(now);
                 self.health.handle(HealthInput::Quality(&quality), now);
+                if now >= self.reported + REPORT {
+                    self.reported = now;
+                    self.figures = Some(Figures::from(&quality));
+                }
                 self.link.board.set_quality(&self.link.name, quality);
             }
         }
@@ -249,21 +290,43 @@ impl Driver {
         while let Some(change) = self.health.poll_output() {
             self.report(change).await;
         }
+        if let Some(figures) = self.figures.take() {
+            let name = self.link.name.clone();
+            let message = GroupsMessage::Figures { name, figures };
+            let _ = self.link.groups.send(message).await;
+        }
     }
 
     fn transmit(&mut self) {
         let Some(probe) = &mut self.probe else { return };
         while let Some(transmit) = probe.poll_transmit(wall(), Instant::now()) {
-            let socket = match transmit.via {
+            let (via, bytes) = match transmit {
+                Transmit::Datagram { via, bytes } => (via, bytes),
+                Transmit::Connect { round } => {
+                    let endpoint = self.link.config.connect.clone();
+                    if let Some(endpoint) = endpoint.filter(|_| self.attached.is_some()) {
+                        self.connects.begin(endpoint, round, probe.timeout());
+                    }
+                    continue;
+                }
+                Transmit::Look => {
+                    // The peer of a link has its name.
+                    let seen = self.link.board.session_tcp(&self.link.name);
+                    probe.handle(Input::Session(seen), Instant::now());
+                    continue;
+                }
+            };
+            let socket = match via {
                 Via::Stamp => self.sockets.stamp.as_ref(),
                 Via::Icmp => self.sockets.icmp.as_ref(),
+                Via::Tcp | Via::Bgp => None,
             };
             // A probe that does not leave is a probe that is not answered.
-            match socket.map(|socket| socket.try_send(&transmit.bytes)) {
+            match socket.map(|socket| socket.try_send(&bytes)) {
                 Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    probe.handle(Input::Refused(transmit.via), Instant::now());
+                    probe.handle(Input::Refused(via), Instant::now());
                 }
-                Some(Err(error)) => debug!(via = ?transmit.via, %error, "probe not sent"),
+                Some(Err(error)) => debug!(?via, %error, "probe not sent"),
                 Some(Ok(_)) | None => {}
             }
         }
@@ -274,13 +337,13 @@ impl Driver {
         let found_out = Instant::now();
         let report = GroupsMessage::Link {
             name: self.link.name.clone(),
-            state,
+            change,
             found_out,
         };
         // First move the traffic, then tell people.
         let _ = self.link.groups.send(report).await;
         let severity = match state {
-            links::State::Up => {
+            links::State::Up | links::State::Draining => {
                 info!(%state, %reason, "link");
                 Severity::Info
             }
@@ -323,6 +386,7 @@ impl Driver {
             Some(_) => {}
             None => {
                 self.sockets = Sockets::default();
+                self.connects.clear();
                 self.incomplete = None;
                 self.attached = None;
                 let input = match is_severed {
@@ -392,31 +456,32 @@ impl Driver {
     }
 
     /// Answers the far end's probes, and nobody else's.
-    fn reflect(&mut self, request: &[u8], from: SocketAddr, ttl: u8) {
-        let received: NtpTime = wall();
-        if from.ip().to_canonical() != self.link.config.remote {
-            return;
-        }
-        let sequence = Some(self.reflected);
-        let Some(reply) = stamp::reflect(request, ttl, received, wall(), sequence) else {
-            return;
+    fn reflect(&mut self, bytes: &[u8], message: &Message) {
+        let from = message.from;
+        // While it lay in the socket it was here: the far end takes that off its round-trip time.
+        let stamped = message.arrived.filter(|_| message.waited() < HELD);
+        let arrival = Arrival {
+            bytes,
+            from,
+            ttl: message.hop_limit,
+            at: stamped.map_or_else(wall, NtpTime::from_unix),
         };
-        self.reflected = self.reflected.wrapping_add(1);
-        if let Some(reflector) = &self.sockets.reflector {
-            // A reply that does not leave is a loss, which the far end counts.
-            let _ = reflector.try_send_to(&reply, from);
+        match self.reflector.reflect(arrival, wall()) {
+            Ok(reply) => {
+                if let Some(socket) = &self.sockets.reflector {
+                    // A reply that does not leave is a loss, which the far end counts.
+                    let _ = socket.try_send_to(&reply, from);
+                }
+            }
+            Err(refusal) => {
+                let counters = &self.link.board.counters;
+                counters.probe_refused(&self.link.name, refusal);
+            }
         }
     }
 }
 
-async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<usize> {
-    match socket {
-        Some(socket) => socket.recv(buffer).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn request(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<Message> {
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<Message> {
     match socket {
         Some(socket) => sockets::receive(socket, buffer).await,
         None => std::future::pending().await,

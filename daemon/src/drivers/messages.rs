@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
-use links::{GroupConfig, LinkId, State};
+use links::{Fault, Figures, GroupConfig, HealthChange, Member, Order, State};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
 
+use super::drain::Told;
+use super::drill::Said;
 use crate::fib::{Carried, LinkStanding};
 use crate::sockets::Signing;
 
@@ -75,6 +77,8 @@ pub(crate) enum Steering {
     Links(BTreeMap<String, LinkStanding>, Instant),
     /// Interfaces of the peers that are reached through a link.
     Peers(BTreeMap<PeerId, String>),
+    /// The peers on no link that BFD calls dead, and when that was found out.
+    Dead(BTreeSet<PeerId>, Instant),
 }
 
 /// What the groups are told.
@@ -84,6 +88,16 @@ pub(crate) enum GroupsMessage {
     /// A link entered this state.
     Link {
         name: String,
+        change: HealthChange,
+        found_out: Instant,
+    },
+    /// Whether what the peers of a link announce counts.
+    Hear { name: String, hearing: Hearing },
+    /// What is measured of a link, once a second.
+    Figures { name: String, figures: Figures },
+    /// BFD says that a peer on no link is up or down.
+    Peer {
+        peer: PeerId,
         state: State,
         found_out: Instant,
     },
@@ -94,17 +108,26 @@ pub(crate) enum GroupsMessage {
 pub(crate) struct Topology {
     pub(crate) links: BTreeMap<String, Place>,
     pub(crate) groups: BTreeMap<String, GroupConfig>,
+    /// Peers on no link that BFD watches, and the ways to their tasks.
+    pub(crate) watched: BTreeMap<PeerId, mpsc::Sender<ToPeer>>,
 }
 
 /// A link in its group.
 #[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) id: LinkId,
+    pub(crate) member: Member,
     pub(crate) interface: String,
     pub(crate) group: Option<String>,
-    pub(crate) priority: u32,
     /// The peers that are reached through it, and the ways to their tasks.
     pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
+}
+
+/// Whether what the peers of a link announce counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hearing {
+    Attentive,
+    /// It is held for withdrawn.
+    Deaf,
 }
 
 /// A tunnel of the intent; its endpoint may be a name.
@@ -116,6 +139,9 @@ pub(crate) struct Wanted {
 
 /// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
 pub(crate) type Severed = BTreeSet<String>;
+
+/// Links that are to be emptied.
+pub(crate) type Drained = BTreeSet<String>;
 
 /// What the tunnels are told.
 pub(crate) struct TunnelsMessage {
@@ -133,6 +159,41 @@ pub(crate) enum Command {
     Reload(oneshot::Sender<Result<Reloaded, String>>),
     /// Begin anew with a peer. The answer says what was done, or is `None` for an unknown peer.
     Reset(Reset, oneshot::Sender<Option<String>>),
+    /// Fail a link on purpose.
+    Drill(
+        Ordered,
+        oneshot::Sender<Result<mpsc::Receiver<Said>, Denied>>,
+    ),
+    /// End the drill that is under way; whether there was one.
+    EndDrill(oneshot::Sender<bool>),
+    /// Empty a link, or fill it again.
+    Drain(
+        Emptied,
+        oneshot::Sender<Result<mpsc::Receiver<Told>, Denied>>,
+    ),
+}
+
+/// A drill that somebody wants.
+pub(crate) struct Ordered {
+    pub(crate) link: String,
+    pub(crate) fault: Fault,
+    pub(crate) lasts: Duration,
+}
+
+/// A link that somebody wants emptied or filled.
+pub(crate) struct Emptied {
+    pub(crate) link: String,
+    pub(crate) order: Order,
+    /// How long to wait for it to have its effect.
+    pub(crate) patience: Duration,
+}
+
+/// Why something is not done.
+pub(crate) enum Denied {
+    /// There is no such link.
+    Unknown,
+    /// In words.
+    Refused(String),
 }
 
 /// A connection from an address in a listen range, which is no peer yet.

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bgp::rib::{self, LimitEvent};
@@ -24,7 +24,7 @@ use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
 use crate::board::{Board, PeerRow};
 use crate::journal::Severity;
-use crate::sockets::{self, Endpoint, Signing};
+use crate::sockets::{self, Endpoint, Gauge, Signing};
 
 /// A peer that does not answer a SYN for so long is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -269,10 +269,17 @@ impl Driver {
         let remote = stream.peer_addr();
         self.ends = stream.local_addr().ok().zip(remote.ok());
         *self.conns.slot(conn) = Some(Transport {
+            gauge: self.gauge(&stream),
             stream,
             out: VecDeque::new(),
         });
         self.session.handle(Input::Connected { conn, local }, now);
+    }
+
+    /// Only a link has a use for it, and a peer on none should not cost a descriptor.
+    fn gauge(&self, stream: &TcpStream) -> Option<Arc<Gauge>> {
+        self.peer.endpoint.interface.as_ref()?;
+        Gauge::of(stream).ok().map(Arc::new)
     }
 
     fn perform(&mut self, output: Output) {
@@ -407,6 +414,7 @@ impl Driver {
                 held: self.permit.held(),
                 ends: self.ends,
                 ao: self.conns.latest().and_then(sockets::ao_status),
+                gauge: self.conns.gauge(),
             };
             self.peer.board.set_peer(&self.peer.name, row);
         } else {
@@ -433,6 +441,8 @@ async fn last_words(mut transport: Transport) -> io::Result<()> {
 
 struct Transport {
     stream: TcpStream,
+    /// For the link's task, if it has to measure by this connection.
+    gauge: Option<Arc<Gauge>>,
     /// Taken from the session and not written yet.
     out: VecDeque<Bytes>,
 }
@@ -488,6 +498,13 @@ impl Conns {
     fn latest(&self) -> Option<&TcpStream> {
         let transport = self.inbound.as_ref().or(self.outbound.as_ref())?;
         Some(&transport.stream)
+    }
+
+    /// Of a session that is up only one connection is left.
+    fn gauge(&self) -> Weak<Gauge> {
+        let transport = self.outbound.as_ref().or(self.inbound.as_ref());
+        let gauge = transport.and_then(|transport| transport.gauge.as_ref());
+        gauge.map(Arc::downgrade).unwrap_or_default()
     }
 
     fn take(&mut self, conn: Conn) -> Option<Transport> {

@@ -9,7 +9,7 @@ use bgp::Hop;
 use bgp::rib::{PathView, RouteView, Step};
 use links::bfd;
 
-use crate::board::{Board, GroupRow, at};
+use crate::board::{Board, GroupRow, MemberRow, at};
 use crate::fib::Carried;
 use crate::snapshot::{LinkView, Reader, Snapshot};
 
@@ -22,7 +22,7 @@ pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 }
 
 /// Longer than the API can say is as long as it can say.
-fn duration(duration: Duration) -> prost_types::Duration {
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     duration.try_into().unwrap_or(prost_types::Duration {
         seconds: i64::MAX,
         nanos: 0,
@@ -67,7 +67,7 @@ fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
         });
     };
     for (name, group) in &snapshot.groups {
-        if group.active.is_none() {
+        if group.active.is_empty() {
             let text = "no link is usable: its destinations are cut off".to_owned();
             raise(alarm::Severity::Critical, format!("group {name}"), text);
         }
@@ -124,12 +124,7 @@ pub(super) fn links(snapshot: &Snapshot) -> Vec<v1::Link> {
 }
 
 fn link(link: &LinkView) -> v1::Link {
-    let state = match link.row.state {
-        Some(links::State::Up) => v1::LinkState::Up,
-        Some(links::State::Degraded) => v1::LinkState::Degraded,
-        Some(links::State::Down) => v1::LinkState::Down,
-        None => v1::LinkState::Unspecified,
-    };
+    let state = link_state(link.row.state);
     v1::Link {
         name: link.name.clone(),
         group: link.group.clone().unwrap_or_default(),
@@ -150,10 +145,24 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
-        bfd: link
-            .bfd
-            .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+        bfd: bfd_session(link.bfd),
+        drill_until: link.row.drill.map(timestamp),
     }
+}
+
+fn link_state(state: Option<links::State>) -> v1::LinkState {
+    match state {
+        Some(links::State::Up) => v1::LinkState::Up,
+        Some(links::State::Degraded) => v1::LinkState::Degraded,
+        Some(links::State::Draining) => v1::LinkState::Draining,
+        Some(links::State::Down) => v1::LinkState::Down,
+        None => v1::LinkState::Unspecified,
+    }
+}
+
+/// A session that is wanted and cannot be is one of which nothing is known.
+fn bfd_session(wanted: Option<Option<bfd::Status>>) -> Option<v1::BfdSession> {
+    wanted.map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd))
 }
 
 fn bfd(status: &bfd::Status) -> v1::BfdSession {
@@ -191,37 +200,83 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
     let method = quality.via.map(|via| match via {
         links::Via::Stamp => "stamp",
         links::Via::Icmp => "icmp",
+        links::Via::Tcp => "tcp",
+        links::Via::Bgp => "bgp",
     });
     v1::LinkQuality {
         method: method.unwrap_or_default().to_owned(),
         rtt_last: quality.rtt_last.map(duration),
-        rtt_median: quality.rtt_median.map(duration),
-        rtt_p95: quality.rtt_p95.map(duration),
-        jitter: quality.jitter.map(duration),
-        loss_ratio: quality.loss_ratio,
+        rtt_median: quality.rtt_median().map(duration),
+        rtt_p95: quality.judged.rtt_p95.map(duration),
+        jitter: quality.judged.jitter.map(duration),
+        loss_ratio: quality.loss_ratio(),
         sent: quality.sent,
         received: quality.received,
-        window: Some(duration(quality.window)),
+        window: Some(duration(quality.judged.window)),
+        known: quality.judged.known as u64,
+        loss_out: quality.judged.loss_out,
+        loss_in: quality.judged.loss_in,
+        windows: quality.windows.iter().map(statistics).collect(),
+    }
+}
+
+fn statistics(statistics: &links::Statistics) -> v1::LinkStatistics {
+    v1::LinkStatistics {
+        window: Some(duration(statistics.window)),
+        known: statistics.known as u64,
+        lost: statistics.lost as u64,
+        rtt_median: statistics.rtt_median.map(duration),
+        rtt_p95: statistics.rtt_p95.map(duration),
+        rtt_p99: statistics.rtt_p99.map(duration),
+        jitter: statistics.jitter.map(duration),
+        loss_out: statistics.loss_out,
+        loss_in: statistics.loss_in,
+        reordered: statistics.reordered as u64,
     }
 }
 
 pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
     let group = |(name, row): &(String, GroupRow)| v1::Group {
         name: name.clone(),
-        policy: match snapshot.config.groups.get(name).map(|group| group.policy) {
-            Some(config::model::Policy::Priority) | None => "priority".to_owned(),
-        },
-        links: row.order.iter().map(|(link, _)| link.clone()).collect(),
-        active: row.active.clone().unwrap_or_default(),
+        policy: snapshot
+            .config
+            .groups
+            .get(name)
+            .map_or_else(String::new, |group| group.policy.name().to_owned()),
+        links: row.members.iter().map(|it| it.link.clone()).collect(),
+        members: row
+            .members
+            .iter()
+            .map(|row| member(row, snapshot))
+            .collect(),
+        active: row.active.clone(),
         failovers: row.moves,
         last_move: row.last_move.as_ref().map(|(at, _)| timestamp(*at)),
         last_move_reason: row
             .last_move
             .as_ref()
-            .map(|(_, why)| why.clone())
+            .map(|(_, why)| why.label().to_owned())
+            .unwrap_or_default(),
+        last_move_text: row
+            .last_move
+            .as_ref()
+            .map(|(_, why)| why.to_string())
             .unwrap_or_default(),
     };
     snapshot.groups.iter().map(group).collect()
+}
+
+fn member(row: &MemberRow, snapshot: &Snapshot) -> v1::GroupMember {
+    let mut links = snapshot.links.iter();
+    let link = links.find(|link| link.name == row.link);
+    v1::GroupMember {
+        link: row.link.clone(),
+        state: link_state(Some(row.state)).into(),
+        rank: row.rank.map_or(0, |rank| rank + 1),
+        figure: row.figure.clone(),
+        why: row.why.clone(),
+        dollars: link.and_then(|link| link.cost.map(|_| link.row.dollars)),
+    }
 }
 
 pub(super) fn tunnels(snapshot: &Snapshot) -> Vec<v1::Tunnel> {
@@ -380,6 +435,7 @@ fn step(step: Step) -> &'static str {
         Step::Origin => "origin",
         Step::LinkRank => "link-rank",
         Step::Med => "med",
+        Step::LinkInUse => "link-in-use",
         Step::ExternalOverInternal => "external-over-internal",
         Step::NexthopMetric => "nexthop-metric",
         Step::RouterId => "router-id",

@@ -55,6 +55,21 @@ impl Table<'_, '_> {
         Ok(())
     }
 
+    fn amount<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+    ) -> Result<(), Error> {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn counter<const N: usize>(
         &mut self,
         name: &str,
@@ -92,7 +107,7 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
             .map(|link| (named(link), flag(link.is_usable()))),
     )?;
     let states = links.iter().flat_map(|link| {
-        [links::State::Up, links::State::Degraded, links::State::Down].map(|state| {
+        links::State::ALL.map(|state| {
             let labels = [("link", link.name.clone()), ("state", state.to_string())];
             (
                 labels,
@@ -106,6 +121,13 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "1 while the traffic of its group goes over the link",
         links.iter().map(|link| (named(link), flag(link.active))),
     )?;
+    table.gauge(
+        "link_drill",
+        "1 while the link is failed on purpose",
+        links
+            .iter()
+            .map(|link| (only(link), flag(link.row.drill.is_some()))),
+    )?;
     let measured = |read: fn(&links::Quality) -> Option<f64>| {
         links
             .iter()
@@ -114,12 +136,33 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     table.gauge(
         "link_jitter_seconds",
         "Mean difference between consecutive round-trip times in the window",
-        measured(|quality| quality.jitter.map(|jitter| jitter.as_secs_f64())),
+        measured(|quality| quality.judged.jitter.map(|jitter| jitter.as_secs_f64())),
     )?;
+    let lost = links.iter().flat_map(|link| {
+        let judged = link.row.quality.map(|quality| quality.judged);
+        let ways = [
+            ("both", judged.and_then(|judged| judged.loss_ratio())),
+            ("out", judged.and_then(|judged| judged.loss_out)),
+            ("in", judged.and_then(|judged| judged.loss_in)),
+        ];
+        let series = move |(direction, ratio): (&str, Option<f64>)| {
+            let labels = [
+                ("link", link.name.clone()),
+                ("direction", direction.to_owned()),
+            ];
+            Some((labels, ratio?))
+        };
+        ways.into_iter().filter_map(series)
+    });
     table.gauge(
         "link_loss_ratio",
-        "Probes of the window that were not answered, 0 to 1",
-        measured(|quality| Some(quality.loss_ratio)),
+        "Probes of the window that were lost, 0 to 1; each way where the far end's reflector counts",
+        lost,
+    )?;
+    table.gauge(
+        "link_reordered_probes",
+        "Answers in the last minute that came after the answer to a later probe",
+        measured(|quality| Some(quality.windows[1].reordered as f64)),
     )?;
     table.counter(
         "link_receive_bytes",
@@ -131,6 +174,12 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "Bytes sent on the link's interface",
         links.iter().map(|link| (only(link), link.transmit_bytes)),
     )?;
+    let priced = links.iter().filter(|link| link.cost.is_some());
+    table.amount(
+        "link_cost_dollars",
+        "What the bytes sent on the link's interface have cost, at its price in the file",
+        priced.map(|link| (only(link), link.row.dollars)),
+    )?;
     table.gauge(
         "link_mtu_bytes",
         "MTU of the link's interface; 0 while it is missing",
@@ -141,27 +190,25 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     bfd(snapshot, table)
 }
 
-/// Every link that is configured to have a session has its series, whether the session can be or not.
+/// Whatever is configured to have a session has its series, whether the session can be or not.
 fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let sessions = || {
         let links = snapshot.links.iter();
-        links.filter_map(|link| Some((link, link.bfd?)))
+        let links = links.filter_map(|link| Some((("link", &link.name), link.bfd?)));
+        let peers = snapshot.peers.iter();
+        links.chain(peers.filter_map(|peer| Some((("peer", &peer.name), peer.bfd?))))
     };
     table.gauge(
         "bfd_session_up",
-        "1 while the BFD session of the link is up",
-        sessions().map(|(link, status)| {
-            let labels = [("link", link.name.clone())];
+        "1 while the BFD session of the link, or of the peer on none, is up",
+        sessions().map(|((kind, name), status)| {
             let is_up = |status: links::bfd::Status| status.state == links::bfd::State::Up;
-            (labels, flag(status.is_some_and(is_up)))
+            ([(kind, name.clone())], flag(status.is_some_and(is_up)))
         }),
     )?;
-    let packets = sessions().flat_map(|(link, status)| {
+    let packets = sessions().flat_map(|((kind, name), status)| {
         let count = |direction: &str, read: fn(&links::bfd::Status) -> u64| {
-            let labels = [
-                ("link", link.name.clone()),
-                ("direction", direction.to_owned()),
-            ];
+            let labels = [(kind, name.clone()), ("direction", direction.to_owned())];
             (labels, status.as_ref().map_or(0, read))
         };
         [
@@ -172,7 +219,7 @@ fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     });
     table.counter(
         "bfd_packets",
-        "BFD packets of the link's session: sent, received, and refused for hop limit, key or sequence",
+        "BFD packets of that session: sent, received, and refused for hop limit, key or sequence",
         packets,
     )
 }

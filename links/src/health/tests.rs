@@ -1,4 +1,5 @@
 use super::*;
+use crate::probe::Statistics;
 
 #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
 fn start() -> Instant {
@@ -11,17 +12,13 @@ fn ms(ms: u64) -> Duration {
 
 fn measured(rtt: u64, lost: usize) -> Quality {
     Quality {
-        via: None,
-        rtt_last: Some(ms(rtt)),
-        rtt_median: Some(ms(rtt)),
-        rtt_p95: Some(ms(rtt)),
-        jitter: Some(ms(0)),
-        loss_ratio: lost as f64 / 100.0,
-        lost,
-        known: 100,
-        sent: 100,
-        received: 100 - lost as u64,
-        window: ms(10_000),
+        judged: Statistics {
+            known: 100,
+            lost,
+            rtt_median: Some(ms(rtt)),
+            ..Statistics::default()
+        },
+        ..Quality::default()
     }
 }
 
@@ -378,4 +375,41 @@ fn a_link_that_waits_for_bfd_says_so_and_comes_up_with_it() {
     assert_eq!(bench.health.poll_output(), None);
     let change = bench.give(HealthInput::Bfd(BfdWord::Up)).unwrap();
     assert_eq!((change.state, change.reason), (State::Up, Reason::Answers));
+}
+
+#[test]
+fn order_to_drain_is_shown_whatever_is_measured_and_ends_without_a_trace() {
+    let config = HealthConfig {
+        degraded_rtt: Some(ms(40)),
+        ..HealthConfig::default()
+    };
+    let mut bench = Bench::up(config);
+    let drained = HealthChange {
+        state: State::Draining,
+        reason: Reason::Drained,
+    };
+    assert_eq!(bench.give(HealthInput::Order(Order::Drain)), Some(drained));
+    assert_eq!(bench.give(HealthInput::Order(Order::Drain)), None);
+    assert_eq!(bench.give(HealthInput::Quality(&measured(50, 0))), None);
+    let change = bench.give(HealthInput::Order(Order::Carry)).unwrap();
+    assert_eq!(change.state, State::Degraded, "measured meanwhile");
+}
+
+#[test]
+fn draining_link_that_dies_is_down_and_drains_again_when_it_is_back() {
+    let mut bench = Bench::up(HealthConfig::default());
+    bench.give(HealthInput::Order(Order::Drain));
+    bench.losses(3);
+    assert_eq!(bench.health.state(), State::Down);
+    bench.answers(5);
+    assert_eq!(bench.health.state(), State::Draining);
+}
+
+#[test]
+fn link_that_is_down_is_down_whatever_is_ordered() {
+    let mut bench = Bench::new(HealthConfig::default());
+    assert_eq!(bench.give(HealthInput::Order(Order::Drain)), None);
+    assert_eq!(bench.health.state(), State::Down);
+    bench.answers(1);
+    assert_eq!(bench.health.poll_output().unwrap().state, State::Draining);
 }

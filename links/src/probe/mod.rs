@@ -26,21 +26,37 @@
 //! The price: an RTT that jumps from 5 ms to more than 200 ms at once looks like a cut until the first
 //! slow answer is there.
 //!
+//! # What lay in the socket
+//!
+//! Answers come with the time for which they lay there unread, by the kernel's stamp. That is taken off the
+//! round-trip time, never added, and only if it is less than the time since the round was sent: a wall clock
+//! that was stepped meanwhile is not latency.
+//!
 //! # When we slept ourselves
 //!
 //! If a deadline is found to have passed long ago, it was this process that did not run, and the
 //! answers may be waiting in the socket. Such rounds get a little more time, once. Missed send times
 //! are not made up for.
 
-mod window;
+mod directions;
+mod fallback;
+mod histogram;
+mod history;
+mod interface;
+mod quality;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::icmp::{self, Echo};
+use crate::icmp::Echo;
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
-use window::{Summary, Window};
+use directions::{Directions, SKIPPED};
+use fallback::{Fallback, Means, Sight};
+pub use fallback::{SessionTcp, TcpState};
+use history::{Fact, History, Order};
+pub use interface::{AddressFamily, Input, LastResort, Method, Output, ProbeConfig, Transmit, Via};
+pub use quality::{Quality, Statistics, WINDOWS};
 
 /// Added to the expected RTT before an answer is overdue: scheduling on both ends.
 const MARGIN: Duration = Duration::from_millis(20);
@@ -59,120 +75,6 @@ const STAMP_PATIENCE: u32 = 50;
 /// See [`STAMP_PATIENCE`].
 const STAMP_RETRY: u32 = 10;
 
-/// What a probe is told once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ProbeConfig {
-    /// What is sent.
-    pub method: Method,
-    /// Between two rounds; 1 ms to 1 h.
-    pub interval: Duration,
-    /// An answer that takes longer is a loss; at most 1 h.
-    pub timeout: Duration,
-    /// Over which quality is computed; at most 8192 rounds.
-    pub window: Duration,
-    /// Of the link's inside addresses.
-    pub family: AddressFamily,
-    /// ICMP identifier and STAMP session identifier; unique among the probes of this host.
-    pub identifier: u16,
-}
-
-/// How a link is probed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method {
-    /// STAMP if the far end answers it, ICMP echo otherwise.
-    Auto,
-    /// STAMP only.
-    Stamp,
-    /// ICMP echo only.
-    Icmp,
-}
-
-/// Address family of a link's inside addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AddressFamily {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-/// The socket that something comes from or goes to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Via {
-    /// UDP, connected to the far end's port 862.
-    Stamp,
-    /// Raw ICMP or ICMPv6.
-    Icmp,
-}
-
-/// The only way in.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// A datagram, from any sender: what does not belong to an outstanding round is ignored.
-    Received {
-        /// The socket it came from.
-        via: Via,
-        /// As that socket gave it: ICMP over IPv4 with the IP header in front.
-        bytes: &'a [u8],
-    },
-    /// The socket says that nobody listens there (ECONNREFUSED).
-    Refused(Via),
-    /// A deadline may have passed.
-    Timeout,
-}
-
-/// What the probe has found, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Output {
-    /// A round was answered, maybe after it was given as lost.
-    Answered {
-        /// Without the time that a STAMP reflector held the packet.
-        rtt: Duration,
-        /// What answered.
-        via: Via,
-    },
-    /// A round's answer is overdue.
-    Lost,
-}
-
-/// A datagram to send.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Transmit {
-    /// Through this socket.
-    pub via: Via,
-    /// The UDP payload, or the ICMP message.
-    pub bytes: [u8; stamp::LEN],
-}
-
-const _: () = assert!(icmp::LEN == stamp::LEN);
-
-/// How good a link is, over [`ProbeConfig::window`].
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Quality {
-    /// What answered last; `None` before the first answer.
-    pub via: Option<Via>,
-    /// The latest in the window.
-    pub rtt_last: Option<Duration>,
-    /// Half of the answers took no longer.
-    pub rtt_median: Option<Duration>,
-    /// 95 % of the answers took no longer.
-    pub rtt_p95: Option<Duration>,
-    /// Mean difference between consecutive RTTs (RFC 3550 §6.4.1).
-    pub jitter: Option<Duration>,
-    /// Lost by known, 0 to 1; 0 when nothing is known.
-    pub loss_ratio: f64,
-    /// Rounds in the window that were not answered in time.
-    pub lost: usize,
-    /// Rounds in the window whose fate is known.
-    pub known: usize,
-    /// Rounds sent since the start.
-    pub sent: u64,
-    /// Rounds answered since the start.
-    pub received: u64,
-    /// What "window" is above.
-    pub window: Duration,
-}
-
 /// One round that may still be answered.
 #[derive(Clone, Debug)]
 struct Round {
@@ -182,10 +84,21 @@ struct Round {
     stamp: Option<NtpTime>,
     /// `None`: not sent through it.
     icmp_nonce: Option<u64>,
+    purpose: Purpose,
     overdue_at: Instant,
     lost_at: Instant,
     fate: Fate,
+    /// The reflector's number of its answer.
+    reflected: Option<u32>,
     reprieved: bool,
+}
+
+/// What it means if nobody answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    Measure,
+    /// Nothing: it was a try.
+    Scout,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,6 +124,16 @@ impl Round {
     }
 }
 
+/// What a round uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Asks {
+    stamp: bool,
+    icmp: bool,
+    tcp: bool,
+    session: bool,
+    purpose: Purpose,
+}
+
 /// What [`Method::Auto`] believes about the far end's reflector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reflector {
@@ -219,6 +142,15 @@ enum Reflector {
     Unknown {
         unanswered: u32,
     },
+}
+
+/// For how long a datagram was with those who are not the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Held {
+    /// By the reflector: T3 - T2.
+    there: Duration,
+    /// By our kernel, until it was read.
+    here: Duration,
 }
 
 /// The measurement of one link.
@@ -237,10 +169,16 @@ pub struct Probe {
     outstanding: VecDeque<Round>,
     reflector: Reflector,
     via: Option<Via>,
-    window: Window,
+    history: History,
+    directions: Directions,
+    /// Of the latest round that was answered.
+    highest: Option<u32>,
     sent: u64,
     received: u64,
-    unsent: Option<Transmit>,
+    fallback: Fallback,
+    /// A connection is due: there is no session.
+    connects: bool,
+    unsent: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
 
@@ -253,9 +191,18 @@ impl Probe {
             timeout: config.timeout.min(MAX_WAIT),
             ..config
         };
+        let fallback = match (config.method, config.last_resort) {
+            (Method::Bgp, _) => Fallback::at_once(),
+            (Method::Auto, LastResort::Bgp) => Fallback::at_last(),
+            (Method::Auto | Method::Stamp | Method::Icmp | Method::Tcp, _) => Fallback::never(),
+        };
+        let [.., longest] = WINDOWS;
+        let longest = config.window.max(longest);
         let first = now + random.below(config.interval);
         Self {
-            window: Window::new(config.window),
+            history: History::new(config.window, now),
+            directions: Directions::new(longest, now),
+            highest: None,
             config,
             random,
             next_grid: first,
@@ -266,7 +213,9 @@ impl Probe {
             via: None,
             sent: 0,
             received: 0,
-            unsent: None,
+            fallback,
+            connects: false,
+            unsent: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -275,16 +224,15 @@ impl Probe {
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         self.reprieve(now);
         match input {
-            Input::Received {
-                via: Via::Stamp,
-                bytes,
-            } => self.on_stamp(bytes, now),
-            Input::Received {
-                via: Via::Icmp,
-                bytes,
-            } => self.on_icmp(bytes, now),
+            Input::Received { via, bytes, waited } => match via {
+                Via::Stamp => self.on_stamp(bytes, waited, now),
+                Via::Icmp => self.on_icmp(bytes, waited, now),
+                Via::Tcp | Via::Bgp => {}
+            },
+            Input::Connected { round } => self.on_connected(round, now),
+            Input::Session(seen) => self.on_session(seen, now),
             Input::Refused(Via::Stamp) => self.on_refused(now),
-            Input::Refused(Via::Icmp) | Input::Timeout => {}
+            Input::Refused(Via::Icmp | Via::Tcp | Via::Bgp) | Input::Timeout => {}
         }
         self.expire(now);
     }
@@ -307,54 +255,47 @@ impl Probe {
     /// The next datagram to send at `now`; `wall` is the time of day that STAMP puts on the wire, and
     /// is never used to measure.
     pub fn poll_transmit(&mut self, wall: NtpTime, now: Instant) -> Option<Transmit> {
-        if let Some(transmit) = self.unsent.take() {
-            return Some(transmit);
+        if self.unsent.is_empty() && self.connects {
+            self.connects = false;
+            self.start_round(self.with_connection(), wall, now);
+        } else if self.unsent.is_empty() && now >= self.next_send {
+            self.schedule(now);
+            self.start_round(self.asks(), wall, now);
         }
-        if now < self.next_send {
-            return None;
-        }
-        self.schedule(now);
-        let (stamp, icmp) = self.start_round(wall, now);
-        if stamp.is_some() {
-            self.unsent = icmp;
-            return stamp;
-        }
-        icmp
+        self.unsent.pop_front()
+    }
+
+    /// An answer that takes longer counts for nothing.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
     }
 
     /// How good the link is at `now`.
-    pub fn quality(&self, now: Instant) -> Quality {
-        let Summary {
-            known,
-            lost,
-            last,
-            median,
-            p95,
-            jitter,
-        } = self.window.summary(now);
+    pub fn quality(&mut self, now: Instant) -> Quality {
+        let (judged, windows) = self.history.statistics(now);
+        let directed = |statistics: Statistics| {
+            let loss = self.directions.loss(statistics.window, now);
+            Statistics {
+                loss_out: loss.out,
+                loss_in: loss.back,
+                ..statistics
+            }
+        };
+        let (judged, windows) = (directed(judged), windows.map(directed));
         Quality {
             via: self.via,
-            rtt_last: last,
-            rtt_median: median,
-            rtt_p95: p95,
-            jitter,
-            loss_ratio: if known == 0 {
-                0.0
-            } else {
-                lost as f64 / known as f64
-            },
-            lost,
-            known,
+            rtt_last: self.history.last(),
+            judged,
+            windows,
             sent: self.sent,
             received: self.received,
-            window: self.config.window,
         }
     }
 
     /// Moves to the next point of the grid. Offsets of up to a tenth of the interval keep many links
     /// from beating together, and do not add up; a missed point is skipped.
     fn schedule(&mut self, now: Instant) {
-        let interval = self.config.interval;
+        let interval = self.fallback.pace(self.config.interval);
         self.next_grid += interval;
         if self.next_grid <= now {
             self.next_grid = now + interval;
@@ -362,70 +303,117 @@ impl Probe {
         self.next_send = self.next_grid + self.random.below(interval / 10);
     }
 
-    fn start_round(&mut self, wall: NtpTime, now: Instant) -> (Option<Transmit>, Option<Transmit>) {
+    fn start_round(&mut self, asks: Asks, wall: NtpTime, now: Instant) {
         let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
-        self.sent += 1;
-        let (with_stamp, with_icmp) = self.methods(sequence);
+        self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
         // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
         // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
         let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
         let nonce = self.random.next();
-        self.await_answer(
-            Round {
-                sequence,
-                sent_at: now,
-                stamp: with_stamp.then_some(timestamp),
-                icmp_nonce: with_icmp.then_some(nonce),
-                overdue_at: now + self.patience(now),
-                lost_at: now + self.config.timeout,
-                fate: Fate::Awaited,
-                reprieved: false,
-            },
-            now,
-        );
         let session = self.config.identifier;
-        let stamp = with_stamp.then(|| Transmit {
-            via: Via::Stamp,
-            bytes: stamp::Request {
+        if asks.stamp {
+            let request = stamp::Request {
                 sequence,
                 timestamp,
                 session,
-            }
-            .encode(),
-        });
-        let echo = Echo {
-            identifier: session,
-            sequence: sequence as u16,
-            nonce,
+            };
+            self.unsent.push_back(Transmit::Datagram {
+                via: Via::Stamp,
+                bytes: request.encode(),
+            });
+        }
+        if asks.icmp {
+            let echo = Echo {
+                identifier: session,
+                sequence: sequence as u16,
+                nonce,
+            };
+            self.unsent.push_back(Transmit::Datagram {
+                via: Via::Icmp,
+                bytes: echo.encode_request(self.config.family),
+            });
+        }
+        if asks.tcp {
+            self.unsent.push_back(Transmit::Connect { round: sequence });
+        }
+        if asks.session {
+            self.unsent.push_back(Transmit::Look);
+        }
+        if !(asks.stamp || asks.icmp || asks.tcp) {
+            return;
+        }
+        self.sent += 1;
+        let round = Round {
+            sequence,
+            sent_at: now,
+            stamp: asks.stamp.then_some(timestamp),
+            icmp_nonce: asks.icmp.then_some(nonce),
+            purpose: asks.purpose,
+            overdue_at: now + self.patience(now),
+            lost_at: now + self.config.timeout,
+            fate: Fate::Awaited,
+            reflected: None,
+            reprieved: false,
         };
-        let icmp = with_icmp.then(|| Transmit {
-            via: Via::Icmp,
-            bytes: echo.encode_request(self.config.family),
-        });
-        (stamp, icmp)
+        self.await_answer(round, now);
     }
 
-    /// Whether this round uses STAMP, and whether ICMP.
-    fn methods(&self, sequence: u32) -> (bool, bool) {
-        match (self.config.method, self.reflector) {
-            (Method::Stamp, _) | (Method::Auto, Reflector::Answers) => (true, false),
-            (Method::Icmp, _) => (false, true),
-            (Method::Auto, Reflector::Unknown { unanswered }) => {
-                let try_stamp = unanswered < STAMP_PATIENCE || sequence.is_multiple_of(STAMP_RETRY);
-                (try_stamp, true)
-            }
+    /// What the next round uses.
+    fn asks(&self) -> Asks {
+        let is_auto = self.config.method == Method::Auto;
+        let datagrams = |stamp, icmp| Asks {
+            stamp,
+            icmp,
+            tcp: false,
+            session: false,
+            purpose: Purpose::Measure,
+        };
+        match (self.config.method, self.fallback.means(self.sequence)) {
+            (_, Some(Means::Look)) => Asks {
+                session: true,
+                ..datagrams(false, false)
+            },
+            (_, Some(Means::LookAndScout)) => Asks {
+                session: true,
+                purpose: Purpose::Scout,
+                ..datagrams(is_auto, is_auto)
+            },
+            (Method::Stamp, None) => datagrams(true, false),
+            (Method::Icmp, None) => datagrams(false, true),
+            (Method::Tcp, None) => Asks {
+                tcp: true,
+                ..datagrams(false, false)
+            },
+            (Method::Auto | Method::Bgp, None) => match self.reflector {
+                Reflector::Answers => datagrams(true, false),
+                Reflector::Unknown { unanswered } => {
+                    let is_tried =
+                        unanswered < STAMP_PATIENCE || self.sequence.is_multiple_of(STAMP_RETRY);
+                    datagrams(is_tried, true)
+                }
+            },
+        }
+    }
+
+    /// What a round uses when there is no session to look at.
+    fn with_connection(&self) -> Asks {
+        let is_auto = self.config.method == Method::Auto;
+        Asks {
+            stamp: is_auto,
+            icmp: is_auto,
+            tcp: true,
+            session: false,
+            purpose: Purpose::Measure,
         }
     }
 
     /// How long an answer may take before it is overdue.
-    fn patience(&self, now: Instant) -> Duration {
-        let summary = self.window.summary(now);
-        let Some(expected) = summary.p95.max(summary.last) else {
+    fn patience(&mut self, now: Instant) -> Duration {
+        let Some(expected) = self.history.expectation(now) else {
             return self.config.timeout;
         };
-        let spread = (expected / 2).max(summary.jitter.unwrap_or_default() * 4);
-        (expected + spread + MARGIN).min(self.config.timeout)
+        let spread = (expected.rtt / 2).max(expected.jitter * 4);
+        (expected.rtt + spread + MARGIN).min(self.config.timeout)
     }
 
     fn await_answer(&mut self, round: Round, now: Instant) {
@@ -437,7 +425,7 @@ impl Probe {
         self.outstanding.push_back(round);
     }
 
-    fn on_stamp(&mut self, bytes: &[u8], now: Instant) {
+    fn on_stamp(&mut self, bytes: &[u8], waited: Duration, now: Instant) {
         let Some(reply) = stamp::Reply::decode(bytes) else {
             return;
         };
@@ -451,12 +439,18 @@ impl Probe {
         if self.outstanding[at].lost_at < now {
             return;
         }
+        self.outstanding[at].reflected = Some(reply.sequence);
         self.reflector = Reflector::Answers;
         self.via = Some(Via::Stamp);
-        self.answer(at, reply.processing().unwrap_or_default(), Via::Stamp, now);
+        self.fallback.rule_out();
+        let held = Held {
+            there: reply.processing().unwrap_or_default(),
+            here: waited,
+        };
+        self.answer(at, held, Via::Stamp, now);
     }
 
-    fn on_icmp(&mut self, bytes: &[u8], now: Instant) {
+    fn on_icmp(&mut self, bytes: &[u8], waited: Duration, now: Instant) {
         let Some(reply) = Echo::decode_reply(bytes, self.config.family) else {
             return;
         };
@@ -472,7 +466,47 @@ impl Probe {
         }
         self.on_echo_alone(self.outstanding[at].stamp.is_some());
         self.via = Some(Via::Icmp);
-        self.answer(at, Duration::ZERO, Via::Icmp, now);
+        self.fallback.rule_out();
+        let held = Held {
+            here: waited,
+            ..Held::default()
+        };
+        self.answer(at, held, Via::Icmp, now);
+    }
+
+    fn on_connected(&mut self, sequence: u32, now: Instant) {
+        let asked = |round: &Round| round.sequence == sequence && round.lost_at >= now;
+        let Some(at) = self.outstanding.iter().position(asked) else {
+            return;
+        };
+        self.via = Some(Via::Tcp);
+        self.answer(at, Held::default(), Via::Tcp, now);
+    }
+
+    fn on_session(&mut self, seen: SessionTcp, now: Instant) {
+        match self.fallback.see(seen, now) {
+            Sight::Nothing => {}
+            Sight::Absent => self.connects = true,
+            Sight::Lost => self.outputs.push_back(Output::Lost),
+            Sight::Heard(rtt) => {
+                self.via = Some(Via::Bgp);
+                let rtt = rtt.unwrap_or_default();
+                if rtt > Duration::ZERO {
+                    self.history.push(Fact::Heard { rtt }, now);
+                }
+                let via = Via::Bgp;
+                self.outputs.push_back(Output::Answered { rtt, via });
+            }
+        }
+    }
+
+    /// Nothing that was asked so far can answer: what is still open would be held against the link.
+    fn fall_back(&mut self, now: Instant) {
+        for round in self.outstanding.iter_mut().filter(|round| round.is_open()) {
+            round.fate = Fate::Void;
+        }
+        self.next_send = self.next_send.min(now);
+        self.next_grid = self.next_grid.min(now);
     }
 
     /// ICMP was first. If the reflector is in doubt, this clears the link: rounds that only the
@@ -489,18 +523,31 @@ impl Probe {
         }
     }
 
-    fn answer(&mut self, at: usize, processing: Duration, via: Via, now: Instant) {
+    fn answer(&mut self, at: usize, held: Held, via: Via, now: Instant) {
         let round = &mut self.outstanding[at];
         if !round.is_open() {
             return;
         }
         round.fate = Fate::Answered;
+        let sequence = round.sequence;
         let elapsed = now.saturating_duration_since(round.sent_at);
-        // More than everything: the reflector's clock was stepped while it held the packet.
-        let rtt = elapsed.checked_sub(processing).unwrap_or(elapsed);
+        // More than there is left: a clock was stepped while it was held.
+        let arrived = elapsed.checked_sub(held.here).unwrap_or(elapsed);
+        let rtt = arrived.checked_sub(held.there).unwrap_or(arrived);
+        let order = self.order(sequence);
         self.received += 1;
-        self.window.push(Some(rtt), now);
+        self.history.push(Fact::Answered { rtt, order }, now);
         self.outputs.push_back(Output::Answered { rtt, via });
+    }
+
+    /// Whether the answer to this round came before those to all later ones. Sequences wrap.
+    fn order(&mut self, sequence: u32) -> Order {
+        let ahead = self.highest.map(|highest| sequence.wrapping_sub(highest));
+        if ahead.is_some_and(|ahead| ahead > u32::MAX / 2) {
+            return Order::Late;
+        }
+        self.highest = Some(sequence);
+        Order::InTurn
     }
 
     /// The far end is there, but its reflector is not: its host says so itself. What was sent to it
@@ -547,15 +594,23 @@ impl Probe {
 
     fn expire(&mut self, now: Instant) {
         let mut unanswered_stamp = false;
+        let mut falls_back = false;
         for round in &mut self.outstanding {
             if round.fate == Fate::Awaited && round.deadline() <= now {
                 round.fate = Fate::Overdue;
+                if round.purpose == Purpose::Scout {
+                    continue;
+                }
                 unanswered_stamp |= round.stamp.is_some();
                 self.outputs.push_back(Output::Lost);
+                falls_back |= self.fallback.is_reached();
             }
         }
         if unanswered_stamp {
             self.doubt_reflector(now);
+        }
+        if falls_back {
+            self.fall_back(now);
         }
         while let Some(round) = self
             .outstanding
@@ -566,11 +621,25 @@ impl Probe {
     }
 
     fn close(&mut self, round: &Round, now: Instant) {
-        if round.fate == Fate::Awaited {
+        let is_lost = round.is_open() && round.purpose == Purpose::Measure;
+        if is_lost && round.fate == Fate::Awaited {
             self.outputs.push_back(Output::Lost);
         }
-        if round.is_open() {
-            self.window.push(None, now);
+        if is_lost {
+            self.history.push(Fact::Lost, now);
+        }
+        self.tell_direction(round, now);
+    }
+
+    fn tell_direction(&mut self, round: &Round, now: Instant) {
+        if round.stamp.is_none() {
+            return;
+        }
+        match (round.reflected, round.fate) {
+            (Some(reflected), _) => self.directions.returned(round.sequence, reflected, now),
+            (None, Fate::Awaited | Fate::Overdue) => self.directions.missed(),
+            // The path works: it is the reflector that does not.
+            (None, Fate::Answered | Fate::Void) => self.directions.forgive(),
         }
     }
 }

@@ -295,6 +295,7 @@ fn paint_state(state: api::v1::LinkState) -> String {
     match state {
         LinkState::Up => paint("32", "up"),
         LinkState::Degraded => paint("33", "degraded"),
+        LinkState::Draining => paint("33", "draining"),
         LinkState::Down => paint("31", "down"),
         LinkState::Unspecified => "unknown".to_owned(),
     }

@@ -12,10 +12,10 @@ pub(super) struct Fib {
     links: BTreeMap<PeerId, Standing>,
 }
 
-/// Where the link to a peer stands. Declared in order of preference: a dead link is the last resort.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Where the link to a peer stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
-    Usable { rank: u32 },
+    Usable { rank: u32, tiebreak: u32 },
     Dead,
 }
 
@@ -43,13 +43,27 @@ impl Fib {
             .collect()
     }
 
-    /// The first of the hops that are best by liveness, tier and rank, in this order.
+    /// The first of the hops that are best by liveness, tier and rank, then MED, then the link in use, in
+    /// this order.
     fn best(&self, hops: &[RouteHop]) -> Option<PeerId> {
-        let order = |hop: &&RouteHop| match self.links.get(&hop.hop.peer) {
-            Some(Standing::Dead) => (Standing::Dead, hop.tier, 0),
-            Some(Standing::Usable { rank }) => (Standing::Usable { rank: 0 }, hop.tier, *rank),
-            None => (Standing::Usable { rank: 0 }, hop.tier, 0),
+        let standing = |hop: &RouteHop| match self.links.get(&hop.hop.peer) {
+            Some(Standing::Dead) => (true, 0, 0),
+            Some(Standing::Usable { rank, tiebreak }) => (false, *rank, *tiebreak),
+            None => (false, 0, 0),
         };
-        hops.iter().min_by_key(order).map(|hop| hop.hop.peer)
+        let class = |hop: &RouteHop| {
+            let (is_dead, rank, _) = standing(hop);
+            (is_dead, hop.tier, rank)
+        };
+        let first = hops.iter().map(class).min()?;
+        let best: Vec<&RouteHop> = hops.iter().filter(|hop| class(hop) == first).collect();
+        let wished = best.iter().filter(|hop| {
+            let mut rivals = best.iter();
+            !rivals.any(|other| {
+                other.med.neighbour == hop.med.neighbour && other.med.place < hop.med.place
+            })
+        });
+        let first = wished.min_by_key(|hop| standing(hop).2);
+        first.map(|hop| hop.hop.peer)
     }
 }

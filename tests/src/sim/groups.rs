@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use bgp::PeerId;
 use bgp::rib;
-use links::{Group, GroupConfig, GroupInput, GroupOutput, LinkId, Member, Policy, Rank, State};
+use links::{
+    Group, GroupConfig, GroupInput, GroupOutput, HealthChange, LinkId, Member, Policy, Standing,
+    State,
+};
 
 use super::fib;
 use super::topology::{LinkSpec, RouterSpec, Timing};
@@ -16,7 +19,7 @@ pub(super) struct Groups {
     groups: BTreeMap<u32, Group>,
     /// Of the links that have told theirs.
     states: BTreeMap<PeerId, State>,
-    ranks: BTreeMap<LinkId, Rank>,
+    standings: BTreeMap<LinkId, Standing>,
 }
 
 impl Groups {
@@ -28,8 +31,8 @@ impl Groups {
         let mut members: BTreeMap<u32, Vec<Member>> = BTreeMap::new();
         for (peer, link) in &links {
             members.entry(link.group).or_default().push(Member {
-                link: LinkId(peer.0),
                 priority: link.priority,
+                ..Member::new(LinkId(peer.0))
             });
         }
         let config = GroupConfig {
@@ -44,16 +47,16 @@ impl Groups {
                 .collect(),
             links,
             states: BTreeMap::new(),
-            ranks: BTreeMap::new(),
+            standings: BTreeMap::new(),
         }
     }
 
-    pub(super) fn on_link(&mut self, peer: PeerId, state: State, now: Instant) {
-        self.states.insert(peer, state);
+    pub(super) fn on_link(&mut self, peer: PeerId, change: HealthChange, now: Instant) {
+        self.states.insert(peer, change.state);
         let group = self.links.get(&peer).map(|link| link.group);
         if let Some(group) = group.and_then(|group| self.groups.get_mut(&group)) {
             let link = LinkId(peer.0);
-            group.handle(GroupInput::Link { link, state }, now);
+            group.handle(GroupInput::Link { link, change }, now);
         }
         self.settle();
     }
@@ -80,11 +83,13 @@ impl Groups {
 
     /// For the FIB.
     pub(super) fn links(&self) -> BTreeMap<PeerId, fib::Standing> {
-        let standing = |peer: &PeerId, state: &State| match state {
-            State::Up | State::Degraded => fib::Standing::Usable {
-                rank: self.rank(*peer).unwrap_or(0),
+        let standing = |peer: &PeerId, state: &State| match (state, self.standing(*peer)) {
+            (State::Down, _) => fib::Standing::Dead,
+            (_, Some((rank, tiebreak))) => fib::Standing::Usable { rank, tiebreak },
+            (_, None) => fib::Standing::Usable {
+                rank: 0,
+                tiebreak: 0,
             },
-            State::Down => fib::Standing::Dead,
         };
         let known = self.states.iter();
         known
@@ -96,9 +101,13 @@ impl Groups {
     pub(super) fn standings(&self) -> Vec<rib::Input> {
         let standing = |peer: &PeerId, state: &State| {
             let group = self.links.get(peer).map(|link| link.group);
-            match (state, group, self.rank(*peer)) {
+            match (state, group, self.standing(*peer)) {
                 (State::Down, _, _) => rib::Standing::Unusable,
-                (_, Some(group), Some(rank)) => rib::Standing::Ranked { group, rank },
+                (_, Some(group), Some((rank, tiebreak))) => rib::Standing::Ranked {
+                    group,
+                    rank,
+                    tiebreak,
+                },
                 (_, _, _) => rib::Standing::Unranked,
             }
         };
@@ -108,15 +117,19 @@ impl Groups {
             .collect()
     }
 
-    fn rank(&self, peer: PeerId) -> Rank {
-        self.ranks.get(&LinkId(peer.0)).copied().flatten()
+    /// Rank and tiebreak.
+    fn standing(&self, peer: PeerId) -> Option<(u32, u32)> {
+        let standing = self.standings.get(&LinkId(peer.0))?;
+        Some((standing.rank?, standing.tiebreak))
     }
 
     fn settle(&mut self) {
         for group in self.groups.values_mut() {
             while let Some(output) = group.poll_output() {
                 match output {
-                    GroupOutput::Ranks(ranks) => self.ranks.extend(ranks),
+                    GroupOutput::Ranks(ranks) => {
+                        self.standings.extend(ranks.iter().map(|it| (it.link, *it)));
+                    }
                     GroupOutput::Moved { .. } => {}
                 }
             }

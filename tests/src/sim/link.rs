@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use links::stamp::{self, NtpTime};
 use links::{
-    AddressFamily, Health, HealthChange, HealthConfig, HealthInput, Input, LinkId, Method, Output,
-    Probe, ProbeConfig, Via,
+    AddressFamily, Arrival, Health, HealthChange, HealthConfig, HealthInput, Input, LastResort,
+    LinkId, Method, Output, Probe, ProbeConfig, Reflector, Transmit, Via,
 };
 
 use super::topology::Timing;
@@ -14,6 +14,8 @@ use super::topology::Timing;
 const PUBLISH: Duration = Duration::from_millis(250);
 /// RFC 4443 §4.2.
 const ECHO_REPLY_V6: u8 = 129;
+/// The other end of every cable.
+const FAR: std::net::Ipv6Addr = std::net::Ipv6Addr::LOCALHOST;
 
 /// What crosses a cable beside TCP.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub(super) enum Datagram {
 pub(super) struct Link {
     pub(super) health: Health,
     probe: Probe,
-    reflected: u32,
+    reflector: Reflector,
     published: Instant,
     /// Where the wall clock stands at zero.
     epoch: Instant,
@@ -42,6 +44,7 @@ impl Link {
     ) -> Self {
         let probe = ProbeConfig {
             method: Method::Auto,
+            last_resort: LastResort::None,
             interval: timing.probe_interval,
             timeout: Duration::from_secs(1),
             window: Duration::from_secs(2),
@@ -56,7 +59,7 @@ impl Link {
         Self {
             health: Health::new(health, now),
             probe: Probe::new(probe, seed, now),
-            reflected: 0,
+            reflector: Reflector::new(FAR.into()),
             published: now,
             epoch,
         }
@@ -66,7 +69,11 @@ impl Link {
     pub(super) fn receive(&mut self, datagram: Datagram, now: Instant) -> Option<Datagram> {
         match datagram {
             Datagram::Answer(via, bytes) => {
-                let input = Input::Received { via, bytes: &bytes };
+                let input = Input::Received {
+                    via,
+                    bytes: &bytes,
+                    waited: Duration::ZERO,
+                };
                 self.probe.handle(input, now);
                 None
             }
@@ -75,10 +82,16 @@ impl Link {
                 *bytes.first_mut()? = ECHO_REPLY_V6;
                 Some(Datagram::Answer(Via::Icmp, bytes))
             }
+            Datagram::Request(Via::Tcp | Via::Bgp, _) => None,
             Datagram::Request(Via::Stamp, bytes) => {
                 let wall = self.wall(now);
-                let reply = stamp::reflect(&bytes, 255, wall, wall, Some(self.reflected))?;
-                self.reflected = self.reflected.wrapping_add(1);
+                let arrival = Arrival {
+                    bytes: &bytes,
+                    from: (FAR, stamp::PORT).into(),
+                    ttl: 255,
+                    at: wall,
+                };
+                let reply = self.reflector.reflect(arrival, wall).ok()?;
                 Some(Datagram::Answer(Via::Stamp, reply))
             }
         }
@@ -109,8 +122,10 @@ impl Link {
     }
 
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Datagram> {
-        let transmit = self.probe.poll_transmit(self.wall(now), now)?;
-        Some(Datagram::Request(transmit.via, transmit.bytes.to_vec()))
+        match self.probe.poll_transmit(self.wall(now), now)? {
+            Transmit::Datagram { via, bytes } => Some(Datagram::Request(via, bytes.to_vec())),
+            Transmit::Connect { .. } | Transmit::Look => None,
+        }
     }
 
     /// What the probe has found goes to the health; what that makes of it is given back.

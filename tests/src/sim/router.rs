@@ -277,14 +277,14 @@ impl Router {
                 self.effects.push(Effect::Datagram(*id, datagram));
             }
             while let Some(change) = link.poll_output(now) {
-                changes.push((*id, change.state));
+                changes.push((*id, change));
             }
         }
-        for (id, state) in changes {
-            self.groups.on_link(id, state, now);
+        for (id, change) in changes {
+            self.groups.on_link(id, change, now);
             self.tell_standings(now);
-            let message = match state {
-                State::Up | State::Degraded => ToPeer::Start,
+            let message = match change.state {
+                State::Up | State::Degraded | State::Draining => ToPeer::Start,
                 State::Down => ToPeer::Stop(Cease::BfdDown),
             };
             self.tell(id, message, now);

@@ -343,10 +343,15 @@ impl Model {
     fn keep_equal(&self, paths: &mut Vec<ModelPath>, ranks: Ranks) {
         let peer = |path: &ModelPath| path.peer.map(|id| &self.peers[&id]);
         keep_lowest(paths, class);
-        keep_lowest_within(paths, |path| match peer(path).map(|peer| peer.standing) {
-            Some(Standing::Ranked { group, rank }) if ranks == Ranks::Asked => (Some(group), rank),
-            _ => (None, 0),
-        });
+        let link = |path: &ModelPath| match peer(path).map(|peer| peer.standing) {
+            Some(Standing::Ranked {
+                group,
+                rank,
+                tiebreak,
+            }) if ranks == Ranks::Asked => (Some(group), rank, tiebreak),
+            _ => (None, 0, 0),
+        };
+        keep_lowest_within(paths, |path| (link(path).0, link(path).1));
         keep_lowest_within(paths, |path| {
             let neighbour = match self.config.med {
                 MedComparison::SameNeighbour => path.received.as_path.first(),
@@ -354,6 +359,7 @@ impl Model {
             };
             (neighbour, path.attrs.med.unwrap_or(0))
         });
+        keep_lowest_within(paths, |path| (link(path).0, link(path).2));
         keep_lowest(paths, |path| self.kind(path));
         keep_lowest(paths, |path| self.metric(path));
     }
@@ -389,6 +395,24 @@ impl Model {
         shared
     }
 
+    fn med_place(&self, path: &ModelPath, tied: &[ModelPath]) -> MedPlace {
+        let of = |path: &ModelPath| {
+            let neighbour = match self.config.med {
+                MedComparison::SameNeighbour => path.received.as_path.first(),
+                MedComparison::Always => None,
+            };
+            (neighbour, path.attrs.med.unwrap_or(0))
+        };
+        let own = of(path);
+        let all = tied.iter().map(of);
+        let lower = all.filter(|other| *other < own);
+        let (same, others): (Vec<_>, Vec<_>) = lower.partition(|other| other.0 == own.0);
+        MedPlace {
+            neighbour: others.len() as u8,
+            place: same.len() as u8,
+        }
+    }
+
     fn hops(&self, prefix: &Prefix) -> Hops {
         if self.config.forwarding == Forwarding::Elsewhere {
             return Hops::new();
@@ -411,15 +435,20 @@ impl Model {
         order.truncate(8 - shared.len());
         let weights = multipath::weights(shared.iter().map(|path| &path.attrs));
         let mut hops = Hops::new();
-        let mut push = |path: &ModelPath, tier, weight| {
+        let mut push = |path: &ModelPath, tier, med, weight| {
             let (peer, address) = (path.peer.unwrap(), path.attrs.nexthop.unwrap());
             let hop = Hop { peer, address };
             if hops.iter().all(|known| known.hop != hop) {
-                hops.push(RouteHop { hop, tier, weight });
+                hops.push(RouteHop {
+                    hop,
+                    tier,
+                    med,
+                    weight,
+                });
             }
         };
         for (path, weight) in shared.iter().zip(weights) {
-            push(path, 0, weight);
+            push(path, 0, MedPlace::default(), weight);
         }
         let mut tier = u8::from(!shared.is_empty());
         for tied in order.chunk_by(|a, b| class(a) == class(b)) {
@@ -431,7 +460,11 @@ impl Model {
                 tied.to_vec()
             };
             for path in ordered {
-                push(&path, tier, 0);
+                let med = match one_group {
+                    true => self.med_place(&path, tied),
+                    false => MedPlace::default(),
+                };
+                push(&path, tier, med, 0);
                 tier += u8::from(!one_group);
             }
             tier += 1;

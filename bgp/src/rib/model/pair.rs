@@ -429,7 +429,8 @@ impl Pair {
             1 => Standing::Unusable,
             rank => Standing::Ranked {
                 group: random.below(2) as u32,
-                rank: rank as u32,
+                rank: rank as u32 / 2,
+                tiebreak: random.below(2) as u32,
             },
         };
         if let Some(peer) = self.model.peers.get_mut(&id) {

@@ -4,17 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bgp::Hop;
+use bgp::rib::MedPlace;
 
 use super::super::{Spread, Way};
-use super::{GroupKey, LinkStanding, State, Table};
+use super::{Group, GroupKey, LinkStanding, State, Table};
 
 /// A member that has a way.
+#[derive(Clone, Copy)]
 struct Candidate {
     way: Way,
     /// Carries only if there is nothing else.
     is_dead: bool,
     tier: u8,
+    med: MedPlace,
+    /// As the paths say it.
+    weight: u8,
+    link: Link,
+}
+
+/// What counts of a link that is not dead; all 0 for a way over none.
+#[derive(Clone, Copy, Default)]
+struct Link {
     rank: u32,
+    tiebreak: u32,
     weight: u8,
 }
 
@@ -29,7 +41,7 @@ impl Table {
     fn leads_to(&self, key: GroupKey) -> Spread {
         match self.groups.get(&key.0) {
             Some(group) if group.closing => Spread::new(),
-            Some(group) if self.is_alive(&group.carries) => group.carries.clone(),
+            Some(group) if self.is_alive(group) => group.carries.clone(),
             Some(_) | None => self.target(key),
         }
     }
@@ -58,7 +70,8 @@ impl Table {
     }
 
     /// The ways that a group should lead to, over usable links if there are any. Of the lowest tier,
-    /// all that are to share the traffic do; if none is, the best link has it all.
+    /// all that are to share the traffic do; if none is, the best link has it all, or the best links
+    /// share it.
     pub(super) fn target(&self, key: GroupKey) -> Spread {
         let Some(group) = self.groups.get(&key.0) else {
             return Spread::new();
@@ -66,18 +79,30 @@ impl Table {
         let members = group.members.iter();
         let candidates = members.filter_map(|member| {
             let way = *self.ways.get(&member.hop)?;
-            let (is_dead, rank) = match self.standing(&way) {
-                None => (false, 0),
-                Some(LinkStanding::Usable { rank }) => (false, rank),
-                Some(LinkStanding::Dead) => (true, 0),
+            let standing = self.standing(&way);
+            let (is_dead, link) = match standing {
+                None => (false, Link::default()),
+                Some(LinkStanding::Usable {
+                    rank,
+                    tiebreak,
+                    weight,
+                }) => (
+                    false,
+                    Link {
+                        rank,
+                        tiebreak,
+                        weight,
+                    },
+                ),
+                Some(LinkStanding::Dead) => (true, Link::default()),
             };
-            let (tier, weight) = (member.tier, member.weight);
             Some(Candidate {
                 way,
-                is_dead,
-                tier,
-                rank,
-                weight,
+                is_dead: is_dead || self.dead.contains(&member.hop.peer),
+                tier: member.tier,
+                med: member.med,
+                weight: member.weight,
+                link,
             })
         });
         let mut candidates: Vec<Candidate> = candidates.collect();
@@ -95,10 +120,10 @@ impl Table {
             return shares.into_iter().collect();
         }
         // A weight means nothing to one that is alone.
-        let sharing = shares.into_keys().next();
-        let best = || candidates.iter().min_by_key(|it| it.rank).map(|it| it.way);
-        let alone = sharing.or_else(best);
-        alone.map(|way| (way, 1)).into_iter().collect()
+        match shares.into_keys().next() {
+            Some(alone) => [(alone, 1)].into_iter().collect(),
+            None => by_link(candidates),
+        }
     }
 
     fn standing(&self, way: &Way) -> Option<LinkStanding> {
@@ -113,8 +138,20 @@ impl Table {
     }
 
     /// Whether all of what a group carries is usable: it leaves at once otherwise.
-    pub(super) fn is_alive(&self, spread: &Spread) -> bool {
-        !spread.is_empty() && spread.iter().all(|(way, _)| self.is_usable(way))
+    pub(super) fn is_alive(&self, group: &Group) -> bool {
+        let mut carries = group.carries.iter().map(|(way, _)| way);
+        group.is_in_kernel()
+            && carries.all(|way| self.is_usable(way) && self.is_offered(group, way))
+    }
+
+    /// Unless all the peers that a group has a way from are dead. One that nobody offers any more is left
+    /// when there is time.
+    fn is_offered(&self, group: &Group, way: &Way) -> bool {
+        let hops = group.members.iter().map(|member| &member.hop);
+        let mut with_it = hops
+            .filter(|hop| self.ways.get(hop) == Some(way))
+            .peekable();
+        with_it.peek().is_none() || with_it.any(|hop| !self.dead.contains(&hop.peer))
     }
 
     /// Looks at every group after links or interfaces changed.
@@ -154,5 +191,39 @@ impl Table {
             .into_iter()
             .filter_map(|hop| Some((hop, self.way(&hop)?)))
             .collect();
+    }
+}
+
+/// Where candidates of one tier lead, of which the paths do not say that they share: as the decision
+/// of the RIB has it, by rank, then MED, then the link that the group uses.
+fn by_link(mut candidates: Vec<Candidate>) -> Spread {
+    let lowest = candidates.iter().map(|it| it.link.rank).min();
+    candidates.retain(|it| Some(it.link.rank) == lowest);
+    let best = candidates.clone();
+    candidates.retain(|it| {
+        let beats = |other: &Candidate| {
+            other.med.neighbour == it.med.neighbour && other.med.place < it.med.place
+        };
+        !best.iter().any(beats)
+    });
+    let Some(best) = candidates.iter().min_by_key(|it| it.link.tiebreak) else {
+        return Spread::new();
+    };
+    if best.link.weight == 0 {
+        return [(best.way, 1)].into_iter().collect();
+    }
+    // The first of each link: a second peer on it does not double its part.
+    let mut shares: BTreeMap<u32, (Way, u8)> = BTreeMap::new();
+    for it in candidates.iter().filter(|it| it.link.weight > 0) {
+        let share = (it.way, it.link.weight);
+        shares.entry(it.way.interface).or_insert(share);
+    }
+    match shares.len() {
+        1 => [(best.way, 1)].into_iter().collect(),
+        _ => {
+            let mut shares: Spread = shares.into_values().collect();
+            shares.sort_unstable();
+            shares
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The table against a model of the kernel.
 
+use bgp::rib::MedPlace;
+
 use super::super::{Exit, FoundRoutes, Interface, Observed, OtherRoute};
 use super::*;
 
@@ -157,6 +159,7 @@ fn hops(links: &[u32]) -> Members {
                 address: format!("10.99.{link}.1").parse().unwrap(),
             },
             tier: 0,
+            med: MedPlace::default(),
             weight: 0,
         })
         .collect()
@@ -175,10 +178,23 @@ fn standing(ranks: [Option<u32>; 2]) -> BTreeMap<String, LinkStanding> {
     (1..)
         .zip(ranks)
         .map(|(index, rank): (u32, _)| {
-            let standing = rank.map_or(LinkStanding::Dead, |rank| LinkStanding::Usable { rank });
+            let standing = rank.map_or(LinkStanding::Dead, |rank| ranked(rank, 0, 0));
             (format!("wg{index}"), standing)
         })
         .collect()
+}
+
+fn ranked(rank: u32, tiebreak: u32, weight: u8) -> LinkStanding {
+    LinkStanding::Usable {
+        rank,
+        tiebreak,
+        weight,
+    }
+}
+
+fn links(standings: [LinkStanding; 2]) -> BTreeMap<String, LinkStanding> {
+    let names = ["wg1", "wg2"].map(str::to_owned);
+    names.into_iter().zip(standings).collect()
 }
 
 fn prefixes(count: u32) -> Vec<Prefix> {
@@ -215,6 +231,64 @@ fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     let moved = |prefix| kernel.interface_of(prefix) == Some(2);
     assert!(prefixes.iter().all(moved));
+}
+
+#[test]
+fn a_dead_peer_on_no_link_is_left_for_one_message_and_without_waiting() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    // Nobody says by which link they are reached: their networks do.
+    table.set_peers(BTreeMap::new());
+    table.set_links(BTreeMap::new());
+    let prefixes = prefixes(1000);
+    for prefix in &prefixes {
+        table.set(*prefix, &hops(&[1, 2]));
+    }
+    run(&mut table, &mut kernel, now);
+    table.sweep();
+    run(&mut table, &mut kernel, now);
+    let lead = |kernel: &Kernel, to| prefixes.iter().all(|p| kernel.interface_of(p) == Some(to));
+    assert!(lead(&kernel, 1));
+
+    // Half of its paths are gone before the group has moved.
+    table.set_dead([PeerId(1)].into());
+    for prefix in &prefixes[..500] {
+        table.set(*prefix, &hops(&[2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(lead(&kernel, 2));
+    for prefix in &prefixes[500..] {
+        table.set(*prefix, &hops(&[2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 0);
+
+    // Back: nothing moves before the routes are complete.
+    table.set_dead(BTreeSet::new());
+    assert_eq!(run(&mut table, &mut kernel, now), 0);
+    for prefix in &prefixes {
+        table.set(*prefix, &hops(&[1, 2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(lead(&kernel, 1));
+}
+
+#[test]
+fn a_way_that_a_live_peer_offers_too_outlives_the_dead_one() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    table.set_peers(BTreeMap::new());
+    table.set_links(BTreeMap::new());
+    let mut members = hops(&[1, 1, 2]);
+    members[1].hop.peer = PeerId(3);
+    let prefix = prefixes(1)[0];
+    table.set(prefix, &members);
+    run(&mut table, &mut kernel, now);
+    table.set_dead([PeerId(1)].into());
+    assert_eq!(run(&mut table, &mut kernel, now), 0);
+    assert_eq!(kernel.interface_of(&prefix), Some(1));
+    table.set_dead([PeerId(1), PeerId(3)].into());
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert_eq!(kernel.interface_of(&prefix), Some(2));
 }
 
 #[test]
@@ -415,6 +489,96 @@ fn hops_with_weights_share_the_traffic_whatever_their_ranks() {
     table.set(prefix, &shared(&[(1, 3), (2, 0)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefix), [(1, 1)], "weight 0 stands by");
+}
+
+/// What a cloud does before it replaces an endpoint: the other one gets the lower MED.
+#[test]
+fn med_decides_between_links_of_equal_rank_and_the_link_in_use_where_med_ties() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefix = prefixes(1)[0];
+    let with_meds = |meds: [u8; 2]| {
+        let mut members = hops(&[1, 2]);
+        for (member, place) in members.iter_mut().zip(meds) {
+            member.med.place = place;
+        }
+        members
+    };
+    let mut leads_to = |meds, standings| {
+        table.set(prefix, &with_meds(meds));
+        table.set_links(links(standings));
+        run(&mut table, &mut kernel, now);
+        kernel.interface_of(&prefix)
+    };
+    let equal = [ranked(0, 1, 0), ranked(0, 0, 0)];
+    assert_eq!(leads_to([0, 0], equal), Some(2), "in use");
+    assert_eq!(leads_to([0, 1], equal), Some(1), "lower MED");
+    assert_eq!(leads_to([1, 0], equal), Some(2), "lower MED");
+    let first_is_better = [ranked(0, 0, 0), ranked(1, 1, 0)];
+    assert_eq!(leads_to([1, 0], first_is_better), Some(1), "rank");
+}
+
+#[test]
+fn meds_of_different_neighbours_are_not_compared() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefix = prefixes(1)[0];
+    let mut members = hops(&[1, 2]);
+    (members[0].med.neighbour, members[0].med.place) = (1, 1);
+    table.set(prefix, &members);
+    table.set_links(links([ranked(0, 0, 0), ranked(0, 1, 0)]));
+    run(&mut table, &mut kernel, now);
+    assert_eq!(kernel.interface_of(&prefix), Some(1));
+}
+
+#[test]
+fn links_of_a_group_that_balances_share_by_weight_and_a_worse_one_leaves_for_one_message() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(500);
+    let both = hops(&[1, 2]);
+    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    table.set_links(links([ranked(0, 0, 3), ranked(0, 1, 1)]));
+    run(&mut table, &mut kernel, now);
+    let all = |kernel: &Kernel, spread: &[(u32, u8)]| {
+        prefixes
+            .iter()
+            .all(|prefix| kernel.spread_of(prefix) == spread)
+    };
+    assert!(all(&kernel, &[(1, 3), (2, 1)]));
+    table.set_links(links([ranked(1, 0, 3), ranked(0, 0, 1)]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(all(&kernel, &[(2, 1)]));
+    table.set_links(links([ranked(0, 0, 3), ranked(0, 1, 1)]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(all(&kernel, &[(1, 3), (2, 1)]));
+}
+
+#[test]
+fn a_balanced_link_that_was_dead_returns_when_its_routes_are_complete() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    let prefixes = prefixes(500);
+    let set = |table: &mut Table, some: &[Prefix], links: &[u32]| {
+        let members = hops(links);
+        some.iter().for_each(|prefix| table.set(*prefix, &members));
+    };
+    let up = [ranked(0, 0, 1), ranked(0, 1, 1)];
+    set(&mut table, &prefixes, &[1, 2]);
+    table.set_links(links(up));
+    run(&mut table, &mut kernel, now);
+    table.set_links(links([LinkStanding::Dead, ranked(0, 0, 1)]));
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    set(&mut table, &prefixes, &[2]);
+    assert_eq!(run(&mut table, &mut kernel, now), 0, "routes park");
+
+    table.set_links(links(up));
+    set(&mut table, &prefixes[..499], &[1, 2]);
+    assert_eq!(run(&mut table, &mut kernel, now), 0, "one is missing");
+    set(&mut table, &prefixes[499..], &[1, 2]);
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    let spread = kernel.spread_of(&prefixes[0]);
+    assert_eq!(spread, [(1, 1), (2, 1)]);
 }
 
 #[test]
