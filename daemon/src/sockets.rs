@@ -25,7 +25,7 @@ pub(crate) use signing::Signing;
 
 /// Class selector 6, internetwork control (RFC 2474 §4.2.2.2; RFC 4271 §8 leaves it to us).
 const CONTROL: u32 = 0xc0;
-const BACKLOG: u32 = 128;
+const BACKLOG: i32 = 128;
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,13 +41,14 @@ pub(crate) struct Endpoint {
     pub(crate) signing: Option<Signing>,
 }
 
-/// Where BGP connections are accepted. Its answers travel as far as those to any peer must; each
-/// accepted connection is then [`admit`]ted on the terms of its peer.
+/// Where BGP connections are going to be accepted: nobody is answered before it [`listen`]s. Its answers
+/// travel as far as those to any peer must; each accepted connection is then [`admit`]ted on the terms of
+/// its peer.
 ///
 /// # Errors
 ///
 /// The address is taken, not ours, or needs a privilege.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -62,11 +63,31 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     mark(&socket, address.ip())?;
     tcp::set_ttl(socket.as_fd(), address.ip(), u8::MAX)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG as i32)?;
+    Ok(socket)
+}
+
+/// Has callers answered from here on.
+///
+/// # Errors
+///
+/// Somebody else listens at the address since it was bound.
+pub(crate) fn listen(socket: Socket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// Has a listening socket drop what is not signed with the keys of the network it comes from, and
+/// Connections that wait to be accepted: all that do by now, and however many come meanwhile it ends.
+pub(crate) fn waiting(listener: &TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // The kernel has one more wait than the backlog.
+    let accepted = (0..=BACKLOG).map_while(move |_| SockRef::from(listener).accept().ok());
+    accepted.filter_map(|(socket, from)| {
+        socket.set_nonblocking(true).ok()?;
+        let stream = TcpStream::from_std(socket.into()).ok()?;
+        Some((stream, from.as_socket()?))
+    })
+}
+
+/// Has a socket that listens, or is to, drop what is not signed with the keys of the network it comes from, and
 /// what came from too far away for any peer. Keys of another family of addresses than the socket's are
 /// none of its business.
 ///
@@ -77,14 +98,17 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// One for each network whose keys the kernel does not take: it has no memory for more, or not what
 /// they need.
 pub(crate) fn guard(
-    listener: &TcpListener,
+    listener: &impl AsFd,
     before: &BTreeMap<IpNet, Signing>,
     keys: &BTreeMap<IpNet, Signing>,
     min_ttl: u8,
 ) -> Vec<io::Error> {
-    let own = match listener.local_addr() {
-        Ok(own) => own.ip(),
+    let own = match SockRef::from(listener).local_addr() {
+        Ok(own) => own.as_socket().map(|own| own.ip()),
         Err(error) => return vec![error],
+    };
+    let Some(own) = own else {
+        return Vec::new();
     };
     let networks: BTreeSet<&IpNet> = before.keys().chain(keys.keys()).collect();
     let ours = networks

@@ -2,7 +2,7 @@
 //!
 //! Few kernels have it. On one without, what is tested is that a peer which is to sign is never spoken
 //! to unsigned; each test says which it was. `SKYBRIDGE_VM_KERNEL=FILE ./dev vm tcp-ao` runs them on a
-//! kernel with it, such as Debian's from 7.2 on, unpacked but not installed:
+//! kernel with it, such as Debian's from 7.3 on, unpacked but not installed:
 //! `dpkg-deb -x` of linux-binary, linux-base and linux-modules of one version into a directory.
 //!
 //! Needs root and `cargo build --workspace --bins`.
@@ -32,6 +32,7 @@ const SEVERAL_ATTEMPTS: Duration = Duration::from_secs(6);
 const NONE: &str = "this kernel has no TCP-AO";
 
 /// Asked of the kernel itself, not of the router.
+#[expect(clippy::print_stderr, reason = "a test says which of two it was")]
 fn kernel_has_it() -> Result<bool> {
     let symbols = fs::read_to_string("/proc/kallsyms")?;
     ensure!(symbols.contains("tcp_v4_rcv"), "the kernel names nothing");
@@ -50,6 +51,15 @@ fn ao_key(router: &Nva, id: u8, algorithm: &str, name: &str, secret: &str) -> Re
         "{{ id = {id}, algorithm = \"{algorithm}\", key = {{ file = \"{}\" }} }}",
         path.display()
     ))
+}
+
+/// - `first`: the secret of the first
+fn three_keys(router: &Nva, first: &str) -> Result<[String; 3]> {
+    Ok([
+        ao_key(router, 1, "hmac-sha-1-96", "key-1", first)?,
+        ao_key(router, 2, "aes-128-cmac-96", "key-2", "hunter2 the second")?,
+        ao_key(router, 3, "hmac-sha-256-128", "key-3", "hunter2 the third")?,
+    ])
 }
 
 fn tcp_ao(keys: &[&str]) -> String {
@@ -190,23 +200,15 @@ fn two_routers_sign_and_their_keys_change_under_the_session() -> Result<()> {
         return refused("ao");
     }
     let mut two = Two::build("ao")?;
-    let keys = |side: usize, first: &str| -> Result<[String; 3]> {
-        let router = two.router(side);
-        Ok([
-            ao_key(router, 1, "hmac-sha-1-96", "key-1", first)?,
-            ao_key(router, 2, "aes-128-cmac-96", "key-2", "hunter2 the second")?,
-            ao_key(router, 3, "hmac-sha-256-128", "key-3", "hunter2 the third")?,
-        ])
-    };
-    let west = keys(0, "hunter2")?;
-    let east = keys(1, "another")?;
+    let west = three_keys(&two.west, "hunter2")?;
+    let east = three_keys(&two.east, "another")?;
     two.configure(0, &tcp_ao(&[&west[0]]))?;
     two.configure(1, &tcp_ao(&[&east[0]]))?;
     two.west.start()?;
     two.east.start()?;
     two.ensure_apart()?;
     // What the file names stays, what is in it changes.
-    let east = keys(1, "hunter2")?;
+    let east = three_keys(&two.east, "hunter2")?;
     two.east.cli(&["reload"])?;
     two.wait("a session with the first key", is_signed_with(1))?;
 
@@ -270,6 +272,7 @@ fn a_peer_that_does_not_sign_is_not_heard() -> Result<()> {
 }
 
 /// BIRD has it since 2.17.
+#[expect(clippy::print_stderr, reason = "a test says which of two it was")]
 fn bird_has_it() -> Result<bool> {
     let said = Command::new("bird").arg("--version").output()?;
     let said = [said.stdout, said.stderr].concat();

@@ -10,7 +10,7 @@ use config::{Change, Config, RouterField};
 use policy::Filters;
 use tracing::{error, info};
 
-use super::places::{listen, listen_for_scrapes};
+use super::places::{bind, listen_for_scrapes};
 use super::ranges::with_callers;
 use super::{Intent, Router};
 use crate::convert::{self, Keys};
@@ -207,8 +207,8 @@ impl Router {
         }
         for address in wanted {
             if !self.listeners.contains_key(address) {
-                let listener = listen(*address).map_err(|error| error.to_string())?;
-                let task = tokio::spawn(listener::run(listener, self.gate.clone()));
+                let bound = bind(*address).map_err(|error| error.to_string())?;
+                let task = tokio::spawn(listener::run(bound, self.gate.clone()));
                 self.listeners.insert(*address, task);
             }
         }
