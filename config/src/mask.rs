@@ -65,6 +65,8 @@ fn is_secret(key: &str) -> bool {
 fn in_table(table: &DeTable<'_>, ranges: &mut Vec<Range<usize>>) {
     for (key, value) in table.iter() {
         match value.get_ref() {
+            // Its keys are tables of their own.
+            DeValue::Table(inner) if key.get_ref() == "tcp-ao" => in_table(inner, ranges),
             DeValue::Table(inner) if is_secret(key.get_ref()) => in_secret(inner, ranges),
             _ if is_secret(key.get_ref()) => ranges.push(value.span()),
             DeValue::Table(inner) => in_table(inner, ranges),

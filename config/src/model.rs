@@ -10,10 +10,12 @@ use ipnet::IpNet;
 mod carrier;
 mod filter;
 mod peer;
+mod signing;
 
 pub use carrier::*;
 pub use filter::*;
 pub use peer::*;
+pub use signing::*;
 
 /// A whole intent.
 #[derive(Clone, PartialEq, Debug)]

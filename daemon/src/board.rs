@@ -16,7 +16,7 @@ use crate::drivers::bfd::Watched;
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
-use crate::sockets::Gauge;
+use crate::sockets::{Gauge, ao};
 
 /// See the [module](self).
 pub(crate) struct Board {
@@ -50,6 +50,8 @@ pub(crate) struct PeerRow {
     pub(crate) held: Option<Held>,
     /// Both ends of its latest connection, ours first.
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// What TCP-AO does for its connection, if it is signed by that.
+    pub(crate) ao: Option<ao::Status>,
     /// A look at that connection, as long as it lasts.
     pub(crate) gauge: Weak<Gauge>,
 }

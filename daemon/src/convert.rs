@@ -117,7 +117,7 @@ pub(crate) fn link(
                 interface: Some(link.interface.clone()),
                 ttl: TTL,
                 min_ttl: None,
-                key: None,
+                signing: None,
             }),
             model::ProbeMethod::Auto | model::ProbeMethod::Bgp => bgp,
             model::ProbeMethod::Stamp | model::ProbeMethod::Icmp | model::ProbeMethod::Off => None,

@@ -40,10 +40,10 @@ pub(crate) enum SecretError {
     #[error("{origin}: a pre-shared key is one line of text, this is empty")]
     Empty { origin: String },
     #[error(
-        "{origin}: a key of TCP MD5 has 1 to {} bytes, this one {length}",
-        Md5Key::LONGEST
+        "{origin}: a key of TCP MD5 or TCP-AO has 1 to {} bytes, this one {length}",
+        TcpKey::LONGEST
     )]
-    Md5 { origin: String, length: usize },
+    Tcp { origin: String, length: usize },
     #[error("{origin}: {source}")]
     Bfd {
         origin: String,
@@ -51,20 +51,25 @@ pub(crate) enum SecretError {
     },
 }
 
-/// The key of TCP MD5 (RFC 2385 §4.5). Never shown, zeroed when it goes.
+/// A key of TCP MD5 (RFC 2385 §4.5) or TCP-AO (RFC 5925 §3.1). Never shown, zeroed when it goes.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Md5Key(Zeroizing<Vec<u8>>);
+pub(crate) struct TcpKey(Zeroizing<Vec<u8>>);
 
-impl Md5Key {
-    /// What the kernel takes: 1 to 80 bytes.
+impl TcpKey {
+    /// What the kernel takes, of either: 1 to 80 bytes.
     pub(crate) const LONGEST: usize = 80;
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(key: &[u8]) -> Self {
+        Self(Zeroizing::new(key.to_vec()))
+    }
 }
 
-impl fmt::Debug for Md5Key {
+impl fmt::Debug for TcpKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -82,19 +87,19 @@ pub(crate) fn key(source: &SecretSource, base: &Path) -> Result<Secret, SecretEr
     Secret::from_base64(text.trim()).map_err(|source| SecretError::Format { origin, source })
 }
 
-/// Reads a key of TCP MD5: the text as it stands there, without the end of its line.
+/// Reads a key of TCP MD5 or TCP-AO: the text as it stands there, without the end of its line.
 ///
 /// # Errors
 ///
 /// As [`key`]; and it is empty, or longer than the kernel takes.
-pub(crate) fn md5_key(source: &SecretSource, base: &Path) -> Result<Md5Key, SecretError> {
+pub(crate) fn tcp_key(source: &SecretSource, base: &Path) -> Result<TcpKey, SecretError> {
     let (origin, text) = read(source, base)?;
     let key = text.trim_end_matches(['\r', '\n']).as_bytes();
-    if key.is_empty() || key.len() > Md5Key::LONGEST {
+    if key.is_empty() || key.len() > TcpKey::LONGEST {
         let length = key.len();
-        return Err(SecretError::Md5 { origin, length });
+        return Err(SecretError::Tcp { origin, length });
     }
-    Ok(Md5Key(Zeroizing::new(key.to_vec())))
+    Ok(TcpKey(Zeroizing::new(key.to_vec())))
 }
 
 /// Reads a pre-shared key of IKE: the text as it stands there, without the end of its line.
@@ -330,10 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_tcp_md5_is_a_line_as_it_stands_and_never_shown() {
+    fn a_key_of_tcp_is_a_line_as_it_stands_and_never_shown() {
         let directory = Directory::new("md5");
         directory.write("key", 0o600, " hunter 2 \r\n");
-        let read = |name: &str| md5_key(&SecretSource::File(name.into()), &directory.0);
+        let read = |name: &str| tcp_key(&SecretSource::File(name.into()), &directory.0);
         let found = read("key").unwrap();
         assert_eq!(found.as_bytes(), b" hunter 2 ");
         assert_eq!(format!("{found:?}"), "***");

@@ -18,6 +18,7 @@ use crate::drivers::messages::{FibMessage, RibMessage};
 use crate::drivers::permit::Held;
 use crate::drivers::rib;
 use crate::fib;
+use crate::sockets::ao;
 
 /// The intent as last applied, and the names given to its peers.
 pub(crate) struct Applied {
@@ -88,6 +89,8 @@ pub(crate) struct PeerView {
     pub(crate) held: Option<Held>,
     /// Both ends of its latest connection, ours first.
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// What TCP-AO does for its connection, if it is signed by that.
+    pub(crate) ao: Option<ao::Status>,
     /// How it is reached; without its key.
     pub(crate) interface: Option<String>,
     pub(crate) counts: BTreeMap<Family, PeerCounts>,
@@ -178,6 +181,7 @@ impl Reader {
                 status: row.session,
                 held: row.held,
                 ends: row.ends,
+                ao: row.ao,
                 interface: interface.or(peer.interface.as_ref()).cloned(),
                 counts: by_name
                     .get(name)

@@ -1,9 +1,9 @@
 //! Sockets that leave and arrive where the intent says: bound to an address and an interface.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,21 +11,23 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
-use crate::secrets::Md5Key;
-
+pub(crate) mod ao;
 pub(crate) mod bfd;
 mod gauge;
 mod message;
 mod mtu;
+mod signing;
 mod tcp;
 
 pub(crate) use gauge::Gauge;
 pub(crate) use message::Message;
 pub(crate) use mtu::unfragmented;
+use signing::Change;
+pub(crate) use signing::Signing;
 
 /// Class selector 6, internetwork control (RFC 2474 §4.2.2.2; RFC 4271 §8 leaves it to us).
 const CONTROL: u32 = 0xc0;
-const BACKLOG: u32 = 128;
+const BACKLOG: i32 = 128;
 
 /// How a peer is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,17 +39,18 @@ pub(crate) struct Endpoint {
     pub(crate) ttl: u8,
     /// Packets from it with less are dropped by the kernel (RFC 5082).
     pub(crate) min_ttl: Option<u8>,
-    /// Packets from it that are not signed with it are dropped by the kernel (RFC 2385).
-    pub(crate) key: Option<Arc<Md5Key>>,
+    /// Packets from it that are not signed like this are dropped by the kernel.
+    pub(crate) signing: Option<Signing>,
 }
 
-/// Where BGP connections are accepted. Its answers travel as far as those to any peer must; each
-/// accepted connection is then [`admit`]ted on the terms of its peer.
+/// Where BGP connections are going to be accepted: nobody is answered before it [`listen`]s. Its answers
+/// travel as far as those to any peer must; each accepted connection is then [`admit`]ted on the terms of
+/// its peer.
 ///
 /// # Errors
 ///
 /// The address is taken, not ours, or needs a privilege.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -62,34 +65,102 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     mark(&socket, address.ip())?;
     tcp::set_ttl(socket.as_fd(), address.ip(), u8::MAX)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG as i32)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
-/// Has a listening socket drop what is not signed with the key of the network it comes from, and
-/// what came from too far away for any peer. A network of `before` that is not in `keys` needs no key
-/// any more. Keys of another family of addresses than the socket's are none of its business.
+/// Has callers answered from here on.
 ///
 /// # Errors
 ///
-/// The kernel has no memory for more keys, or no TCP MD5.
+/// Somebody else listens at the address since it was bound.
+pub(crate) fn listen(socket: Socket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connections that wait to be accepted: all that do by now, and however many come meanwhile it ends.
+pub(crate) fn waiting(listener: &TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // The kernel has one more wait than the backlog.
+    let accepted = (0..=BACKLOG).map_while(move |_| SockRef::from(listener).accept().ok());
+    accepted.filter_map(|(socket, from)| {
+        socket.set_nonblocking(true).ok()?;
+        let stream = TcpStream::from_std(socket.into()).ok()?;
+        Some((stream, from.as_socket()?))
+    })
+}
+
+/// Has a socket that listens, or is to, drop what is not signed with the keys of the network it comes from, and
+/// what came from too far away for any peer. Keys of another family of addresses than the socket's are
+/// none of its business.
+///
+/// - `before`: what it was told the last time
+///
+/// # Errors
+///
+/// One for each network whose keys the kernel does not take: it has no memory for more, or not what
+/// they need.
 pub(crate) fn guard(
-    listener: &TcpListener,
-    before: &[IpNet],
-    keys: &[(IpNet, Arc<Md5Key>)],
+    listener: &impl AsFd,
+    before: &BTreeMap<IpNet, Signing>,
+    keys: &BTreeMap<IpNet, Signing>,
     min_ttl: u8,
-) -> io::Result<()> {
-    let own = listener.local_addr()?.ip();
-    let ours = |network: &&IpNet| network.addr().is_ipv4() == own.is_ipv4();
-    for network in before.iter().filter(ours) {
-        if !keys.iter().any(|(kept, _)| kept == network) {
-            tcp::set_key(listener.as_fd(), *network, &[])?;
-        }
+) -> Vec<io::Error> {
+    let own = match SockRef::from(listener).local_addr() {
+        Ok(own) => own.as_socket().map(|own| own.ip()),
+        Err(error) => return vec![error],
+    };
+    let Some(own) = own else {
+        return Vec::new();
+    };
+    let networks: BTreeSet<&IpNet> = before.keys().chain(keys.keys()).collect();
+    let ours = networks
+        .into_iter()
+        .filter(|network| network.addr().is_ipv4() == own.is_ipv4());
+    let changes: Vec<_> = ours
+        .map(|network| Change {
+            network: *network,
+            old: before.get(network),
+            new: keys.get(network),
+        })
+        .collect();
+    // An ID may move from a network to one around it, and is never in both.
+    let released = changes
+        .iter()
+        .map(|change| change.release(listener.as_fd()));
+    let guarded = changes.iter().map(|change| change.guard(listener.as_fd()));
+    let secured = tcp::set_min_ttl(listener.as_fd(), own, min_ttl);
+    let results = released.chain(guarded).chain([secured]);
+    results.filter_map(Result::err).collect()
+}
+
+/// Gives a connection the keys of its peer, and has the peer use the first of them.
+///
+/// # Errors
+///
+/// It was opened without a signature, or with keys of another kind.
+pub(crate) fn settle(stream: &TcpStream, endpoint: &Endpoint) -> io::Result<()> {
+    match &endpoint.signing {
+        Some(Signing::Ao(keys)) => ao::settle(stream.as_fd(), endpoint.remote.ip(), keys),
+        // Its one key it has had from the start.
+        Some(Signing::Md5(_)) | None => Ok(()),
     }
-    for (network, key) in keys.iter().filter(|(network, _)| ours(&network)) {
-        tcp::set_key(listener.as_fd(), *network, key.as_bytes())?;
+}
+
+/// What TCP-AO does for a connection; `None` if nothing.
+pub(crate) fn ao_status(stream: &TcpStream) -> Option<ao::Status> {
+    ao::status(stream.as_fd()).ok()
+}
+
+/// Tries whether the kernel can sign like this.
+///
+/// # Errors
+///
+/// Why not, in words.
+pub(crate) fn try_signing(signing: Option<&Signing>) -> Result<(), String> {
+    match signing {
+        Some(Signing::Ao(keys)) => ao::try_keys(keys),
+        Some(Signing::Md5(_)) | None => Ok(()),
     }
-    tcp::set_min_ttl(listener.as_fd(), own, min_ttl)
 }
 
 /// Puts an accepted connection on the terms of its peer. Its key it has from the listening socket.
@@ -112,15 +183,17 @@ fn on_terms(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
 
 /// Opens a BGP connection.
 ///
+/// - `attempt`: how many have failed before
+///
 /// # Errors
 ///
 /// The kernel's, and the peer's refusal.
-pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
+pub(crate) async fn dial(endpoint: &Endpoint, attempt: usize) -> io::Result<TcpStream> {
     let Endpoint {
         remote,
         local,
         interface,
-        key,
+        signing,
         ..
     } = endpoint;
     let socket = Socket::new(
@@ -132,8 +205,8 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
     mark(&socket, remote.ip())?;
     socket.bind_device(interface.as_deref().map(str::as_bytes))?;
     on_terms(&socket, endpoint)?;
-    if let Some(key) = key {
-        tcp::set_key(socket.as_fd(), remote.ip().into(), key.as_bytes())?;
+    if let Some(signing) = signing {
+        signing.prepare(socket.as_fd(), remote.ip(), attempt)?;
     }
     if let Some(local) = local {
         socket.bind(&SocketAddr::new(*local, 0).into())?;
@@ -148,11 +221,13 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
 /// Has the far end answer a TCP connection, and closes it at once: with a reset, so that nothing lingers at
 /// either end. A refusal is an answer.
 ///
+/// - `attempt`: see [`dial`]
+///
 /// # Errors
 ///
 /// The kernel's.
-pub(crate) async fn knock(endpoint: &Endpoint) -> io::Result<()> {
-    match dial(endpoint).await {
+pub(crate) async fn knock(endpoint: &Endpoint, attempt: usize) -> io::Result<()> {
+    match dial(endpoint, attempt).await {
         Ok(stream) => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error),

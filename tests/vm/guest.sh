@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs inside the guest as its first process: modules, the tests, the exit code, power off.
-mode=$1 target=$2
+mode=$1 target=$2 modules=${3-}
 # Joined by plus signs, for the kernel's command line has blanks between its words.
-IFS=+ read -ra arguments <<<"${3-}"
+IFS=+ read -ra arguments <<<"${4-}"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 # The kernel would panic if this process ended, so every way out is this one.
@@ -18,9 +18,11 @@ set -eu
 mkdir -p /dev/pts /run/netns
 mount -t devpts devpts /dev/pts
 ip link set lo up
+# The kernel looks for modules by itself, and only there.
+[[ -z $modules || -e /lib/modules/$(uname -r) ]] || ln -s "$modules" "/lib/modules/$(uname -r)"
 for module in wireguard tun veth ip_gre ip6_gre 8021q xfrm_interface xfrm_user af_key esp4 esp6 \
     authenc cbc gcm sha256_generic hmac nft_chain_nat nft_masq; do
-    modprobe "$module" || echo "vm: no module $module"
+    [[ -z $modules ]] || modprobe "$module" || echo "vm: no module $module"
 done
 
 # The newest test binary of that name.
@@ -44,6 +46,7 @@ foundation() {
 case $mode in
     shell) setsid -c bash -i </dev/ttyS0 >/dev/ttyS0 2>&1 || true ;;
     foundation) foundation ;;
+    tcp-ao) "$(binary tcp_ao)" --test-threads 1 --nocapture ;;
     bench) "$target/bench_tunnels" --emulated "${arguments[@]}" ;;
     test)
         foundation

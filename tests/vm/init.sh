@@ -5,6 +5,7 @@
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs dev /dev
 for module in /modules/*; do
+    [ -e "$module" ] || continue # A kernel without modules.
     /bin/busybox insmod "$module" || echo "vm: $module does not load"
 done
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro,cache=loose host /host
@@ -16,6 +17,7 @@ for word in $(/bin/busybox cat /proc/cmdline); do
         skybridge.mode=*) mode=${word#*=} ;;
         skybridge.guest=*) guest=${word#*=} ;;
         skybridge.target=*) target=${word#*=} ;;
+        skybridge.modules=*) modules=${word#*=} ;;
         skybridge.arguments=*) arguments=${word#*=} ;;
     esac
 done
@@ -24,4 +26,4 @@ done
 /bin/busybox mount -t devtmpfs dev /root/dev
 /bin/busybox mount -t tmpfs tmpfs /root/run
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target" "$arguments"
+exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target" "$modules" "$arguments"

@@ -96,6 +96,7 @@ pub(crate) struct Transport {
     min_ttl: u32,
     md5: bool,
     passive: bool,
+    tcp_ao: Option<TcpAo>,
 }
 
 impl From<&v1::PeerTransport> for Transport {
@@ -109,6 +110,52 @@ impl From<&v1::PeerTransport> for Transport {
             min_ttl: message.min_ttl,
             md5: message.md5,
             passive: message.passive,
+            tcp_ao: message.tcp_ao.as_ref().map(TcpAo::from),
+        }
+    }
+}
+
+/// Keys of TCP-AO, and what became of the packets of the connection.
+#[derive(Serialize, Debug)]
+pub(crate) struct TcpAo {
+    keys: Vec<AoKey>,
+    connection: Option<AoConnection>,
+}
+
+#[derive(Serialize, Debug)]
+struct AoKey {
+    id: u32,
+    receive_id: u32,
+    algorithm: String,
+}
+
+#[derive(Serialize, Debug)]
+struct AoConnection {
+    current_id: u32,
+    next_receive_id: u32,
+    good: u64,
+    bad: u64,
+    unknown_key: u64,
+    unsigned: u64,
+}
+
+impl From<&v1::PeerTcpAo> for TcpAo {
+    fn from(message: &v1::PeerTcpAo) -> Self {
+        let key = |key: &v1::peer_tcp_ao::Key| AoKey {
+            id: key.id,
+            receive_id: key.receive_id,
+            algorithm: key.algorithm.clone(),
+        };
+        Self {
+            keys: message.keys.iter().map(key).collect(),
+            connection: message.connection.map(|connection| AoConnection {
+                current_id: connection.current_id,
+                next_receive_id: connection.next_receive_id,
+                good: connection.good,
+                bad: connection.bad,
+                unknown_key: connection.unknown_key,
+                unsigned: connection.unsigned,
+            }),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::report::{Sink, Wrong};
 use super::pairs;
 
 mod range;
+mod signing;
 mod terms;
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
@@ -28,6 +29,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
         terms::distance_of_link(peer, &path, draft, sink);
     }
     range::check(draft, sink);
+    signing::check(draft, sink);
     let peers: Vec<(&String, &Peer)> = draft.peers.iter().collect();
     for ((_, (first, a)), (_, (second, b))) in pairs(&peers) {
         if a.address == b.address && !(is_link_local(a.address) && a.link != b.link) {

@@ -442,7 +442,7 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
 }
 
 /// Each on a line of its own in place of `connect-retry`, what is said, and what it costs.
-const TERMS: [(&str, &str, PeerPart); 27] = [
+const TERMS: [(&str, &str, PeerPart); 28] = [
     (
         "interface = \"eth0\"",
         "interface none -> eth0",
@@ -487,6 +487,11 @@ const TERMS: [(&str, &str, PeerPart); 27] = [
     (
         "md5 = { env = \"K\" }",
         "md5 none -> env K",
+        PeerPart::Session,
+    ),
+    (
+        "tcp-ao = { keys = [{ id = 1, receive-id = 2, algorithm = \"hmac-sha-1-96\", key = { env = \"K\" } }] }",
+        "tcp-ao none -> with options, tcp-ao.keys none -> [1/2 hmac-sha-1-96 env K]",
         PeerPart::Session,
     ),
     (

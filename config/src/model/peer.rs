@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Bfd, Family, SecretSource};
+use super::{Bfd, Family, Signing};
 
 /// `[peer.NAME]`, or `bgp = { … }` of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,8 +49,8 @@ pub struct Peer {
     pub distance: Distance,
     /// `bfd = { … }`. Never set for a peer on a link, which is watched with its link.
     pub bfd: Option<PeerBfd>,
-    /// `md5`: the key of TCP MD5 (RFC 2385).
-    pub md5: Option<SecretSource>,
+    /// `md5` or `tcp-ao`: what signs its TCP segments.
+    pub signing: Option<Signing>,
     /// `extended-messages` (RFC 8654). Default true.
     pub extended_messages: bool,
     /// `enhanced-refresh` (RFC 7313). Default true.

@@ -1,6 +1,7 @@
 //! `[peer.NAME]`, `[listen.NAME]` and `bgp = { … }` of a link.
 
 mod limits;
+mod signing;
 mod words;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +14,7 @@ use crate::report::{Sink, Wrong};
 
 use super::link::interface_name;
 use super::section::Section;
-use super::{Draft, bfd, check_name, secret, value};
+use super::{Draft, bfd, check_name, value};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -122,7 +123,6 @@ pub(crate) fn terms(
     let asn = section.required(sink, "asn", "asn = 64512", value::asn);
     let router_asn = draft.router.as_ref().map(|router| router.asn);
     let is_internal = asn.is_some() && asn == router_asn;
-    not_in_this_kernel(section, sink);
     let peer = Peer {
         link: None,
         range: None,
@@ -146,7 +146,7 @@ pub(crate) fn terms(
         }),
         distance: words::distance(section, sink, is_internal),
         bfd: None,
-        md5: secret::source(section, sink, "md5"),
+        signing: signing::signing(section, sink),
         extended_messages: section.or(sink, "extended-messages", true, value::boolean),
         enhanced_refresh: section.or(sink, "enhanced-refresh", true, value::boolean),
         extended_nexthop: section.or(sink, "extended-nexthop", false, value::boolean),
@@ -166,18 +166,6 @@ pub(crate) fn terms(
         prefix_limit_out: limits::out(section, sink),
     };
     asn.map(|_| peer)
-}
-
-/// A key that people look for, and that the kernels we know cannot serve.
-fn not_in_this_kernel(section: &mut Section<'_>, sink: &mut Sink<'_>) {
-    let wrong = |_: &DeValue<'_>| -> Result<(), Wrong> {
-        Err(Wrong::new(
-            "peer.tcp-ao",
-            "TCP-AO (RFC 5925) is not supported by this version",
-            "use `md5` with `ttl-security`, or peer over a tunnel",
-        ))
-    };
-    section.optional(sink, "tcp-ao", wrong);
 }
 
 fn seconds(least: u64, most: u64) -> std::ops::RangeInclusive<Duration> {

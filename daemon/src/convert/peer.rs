@@ -16,8 +16,8 @@ use config::Config;
 use config::model;
 
 use super::router_id;
-use crate::secrets::{self, Md5Key};
-use crate::sockets::Endpoint;
+use crate::secrets::{self, SecretError};
+use crate::sockets::{Endpoint, Signing, ao};
 
 /// The longest wait between two attempts at a session.
 const CONNECT_RETRY_MAX: Duration = Duration::from_secs(120);
@@ -30,8 +30,8 @@ const MOST_PATHS: PrefixLimit = PrefixLimit {
     action: LimitAction::Discard,
 };
 
-/// Keys of TCP MD5 by the name of their peer or range.
-pub(crate) type Keys = BTreeMap<String, Arc<Md5Key>>;
+/// What signs the sessions of a peer or range, by its name.
+pub(crate) type Keys = BTreeMap<String, Signing>;
 
 /// The keys of an intent, read from where they are kept.
 ///
@@ -46,10 +46,12 @@ pub(crate) fn keys(config: &Config, base: &Path) -> Result<Keys, Vec<String>> {
         .iter()
         .map(|(name, range)| (name, &range.peer));
     for (name, peer) in config.peers.iter().chain(ranges) {
-        let Some(source) = &peer.md5 else { continue };
-        match secrets::md5_key(source, base) {
-            Ok(key) => {
-                keys.insert(name.clone(), Arc::new(key));
+        let Some(signing) = &peer.signing else {
+            continue;
+        };
+        match read_signing(signing, base) {
+            Ok(signing) => {
+                keys.insert(name.clone(), signing);
             }
             Err(error) => errors.push(format!("{name}: {error}")),
         }
@@ -59,6 +61,37 @@ pub(crate) fn keys(config: &Config, base: &Path) -> Result<Keys, Vec<String>> {
     } else {
         Err(errors)
     }
+}
+
+fn read_signing(signing: &model::Signing, base: &Path) -> Result<Signing, SecretError> {
+    Ok(match signing {
+        model::Signing::Md5(source) => Signing::Md5(Arc::new(secrets::tcp_key(source, base)?)),
+        model::Signing::Ao(ao) => {
+            let keys = ao.keys.iter().map(|key| ao_key(key, base));
+            Signing::Ao(Arc::new(ao::Keys {
+                keys: keys.collect::<Result<_, _>>()?,
+                options: match ao.include_tcp_options {
+                    true => ao::TcpOptions::Included,
+                    false => ao::TcpOptions::Excluded,
+                },
+            }))
+        }
+    })
+}
+
+fn ao_key(key: &model::AoKey, base: &Path) -> Result<ao::Key, SecretError> {
+    Ok(ao::Key {
+        ids: ao::Ids {
+            send: key.id,
+            receive: key.receive_id,
+        },
+        algorithm: match key.algorithm {
+            model::AoAlgorithm::HmacSha1 => ao::Algorithm::HmacSha1,
+            model::AoAlgorithm::Aes128Cmac => ao::Algorithm::Aes128Cmac,
+            model::AoAlgorithm::HmacSha256 => ao::Algorithm::HmacSha256,
+        },
+        secret: secrets::tcp_key(&key.secret, base)?,
+    })
 }
 
 pub(crate) fn session(config: &Config, peer: &model::Peer) -> Option<SessionConfig> {
@@ -146,8 +179,7 @@ fn graceful_restart(restart: &model::GracefulRestart) -> GracefulRestart {
     }
 }
 
-/// - `key`: of TCP MD5
-pub(crate) fn endpoint(config: &Config, peer: &model::Peer, key: Option<Arc<Md5Key>>) -> Endpoint {
+pub(crate) fn endpoint(config: &Config, peer: &model::Peer, signing: Option<Signing>) -> Endpoint {
     let link = peer.link.as_ref().and_then(|link| config.links.get(link));
     Endpoint {
         remote: SocketAddr::new(peer.address, peer.port),
@@ -158,7 +190,7 @@ pub(crate) fn endpoint(config: &Config, peer: &model::Peer, key: Option<Arc<Md5K
             .cloned(),
         ttl: peer.distance.ttl(),
         min_ttl: peer.distance.min_ttl(),
-        key,
+        signing,
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use socket2::Socket;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, warn};
 
 use super::messages::{Call, Command, ToPeer};
 use crate::counters::{Counters, Refusal};
-use crate::secrets::Md5Key;
-use crate::sockets::{self, Endpoint};
+use crate::sockets::{self, Endpoint, Signing};
 
 /// After a failed accept (out of descriptors): not at full speed.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
@@ -29,7 +30,7 @@ pub(crate) struct Doors {
     /// Networks whose hosts are peers when they call, with the name of the range.
     pub(crate) ranges: Vec<(IpNet, String)>,
     /// What comes from there has to be signed.
-    pub(crate) keys: Vec<(IpNet, Arc<Md5Key>)>,
+    pub(crate) keys: BTreeMap<IpNet, Signing>,
     /// What no peer would take has come from too far away.
     pub(crate) min_ttl: u8,
 }
@@ -50,13 +51,24 @@ pub(crate) struct Gate {
 }
 
 /// Runs until it is aborted.
-pub(crate) async fn run(listener: TcpListener, mut gate: Gate) {
-    let mut guarded = Vec::new();
-    guard(&listener, &mut gate.doors, &mut guarded);
+pub(crate) async fn run(bound: Socket, mut gate: Gate) {
+    // A caller that is answered before the keys are set is answered unsigned.
+    if gate.doors.changed().await.is_err() {
+        return;
+    }
+    let mut doors = Arc::clone(&gate.doors.borrow_and_update());
+    guard(&bound, &Doors::default(), &doors);
+    let listener = match sockets::listen(bound) {
+        Ok(listener) => listener,
+        Err(error) => {
+            error!(%error, "BGP connections are not accepted");
+            return;
+        }
+    };
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => gate.admit(stream, from),
+                Ok((stream, from)) => gate.admit(&doors, stream, from),
                 Err(error) => {
                     warn!(%error, "cannot accept a BGP connection");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
@@ -66,29 +78,27 @@ pub(crate) async fn run(listener: TcpListener, mut gate: Gate) {
                 if changed.is_err() {
                     return;
                 }
-                guard(&listener, &mut gate.doors, &mut guarded);
+                let new = Arc::clone(&gate.doors.borrow_and_update());
+                guard(&listener, &doors, &new);
+                // Whoever was let in with the keys of before must not pass for a peer of now.
+                for (stream, from) in sockets::waiting(&listener) {
+                    gate.admit(&doors, stream, from);
+                }
+                doors = new;
             }
         }
     }
 }
 
-/// - `guarded`: the networks that have a key
-fn guard(
-    listener: &TcpListener,
-    doors: &mut watch::Receiver<Arc<Doors>>,
-    guarded: &mut Vec<IpNet>,
-) {
-    let doors = Arc::clone(&doors.borrow_and_update());
-    if let Err(error) = sockets::guard(listener, guarded, &doors.keys, doors.min_ttl) {
-        error!(%error, "the kernel does not take a key of TCP MD5: its peer cannot call us");
+fn guard(socket: &impl AsFd, before: &Doors, now: &Doors) {
+    for error in sockets::guard(socket, &before.keys, &now.keys, now.min_ttl) {
+        error!(%error, "the kernel does not take the keys of a peer: it cannot call us");
     }
-    *guarded = doors.keys.iter().map(|(network, _)| *network).collect();
 }
 
 impl Gate {
     /// A stranger, and a peer that is too busy to take it, is closed without a word.
-    fn admit(&self, stream: TcpStream, from: SocketAddr) {
-        let doors = self.doors.borrow();
+    fn admit(&self, doors: &Doors, stream: TcpStream, from: SocketAddr) {
         let address = from.ip().to_canonical();
         if let Some(door) = doors.peers.get(&address) {
             if let Err(error) = sockets::admit(&stream, &door.endpoint) {

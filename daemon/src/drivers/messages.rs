@@ -15,6 +15,7 @@ use tunnels::spec::TunnelSpec;
 use super::drain::Told;
 use super::drill::Said;
 use crate::fib::{Carried, LinkStanding};
+use crate::sockets::Signing;
 
 /// What a peer task is told.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) enum ToPeer {
     NexthopOurs(IpAddr),
     /// A changed intent.
     Reconfigure(SessionConfig),
+    /// Its keys, which connections go on with that were opened with those before.
+    Rekey(Option<Signing>),
     /// The peer dialled.
     Inbound(TcpStream),
     /// To be sent; the RIB spent a credit on it. Only for the session that was the

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info, warn};
+use tracing::{Instrument, debug, error, info, warn};
 
 use super::messages::{RibMessage, ToPeer};
 use super::permit::{self, Order, Permit};
@@ -24,7 +24,7 @@ use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
 use crate::board::{Board, PeerRow};
 use crate::journal::Severity;
-use crate::sockets::{self, Endpoint, Gauge};
+use crate::sockets::{self, Endpoint, Gauge, Signing};
 
 /// A peer that does not answer a SYN for so long is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -51,7 +51,7 @@ pub(crate) struct Peer {
 pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
     let span = tracing::info_span!("peer", peer = %peer.name, asn = %peer.session.peer_asn);
     let session = Session::new(peer.session.clone(), super::seed(), Instant::now());
-    let driver = Driver {
+    let mut driver = Driver {
         session,
         permit: Permit::default(),
         peer,
@@ -67,7 +67,9 @@ pub(crate) async fn run(peer: Peer, inbox: mpsc::Receiver<ToPeer>) {
         published: None,
         publish_at: None,
         quiet: false,
+        failed_dials: 0,
     };
+    span.in_scope(|| driver.try_signing());
     driver.run().instrument(span).await;
 }
 
@@ -93,6 +95,8 @@ struct Driver {
     publish_at: Option<Instant>,
     /// The last attempt failed like the one before: said once, then only at debug.
     quiet: bool,
+    /// One after the other.
+    failed_dials: usize,
 }
 
 enum Wake {
@@ -178,6 +182,7 @@ impl Driver {
                 self.is_ending = true;
             }
             ToPeer::Reconfigure(config) => self.session.handle(Input::Reconfigure(config), now),
+            ToPeer::Rekey(signing) => self.rekey(signing),
             ToPeer::Inbound(stream) => self.connected(Conn::Inbound, stream),
             ToPeer::Transmit { updates, life } => {
                 self.owed += 1;
@@ -202,15 +207,49 @@ impl Driver {
             Event::Dialled(Ok(stream)) => self.connected(Conn::Outbound, stream),
             Event::Dialled(Err(error)) => {
                 debug!(%error, "dial failed");
+                self.failed_dials = self.failed_dials.wrapping_add(1);
                 self.session.handle(Input::DialFailed, now);
             }
             Event::Written => {}
         }
     }
 
+    /// A peer whose keys the kernel cannot use is not tried, rather than tried without them.
+    fn try_signing(&mut self) {
+        let tried = sockets::try_signing(self.peer.endpoint.signing.as_ref()).err();
+        if let Some(why) = &tried {
+            warn!(why, "no session is tried");
+            self.note(Severity::Critical, "signing", why.clone());
+        }
+        self.permit
+            .handle(permit::Input::Unsigned(tried), Instant::now());
+    }
+
+    fn rekey(&mut self, signing: Option<Signing>) {
+        if self.peer.endpoint.signing == signing {
+            return;
+        }
+        self.peer.endpoint.signing = signing;
+        self.try_signing();
+        for conn in [Conn::Inbound, Conn::Outbound] {
+            let Some(transport) = self.conns.slot(conn) else {
+                continue;
+            };
+            match sockets::settle(&transport.stream, &self.peer.endpoint) {
+                Ok(()) => info!(?conn, "its keys are in use"),
+                Err(error) => {
+                    error!(?conn, %error, "the kernel keeps the keys that were");
+                    let text = format!("its keys were not changed: {error}");
+                    self.note(Severity::Critical, "signing", text);
+                }
+            }
+        }
+    }
+
     fn connected(&mut self, conn: Conn, stream: TcpStream) {
         let now = Instant::now();
-        let local = match stream.local_addr() {
+        let settled = sockets::settle(&stream, &self.peer.endpoint);
+        let local = match settled.and_then(|()| stream.local_addr()) {
             Ok(address) => address.ip().to_canonical(),
             Err(error) => {
                 debug!(%error, "connection lost at once");
@@ -223,6 +262,9 @@ impl Driver {
         if self.conns.slot(conn).is_some() && !self.session.is_replaced_by(conn, now) {
             // One connection each way is all that a session can hold (RFC 4271 §6.8).
             return;
+        }
+        if conn == Conn::Outbound {
+            self.failed_dials = 0;
         }
         let remote = stream.peer_addr();
         self.ends = stream.local_addr().ok().zip(remote.ok());
@@ -244,7 +286,8 @@ impl Driver {
         match output {
             Output::Dial => {
                 let endpoint = self.peer.endpoint.clone();
-                self.conns.dial = Some(Box::pin(dial(endpoint)));
+                let dial = dial(endpoint, self.failed_dials);
+                self.conns.dial = Some(Box::pin(dial));
             }
             Output::Hangup(conn) => self.hang_up(conn),
             Output::Up(negotiated) => {
@@ -370,6 +413,7 @@ impl Driver {
                 session: Some(status),
                 held: self.permit.held(),
                 ends: self.ends,
+                ao: self.conns.latest().and_then(sockets::ao_status),
                 gauge: self.conns.gauge(),
             };
             self.peer.board.set_peer(&self.peer.name, row);
@@ -379,8 +423,8 @@ impl Driver {
     }
 }
 
-async fn dial(endpoint: Endpoint) -> io::Result<TcpStream> {
-    timeout(DIAL_TIMEOUT, sockets::dial(&endpoint)).await?
+async fn dial(endpoint: Endpoint, attempt: usize) -> io::Result<TcpStream> {
+    timeout(DIAL_TIMEOUT, sockets::dial(&endpoint, attempt)).await?
 }
 
 /// Writes what is left, says that no more comes, and reads until the other side has closed too:
@@ -449,6 +493,11 @@ impl Conns {
             Conn::Inbound => &mut self.inbound,
             Conn::Outbound => &mut self.outbound,
         }
+    }
+
+    fn latest(&self) -> Option<&TcpStream> {
+        let transport = self.inbound.as_ref().or(self.outbound.as_ref())?;
+        Some(&transport.stream)
     }
 
     /// Of a session that is up only one connection is left.

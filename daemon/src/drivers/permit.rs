@@ -15,6 +15,8 @@ pub(crate) struct Permit {
     is_reachable: bool,
     /// The text of `shutdown`.
     shut_down: Option<String>,
+    /// Why the kernel cannot sign for it.
+    unsigned: Option<String>,
     held: Option<Held>,
     orders: VecDeque<Order>,
 }
@@ -28,6 +30,8 @@ pub(crate) enum Input {
     Unreachable(Cease),
     /// What the file says of `shutdown`.
     ShutDown(Option<String>),
+    /// Why the kernel cannot sign for it as the file says, if it cannot.
+    Unsigned(Option<String>),
     /// The peer has sent more than this.
     TooMany(Family, PrefixLimit),
     /// Somebody wants a new session. Ends what a limit holds.
@@ -55,6 +59,8 @@ pub(crate) enum Held {
     },
     /// By `shutdown` in the file, with its text.
     ShutDown(String),
+    /// It is to be signed, and the kernel cannot, for this reason. Never tried without.
+    Unsigned(String),
 }
 
 impl Permit {
@@ -73,6 +79,7 @@ impl Permit {
                 farewell = Farewell::from(Cease::AdministrativeShutdown).saying(said);
                 self.shut_down = text;
             }
+            Input::Unsigned(why) => self.unsigned = why,
             Input::TooMany(family, limit) => {
                 if let Some(until) = until(limit.action, now) {
                     let max = limit.max;
@@ -109,7 +116,7 @@ impl Permit {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.held {
             Some(Held::Limit { until, .. }) => *until,
-            Some(Held::ShutDown(_)) | None => None,
+            Some(Held::ShutDown(_) | Held::Unsigned(_)) | None => None,
         }
     }
 
@@ -118,6 +125,7 @@ impl Permit {
         self.shut_down
             .clone()
             .map(Held::ShutDown)
+            .or_else(|| self.unsigned.clone().map(Held::Unsigned))
             .or_else(|| self.held.clone())
     }
 
@@ -151,6 +159,7 @@ impl fmt::Display for Held {
             }
             Self::ShutDown(text) if text.is_empty() => f.write_str("shut down in the file"),
             Self::ShutDown(text) => write!(f, "shut down in the file: {text}"),
+            Self::Unsigned(why) => write!(f, "{why}"),
         }
     }
 }
@@ -228,6 +237,24 @@ mod tests {
         assert_eq!(orders(&mut permit, inputs, Instant::now()), ".....s.x.");
         let said = permit.held().unwrap().to_string();
         assert_eq!(said, "shut down in the file: moved");
+    }
+
+    #[test]
+    fn what_cannot_be_signed_is_never_tried_whoever_asks_for_it() {
+        let mut permit = Permit::default();
+        let cannot = || Input::Unsigned(Some("this kernel has no TCP-AO".to_owned()));
+        let inputs = vec![
+            cannot(),
+            Input::Reachable,
+            reset(),
+            dead(),
+            Input::Reachable,
+            Input::Unsigned(None),
+            cannot(),
+        ];
+        assert_eq!(orders(&mut permit, inputs, Instant::now()), ".....s.x.");
+        let said = permit.held().unwrap().to_string();
+        assert_eq!(said, "this kernel has no TCP-AO");
     }
 
     #[test]

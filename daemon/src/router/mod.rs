@@ -277,8 +277,8 @@ impl Router {
             let task = tokio::spawn(metrics::serve(listener, reader.clone()));
             (address, task)
         });
-        let accept = |(address, listener)| {
-            let task = tokio::spawn(listener::run(listener, gate.clone()));
+        let accept = |(address, bound)| {
+            let task = tokio::spawn(listener::run(bound, gate.clone()));
             (address, task)
         };
         let listeners: BTreeMap<_, _> = places.listeners.into_iter().map(accept).collect();

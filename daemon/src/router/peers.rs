@@ -22,7 +22,7 @@ use crate::drivers::listener::{Door, Doors};
 use crate::drivers::messages::{GroupsMessage, Place, RibMessage, ToPeer, Topology};
 use crate::drivers::peer::{self, Peer};
 use crate::drivers::watched;
-use crate::secrets::Md5Key;
+use crate::sockets::{Endpoint, Signing};
 
 impl Router {
     fn next_id(&mut self) -> u32 {
@@ -56,7 +56,7 @@ impl Router {
         let task = Peer {
             id,
             name: name.to_owned(),
-            endpoint: convert::endpoint(&config, peer, self.key_of(name, peer)),
+            endpoint: convert::endpoint(&config, peer, self.keys_of(name, peer)),
             session,
             rib: self.reader.rib.clone(),
             board: Arc::clone(&self.reader.board),
@@ -93,14 +93,14 @@ impl Router {
         self.reader.board.counters.forget_peer(name);
     }
 
-    /// The key of TCP MD5 of a peer: its own, or that of its range.
-    pub(super) fn key_of(&self, name: &str, peer: &config::model::Peer) -> Option<Arc<Md5Key>> {
+    /// The keys of a peer: its own, or those of its range.
+    pub(super) fn keys_of(&self, name: &str, peer: &config::model::Peer) -> Option<Signing> {
         let keeper = peer.range.as_deref().unwrap_or(name);
         self.keys.get(keeper).cloned()
     }
 
-    /// Peers whose key of TCP MD5 is not what it was, although the file may name the same place for it.
-    pub(super) fn with_another_key(&self, old: &Keys) -> BTreeSet<String> {
+    /// Peers whose keys are not what they were, although the file may name the same places for them.
+    pub(super) fn with_other_keys(&self, old: &Keys) -> BTreeSet<String> {
         let changed = |(name, peer): (&String, &config::model::Peer)| {
             let keeper = peer.range.as_deref().unwrap_or(name);
             (self.keys.get(keeper) != old.get(keeper)).then(|| name.clone())
@@ -116,15 +116,18 @@ impl Router {
             return;
         };
         let keeper = new_peer.range.as_deref().unwrap_or(name);
-        let new_endpoint = convert::endpoint(&self.config, new_peer, self.key_of(name, new_peer));
+        let new_endpoint = convert::endpoint(&self.config, new_peer, self.keys_of(name, new_peer));
         let old_endpoint = convert::endpoint(old, old_peer, old_keys.get(keeper).cloned());
-        let moved = new_endpoint != old_endpoint;
-        if moved || new_peer.asn != old_peer.asn {
+        if is_moved(&new_endpoint, &old_endpoint) || new_peer.asn != old_peer.asn {
             self.end_peer(name, Cease::OtherConfigurationChange).await;
             self.start_peer(name).await;
         } else if let Some(session) = self.session(new_peer)
             && let Some(running) = self.peers.get(name)
         {
+            let _ = running
+                .inbox
+                .send(ToPeer::Rekey(new_endpoint.signing))
+                .await;
             let _ = running.inbox.send(ToPeer::Reconfigure(session)).await;
             let shut_down = new_peer.shutdown.clone();
             let _ = running.inbox.send(ToPeer::ShutDown(shut_down)).await;
@@ -175,7 +178,7 @@ impl Router {
             ids.insert(name, id);
             let peer = config.peers.get(name);
             let bgp = peer.filter(|peer| peer.link.as_ref() == Some(name));
-            let bgp = bgp.map(|peer| convert::endpoint(&config, peer, self.key_of(name, peer)));
+            let bgp = bgp.map(|peer| convert::endpoint(&config, peer, self.keys_of(name, peer)));
             let wanted = convert::link(&config, link, id, bgp);
             if self
                 .links
@@ -276,21 +279,21 @@ impl Router {
         let config = &self.config;
         let door = |(name, running): (&String, &RunningPeer)| {
             let peer = config.peers.get(name)?;
-            let endpoint = convert::endpoint(config, peer, self.key_of(name, peer));
+            let endpoint = convert::endpoint(config, peer, self.keys_of(name, peer));
             let inbox = running.inbox.clone();
             Some((peer.address, Door { inbox, endpoint }))
         };
         let peers: BTreeMap<IpAddr, Door> = self.peers.iter().filter_map(door).collect();
         let ranges = config.ranges.iter();
         let of_ranges = ranges.clone().filter_map(|(name, range)| {
-            let key = self.keys.get(name)?;
-            Some((range.network, Arc::clone(key)))
+            let keys = self.keys.get(name)?;
+            Some((range.network, keys.clone()))
         });
         // The kernel takes the key of the longest prefix, so that a peer's own goes before that of
         // a range around it.
         let of_peers = peers.iter().filter_map(|(address, door)| {
-            let key = door.endpoint.key.as_ref()?;
-            Some((IpNet::from(*address), Arc::clone(key)))
+            let keys = door.endpoint.signing.clone()?;
+            Some((IpNet::from(*address), keys))
         });
         let in_ranges = ranges.clone().map(|(_, range)| range.peer.distance);
         let in_peers = config.peers.values().map(|peer| peer.distance);
@@ -306,4 +309,17 @@ impl Router {
             peers,
         }
     }
+}
+
+/// Whether a session with the one cannot go on with the other.
+fn is_moved(new: &Endpoint, old: &Endpoint) -> bool {
+    let can_go_on = match (&new.signing, &old.signing) {
+        (Some(new), Some(old)) => new.can_follow(old),
+        (new, old) => new == old,
+    };
+    let unsigned = |endpoint: &Endpoint| Endpoint {
+        signing: None,
+        ..endpoint.clone()
+    };
+    !can_go_on || unsigned(new) != unsigned(old)
 }

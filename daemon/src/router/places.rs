@@ -6,6 +6,7 @@ use std::os::unix::net::{SocketAddr as SocketAddrUnix, UnixListener};
 
 use anyhow::Context;
 use config::Config;
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tunnels::backend::Linux;
 
@@ -17,7 +18,7 @@ const ROUTES: &[u8] = b"skybridge/routes";
 
 /// What is taken before anything is changed: if one of these fails, nothing has happened.
 pub(super) struct Places {
-    pub(super) listeners: Vec<(SocketAddr, TcpListener)>,
+    pub(super) listeners: Vec<(SocketAddr, Socket)>,
     pub(super) metrics: Option<(SocketAddr, TcpListener)>,
     pub(super) api: tokio::net::UnixListener,
     pub(super) kernel: Netlink,
@@ -29,7 +30,7 @@ impl Places {
     pub(super) async fn take(config: &Config) -> anyhow::Result<Self> {
         let mut listeners = Vec::new();
         for address in &config.router.listen {
-            listeners.push((*address, listen(*address)?));
+            listeners.push((*address, bind(*address)?));
         }
         let metrics = match config.metrics.listen {
             Some(address) => Some((address, listen_for_scrapes(address).await?)),
@@ -63,8 +64,8 @@ fn claim_routes() -> anyhow::Result<UnixListener> {
     )
 }
 
-pub(super) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    sockets::listen(address).map_err(|error| {
+pub(super) fn bind(address: SocketAddr) -> anyhow::Result<Socket> {
+    sockets::bind(address).map_err(|error| {
         let kind = error.kind();
         let remedy = if kind == std::io::ErrorKind::AddrInUse {
             "another BGP daemon has it: stop it, or set [router] listen to another address"

@@ -117,7 +117,7 @@ impl Router {
         else {
             return;
         };
-        let endpoint = crate::convert::endpoint(&self.config, peer, self.key_of(name, peer));
+        let endpoint = crate::convert::endpoint(&self.config, peer, self.keys_of(name, peer));
         if let Err(error) = sockets::admit(&stream, &endpoint) {
             debug!(name, %error, "connection lost at once");
         } else if running.inbox.try_send(ToPeer::Inbound(stream)).is_err() {

@@ -10,14 +10,14 @@ use config::{Change, Config, RouterField};
 use policy::Filters;
 use tracing::{error, info};
 
-use super::places::{listen, listen_for_scrapes};
+use super::places::{bind, listen_for_scrapes};
 use super::ranges::with_callers;
 use super::{Intent, Router};
 use crate::convert::{self, Keys};
 use crate::drivers::listener;
 use crate::drivers::messages::{Reloaded, RibMessage, Wanted};
 use crate::journal::Severity;
-use crate::metrics;
+use crate::{metrics, sockets};
 
 impl Router {
     /// Reads the file again and carries out what differs. A wrong file changes nothing.
@@ -58,6 +58,7 @@ impl Router {
             let refused = refused.join("; ");
             return Err(format!("a restart of skybridged is needed for: {refused}"));
         }
+        self.try_keys(&intent.keys)?;
         let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
         let revision = self.reader.revision.load(Ordering::Relaxed);
         if lines.is_empty() {
@@ -86,6 +87,22 @@ impl Router {
             revision: revision + 1,
             changes: lines,
         })
+    }
+
+    /// Keys that the kernel cannot use would end a session that has others.
+    fn try_keys(&self, keys: &Keys) -> Result<(), String> {
+        let fresh = keys
+            .iter()
+            .filter(|(name, signing)| self.keys.get(*name) != Some(*signing));
+        let refused = fresh.filter_map(|(name, signing)| {
+            let why = sockets::try_signing(Some(signing)).err()?;
+            Some(format!("{name}: {why}"))
+        });
+        let refused: Vec<_> = refused.collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(refused.join("\n"))
     }
 
     /// Takes what may not be had, before anything else changes; gives back what was taken if
@@ -123,7 +140,7 @@ impl Router {
             }
         }
         self.set_tunnels(tunnels).await;
-        let mut changed = self.with_another_key(old_keys);
+        let mut changed = self.with_other_keys(old_keys);
         for change in changes {
             match change {
                 Change::PeerAdded(name) => self.start_peer(name).await,
@@ -190,8 +207,8 @@ impl Router {
         }
         for address in wanted {
             if !self.listeners.contains_key(address) {
-                let listener = listen(*address).map_err(|error| error.to_string())?;
-                let task = tokio::spawn(listener::run(listener, self.gate.clone()));
+                let bound = bind(*address).map_err(|error| error.to_string())?;
+                let task = tokio::spawn(listener::run(bound, self.gate.clone()));
                 self.listeners.insert(*address, task);
             }
         }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use socket2::{SockAddr, SockAddrStorage};
 use zeroize::Zeroize;
 
-use crate::secrets::Md5Key;
+use crate::secrets::TcpKey;
 
 /// `TCP_MD5SIG_EXT`, linux/tcp.h: the key of a whole network.
 const MD5_EXT: libc::c_int = 32;
@@ -44,7 +44,7 @@ struct Md5Signature {
     prefix_length: u8,
     key_length: u16,
     interface: libc::c_int,
-    key: [u8; Md5Key::LONGEST],
+    key: [u8; TcpKey::LONGEST],
 }
 
 /// What comes from this network has to be signed with the key, and what goes there is
@@ -58,7 +58,7 @@ pub(super) fn set_key(socket: BorrowedFd<'_>, network: IpNet, key: &[u8]) -> io:
         prefix_length: if is_host { 0 } else { network.prefix_len() },
         key_length: u16::try_from(key.len()).unwrap_or(u16::MAX),
         interface: 0,
-        key: [0; Md5Key::LONGEST],
+        key: [0; TcpKey::LONGEST],
     };
     for (to, from) in signature.key.iter_mut().zip(key) {
         *to = *from;
@@ -84,6 +84,28 @@ pub(super) fn set<T>(
     let result = unsafe {
         let value = std::ptr::from_ref(value).cast();
         libc::setsockopt(socket.as_raw_fd(), level, name, value, length)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Asks with the first of `values`, and has them all filled in as far as there is something.
+#[expect(unsafe_code, reason = "getsockopt with options that no crate knows")]
+pub(super) fn get<T>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    values: &mut [T],
+) -> io::Result<()> {
+    let mut length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the options that are asked for have the size of one `T`, and the kernel writes as many
+    // as the first says there are, which is no more than `values` has; any bits make a `T`.
+    let result = unsafe {
+        let values = values.as_mut_ptr().cast();
+        libc::getsockopt(socket.as_raw_fd(), level, name, values, &raw mut length)
     };
     if result == 0 {
         Ok(())
@@ -144,7 +166,7 @@ mod tests {
             (Domain::IPV6, "2001:db8::/64"),
         ] {
             let (socket, network) = (socket(domain), network.parse().unwrap());
-            for key in [&b"one"[..], &[7; Md5Key::LONGEST], b"", b""] {
+            for key in [&b"one"[..], &[7; TcpKey::LONGEST], b"", b""] {
                 let result = set_key(socket.as_fd(), network, key);
                 assert!(result.is_ok(), "{network}: {result:?}");
             }

@@ -102,15 +102,48 @@ fn transport(peer: &v1::Peer, lines: &mut Lines) {
         0 => "any back".to_owned(),
         least => format!("at least {least} back (RFC 5082)"),
     };
-    let signed = if transport.md5 {
-        "signed"
-    } else {
-        "not signed"
+    let signed = match &transport.tcp_ao {
+        Some(_) => "signed (TCP-AO)",
+        None if transport.md5 => "signed (TCP MD5)",
+        None => "not signed",
     };
     lines.line(
         "packets",
-        format!("TTL {} out, {least}; {signed} (TCP MD5)", transport.ttl),
+        format!("TTL {} out, {least}; {signed}", transport.ttl),
     );
+    if let Some(ao) = &transport.tcp_ao {
+        lines.line("keys", clean(&keys(ao)));
+        lines.line(
+            "signatures",
+            ao.connection.map(signatures).unwrap_or_default(),
+        );
+    }
+}
+
+fn keys(ao: &v1::PeerTcpAo) -> String {
+    let keys = ao.keys.iter().map(|key| {
+        let received = match key.receive_id == key.id {
+            true => String::new(),
+            false => format!(" (received as {})", key.receive_id),
+        };
+        format!("{}{received} {}", key.id, key.algorithm)
+    });
+    keys.collect::<Vec<_>>().join(", ")
+}
+
+fn signatures(connection: v1::peer_tcp_ao::Connection) -> String {
+    let v1::peer_tcp_ao::Connection {
+        current_id,
+        next_receive_id,
+        good,
+        bad,
+        unknown_key,
+        unsigned,
+    } = connection;
+    format!(
+        "we sign with key {current_id} and ask for {next_receive_id}; {good} good, {bad} bad, \
+         {unknown_key} with an unknown key, {unsigned} without"
+    )
 }
 
 fn agreement(peer: &v1::Peer, lines: &mut Lines) {
@@ -337,8 +370,30 @@ wg-a  10.99.0.1  AS 65020
             interface: "sb-wg-a".to_owned(),
             ttl: 255,
             min_ttl: 254,
-            md5: true,
+            md5: false,
             passive: false,
+            tcp_ao: Some(v1::PeerTcpAo {
+                keys: vec![
+                    v1::peer_tcp_ao::Key {
+                        id: 2,
+                        receive_id: 3,
+                        algorithm: "aes-128-cmac-96".to_owned(),
+                    },
+                    v1::peer_tcp_ao::Key {
+                        id: 1,
+                        receive_id: 1,
+                        algorithm: "hmac-sha-1-96".to_owned(),
+                    },
+                ],
+                connection: Some(v1::peer_tcp_ao::Connection {
+                    current_id: 1,
+                    next_receive_id: 3,
+                    good: 120,
+                    bad: 1,
+                    unknown_key: 0,
+                    unsigned: 2,
+                }),
+            }),
         });
         peer.graceful_restart = Some(v1::PeerGracefulRestart {
             ours: seconds(120),
@@ -372,7 +427,9 @@ wg-a  10.99.0.1  AS 65020
             "  held            it sent more than 10 ipv4 prefixes\n",
             "  connection      10.99.0.0:41000 to 10.99.0.1:179\n",
             "  called          at 10.99.0.1:179, by sb-wg-a only\n",
-            "  packets         TTL 255 out, at least 254 back (RFC 5082); signed (TCP MD5)\n",
+            "  packets         TTL 255 out, at least 254 back (RFC 5082); signed (TCP-AO)\n",
+            "  keys            2 (received as 3) aes-128-cmac-96, 1 hmac-sha-1-96\n",
+            "  signatures      we sign with key 1 and ask for 3; 120 good, 1 bad, 0 with an unknown key, 2 without\n",
             "  our AS          65010\n",
             "  roles           we customer, it - (RFC 9234)\n",
             "  agreed          family ipv4, route refresh, messages of 65535 octets\n",

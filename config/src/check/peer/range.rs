@@ -67,9 +67,9 @@ fn without_filter(range: &Range, path: &str, sink: &mut Sink<'_>) {
 }
 
 fn everybody(range: &Range, path: &str, sink: &mut Sink<'_>) {
-    if range.network.prefix_len() == 0 && range.peer.md5.is_none() {
+    if range.network.prefix_len() == 0 && range.peer.signing.is_none() {
         let message = "whoever can reach us may be a peer";
-        let fix = "name the network that they are in, or add `md5`";
+        let fix = "name the network that they are in, or add `tcp-ao` or `md5`";
         let place = sink.place(&format!("{path}.range"));
         sink.warning(place, Wrong::new("listen.everybody", message, fix));
     }

@@ -2,7 +2,7 @@
 
 use crate::model::{
     AddPath, Distance, Family, GracefulRestart, LimitAction, Limits, NexthopMode, Peer,
-    PrefixLimit, PrivateAs, Range, Role,
+    PrefixLimit, PrivateAs, Range, Role, Signing, TcpAo,
 };
 
 use super::super::PeerPart;
@@ -28,7 +28,7 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
         connect_retry,
         distance,
         bfd,
-        md5,
+        signing,
         extended_messages,
         enhanced_refresh,
         extended_nexthop,
@@ -48,6 +48,8 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
         prefix_limit_out,
     } = peer;
     use PeerPart::{Live, Session};
+    let md5 = signing.as_ref().and_then(Signing::md5);
+    let ao = signing.as_ref().and_then(Signing::ao);
     let spoken: Vec<&str> = families.iter().map(|family| family_word(*family)).collect();
     let mut fields = vec![
         field(Session, "link", or_none(link.as_ref())),
@@ -71,7 +73,9 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
         field(Live, "send-hold-time", or_none(send_hold_time.map(exact))),
         field(Live, "connect-retry", exact(*connect_retry)),
         field(Session, "ttl", spell_distance(*distance)),
-        field(Session, "md5", or_none(md5.as_ref().map(source))),
+        field(Session, "md5", or_none(md5.map(source))),
+        field(Session, "tcp-ao", or_none(ao.map(spell_ao))),
+        field(Live, "tcp-ao.keys", or_none(ao.map(spell_ao_keys))),
         field(Session, "extended-messages", extended_messages),
         field(Session, "enhanced-refresh", enhanced_refresh),
         field(Session, "extended-nexthop", extended_nexthop),
@@ -161,6 +165,23 @@ fn spell_distance(distance: Distance) -> String {
         Distance::Multihop(ttl) => format!("multihop {ttl}"),
         Distance::Secured(hops) => format!("security {hops}"),
     }
+}
+
+/// What a connection was opened with; its keys come and go.
+fn spell_ao(ao: &TcpAo) -> &'static str {
+    match ao.include_tcp_options {
+        true => "with options",
+        false => "without options",
+    }
+}
+
+fn spell_ao_keys(ao: &TcpAo) -> String {
+    let keys = ao.keys.iter().map(|key| {
+        let algorithm = key.algorithm.word();
+        let place = source(&key.secret);
+        format!("{}/{} {algorithm} {place}", key.id, key.receive_id)
+    });
+    format!("[{}]", keys.collect::<Vec<_>>().join(", "))
 }
 
 fn add_path_word(add_path: AddPath) -> &'static str {

@@ -9,6 +9,7 @@ use super::{duration, timestamp};
 use crate::board::at;
 use crate::convert;
 use crate::snapshot::{PeerView, Snapshot};
+use crate::sockets::ao;
 
 pub(in super::super) fn peers(snapshot: &Snapshot) -> Vec<v1::Peer> {
     let router_asn = snapshot.config.router.asn;
@@ -170,6 +171,7 @@ fn transport(peer: &PeerView) -> v1::PeerTransport {
     let config = &peer.config;
     let remote = std::net::SocketAddr::new(config.address, config.port);
     let (ours, theirs) = peer.ends.unzip();
+    let signing = config.signing.as_ref();
     v1::PeerTransport {
         remote: if config.passive {
             String::new()
@@ -181,8 +183,31 @@ fn transport(peer: &PeerView) -> v1::PeerTransport {
         interface: peer.interface.clone().unwrap_or_default(),
         ttl: config.distance.ttl().into(),
         min_ttl: config.distance.min_ttl().unwrap_or(0).into(),
-        md5: config.md5.is_some(),
+        md5: signing.is_some_and(|signing| signing.md5().is_some()),
         passive: config.passive,
+        tcp_ao: signing
+            .and_then(config::model::Signing::ao)
+            .map(|ao| tcp_ao(ao, peer.ao)),
+    }
+}
+
+fn tcp_ao(ao: &config::model::TcpAo, status: Option<ao::Status>) -> v1::PeerTcpAo {
+    let key = |key: &config::model::AoKey| v1::peer_tcp_ao::Key {
+        id: key.id.into(),
+        receive_id: key.receive_id.into(),
+        algorithm: key.algorithm.word().to_owned(),
+    };
+    let connection = status.map(|status| v1::peer_tcp_ao::Connection {
+        current_id: status.current.into(),
+        next_receive_id: status.next.into(),
+        good: status.good,
+        bad: status.bad,
+        unknown_key: status.unknown_key,
+        unsigned: status.unsigned,
+    });
+    v1::PeerTcpAo {
+        keys: ao.keys.iter().map(key).collect(),
+        connection,
     }
 }
 
