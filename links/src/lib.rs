@@ -12,6 +12,8 @@
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
 //! - [`Health`]: whether one link is usable, with hysteresis.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
+//! - [`Preferences`]: which of them the far side is asked to send by.
+//! - [`Symmetry`]: whether it does.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
 //! `poll_output`, `poll_timeout` and, for the probe, `poll_transmit`. Nothing here reads a clock,
@@ -26,9 +28,11 @@ pub mod stamp;
 
 mod group;
 mod health;
+mod preference;
 mod probe;
 mod random;
 mod reflector;
+mod symmetry;
 
 pub use group::{
     FORGET, Figure, Figures, Group, GroupConfig, GroupInput, GroupOutput, LONGEST, LinkId, Member,
@@ -37,8 +41,10 @@ pub use group::{
 pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
+pub use preference::{Preference, PreferenceInput, Preferences, Use};
 pub use probe::{
     AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Statistics, Transmit, Via,
     WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, Refusal};
+pub use symmetry::{Share, Symmetry, SymmetryInput, SymmetryOutput, Traffic};
