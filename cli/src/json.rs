@@ -112,6 +112,7 @@ pub(crate) struct Link {
     transmit_bytes: u64,
     mtu: u32,
     bfd: Option<Bfd>,
+    way_back: Option<String>,
 }
 
 impl From<&v1::Link> for Link {
@@ -133,6 +134,7 @@ impl From<&v1::Link> for Link {
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
             bfd: message.bfd.as_ref().map(Bfd::from),
+            way_back: filled(&message.way_back),
         }
     }
 }
@@ -238,6 +240,14 @@ pub(crate) struct Group {
     last_move_reason: Option<String>,
     last_move_text: Option<String>,
     members: Vec<GroupMember>,
+    asymmetric: Option<Asymmetry>,
+}
+
+/// Two links of a group: by which most leaves, and by which most comes.
+#[derive(Serialize, Debug)]
+struct Asymmetry {
+    sent_by: String,
+    received_by: String,
 }
 
 /// A link of a group.
@@ -274,6 +284,10 @@ impl From<&v1::Group> for Group {
             last_move_reason: filled(&message.last_move_reason),
             last_move_text: filled(&message.last_move_text),
             members: message.members.iter().map(GroupMember::from).collect(),
+            asymmetric: message.asymmetric.as_ref().map(|asymmetry| Asymmetry {
+                sent_by: asymmetry.sent_by.clone(),
+                received_by: asymmetry.received_by.clone(),
+            }),
         }
     }
 }

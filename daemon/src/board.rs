@@ -59,6 +59,8 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// What the far side is told for the way back.
+    pub(crate) preference: links::Preference,
 }
 
 /// What a group shows.
@@ -70,6 +72,10 @@ pub(crate) struct GroupRow {
     pub(crate) active: Vec<String>,
     pub(crate) moves: u64,
     pub(crate) last_move: Option<(SystemTime, MoveReason)>,
+    /// The links by which most leaves and by which most comes, while these are two.
+    pub(crate) asymmetric: Option<(String, String)>,
+    /// How often that has begun.
+    pub(crate) asymmetries: u64,
 }
 
 /// What a group shows of a link.
@@ -175,6 +181,10 @@ impl Board {
         });
     }
 
+    pub(crate) fn set_preference(&self, link: &str, preference: links::Preference) {
+        self.with_link(link, |row| row.preference = preference);
+    }
+
     pub(crate) fn set_quality(&self, link: &str, quality: Quality) {
         self.with_link(link, |row| row.quality = Some(quality));
     }
@@ -205,6 +215,14 @@ impl Board {
         if let Some(row) = self.lock().groups.get_mut(group) {
             row.moves += 1;
             row.last_move = Some((SystemTime::now(), reason));
+        }
+    }
+
+    /// - `links`: by which most leaves, and by which most comes
+    pub(crate) fn set_asymmetric(&self, group: &str, links: Option<(String, String)>) {
+        if let Some(row) = self.lock().groups.get_mut(group) {
+            row.asymmetries += u64::from(links.is_some());
+            row.asymmetric = links;
         }
     }
 
@@ -242,6 +260,7 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            preference: links::Preference::default(),
         }
     }
 }

@@ -38,6 +38,7 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         "KIND",
         ">MTU",
         ">RANK",
+        "BACK",
         "PROBE",
         ">P95 RTT",
         "LOCAL",
@@ -56,6 +57,7 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
             cell(or_dash(&link.kind)),
             cell(link.mtu.to_string()),
             cell(rank),
+            cell(or_dash(&link.way_back)),
             cell(or_dash(method)),
             cell(millis(quality.and_then(|quality| quality.rtt_p95.as_ref()))),
             cell(&link.local),
@@ -170,6 +172,7 @@ pub(crate) mod tests {
             transmit_bytes: 999,
             mtu: 1420,
             bfd: None,
+            way_back: "primary".to_owned(),
         };
         let down = v1::Link {
             name: "nic".to_owned(),
@@ -197,9 +200,9 @@ LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
 nic   down   2h01m  -                     -        -       -      0 B    0 B
 
-LINK  INTERFACE  KIND        MTU  RANK  PROBE   P95 RTT  LOCAL         REMOTE
-wg-a  sb-wg-a    wireguard  1420     1  stamp  15.00 ms  10.99.0.0/31  10.99.0.1
-nic   eth1       interface  9000     -  -             -  10.98.0.1/30  10.98.0.2
+LINK  INTERFACE  KIND        MTU  RANK  BACK     PROBE   P95 RTT  LOCAL         REMOTE
+wg-a  sb-wg-a    wireguard  1420     1  primary  stamp  15.00 ms  10.99.0.0/31  10.99.0.1
+nic   eth1       interface  9000     -  -        -             -  10.98.0.1/30  10.98.0.2
 
 nic is down: eth1 has no carrier
 ";

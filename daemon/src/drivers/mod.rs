@@ -37,7 +37,9 @@ pub(crate) mod permit;
 mod read_buffer;
 pub(crate) mod rib;
 mod settle;
+pub(crate) mod symmetry;
 pub(crate) mod tunnels;
+mod way_back;
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -145,6 +145,10 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
+        way_back: match link.row.preference {
+            links::Preference::Unsaid => String::new(),
+            said => said.to_string(),
+        },
         bfd: link
             .bfd
             .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
@@ -212,6 +216,13 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
 
 pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
     let group = |(name, row): &(String, GroupRow)| v1::Group {
+        asymmetric: row
+            .asymmetric
+            .as_ref()
+            .map(|(sent, received)| v1::Asymmetry {
+                sent_by: sent.clone(),
+                received_by: received.clone(),
+            }),
         name: name.clone(),
         policy: snapshot
             .config

@@ -240,6 +240,7 @@ impl Router {
             callers: commands.clone(),
             counters: reader.board.counters.clone(),
         };
+        tokio::spawn(drivers::symmetry::run(reader.clone()));
         tokio::spawn(grpc::serve(places.api, reader.clone(), commands));
         let metrics = places.metrics.map(|(address, listener)| {
             let task = tokio::spawn(metrics::serve(listener, reader.clone()));
