@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use api::v1;
 use serde::Serialize;
 
+use crate::show::bfd::Watched;
 use crate::show::words;
 use crate::units::{rfc3339, seconds};
 
+mod drill;
 mod peer;
 
+pub(crate) use drill::{DrainEvent, DrillEvent, EndDrill};
 pub(crate) use peer::{Peer, Reset};
 
 /// `skybridge status`.
@@ -113,6 +116,7 @@ pub(crate) struct Link {
     mtu: u32,
     bfd: Option<Bfd>,
     way_back: Option<String>,
+    drill_until: Option<String>,
 }
 
 impl From<&v1::Link> for Link {
@@ -135,28 +139,31 @@ impl From<&v1::Link> for Link {
             mtu: message.mtu,
             bfd: message.bfd.as_ref().map(Bfd::from),
             way_back: filled(&message.way_back),
+            drill_until: rfc3339(message.drill_until.as_ref()),
         }
     }
 }
 
-/// One of `skybridge show bfd`.
+/// One of `skybridge show bfd`: of a link, or of a peer on none.
 #[derive(Serialize, Debug)]
-pub(crate) struct BfdOfLink {
-    link: String,
-    interface: String,
-    local: String,
+pub(crate) struct BfdRow {
+    link: Option<String>,
+    peer: Option<String>,
+    interface: Option<String>,
+    local: Option<String>,
     remote: String,
-    session: Option<Bfd>,
+    session: Bfd,
 }
 
-impl From<&v1::Link> for BfdOfLink {
-    fn from(message: &v1::Link) -> Self {
+impl From<&Watched> for BfdRow {
+    fn from(watched: &Watched) -> Self {
         Self {
-            link: message.name.clone(),
-            interface: message.interface.clone(),
-            local: message.local.clone(),
-            remote: message.remote.clone(),
-            session: message.bfd.as_ref().map(Bfd::from),
+            link: filled(&watched.link),
+            peer: filled(&watched.peer),
+            interface: filled(&watched.interface),
+            local: filled(&watched.local),
+            remote: watched.remote.clone(),
+            session: Bfd::from(&watched.session),
         }
     }
 }
@@ -210,6 +217,42 @@ pub(crate) struct Quality {
     sent: u64,
     received: u64,
     window_seconds: Option<f64>,
+    known: u64,
+    loss_out_ratio: Option<f64>,
+    loss_in_ratio: Option<f64>,
+    windows: Vec<Statistics>,
+}
+
+/// Measured over one of several windows.
+#[derive(Serialize, Debug)]
+pub(crate) struct Statistics {
+    window_seconds: Option<f64>,
+    known: u64,
+    lost: u64,
+    rtt_median_seconds: Option<f64>,
+    rtt_p95_seconds: Option<f64>,
+    rtt_p99_seconds: Option<f64>,
+    jitter_seconds: Option<f64>,
+    loss_out_ratio: Option<f64>,
+    loss_in_ratio: Option<f64>,
+    reordered: u64,
+}
+
+impl From<&v1::LinkStatistics> for Statistics {
+    fn from(message: &v1::LinkStatistics) -> Self {
+        Self {
+            window_seconds: seconds(message.window.as_ref()),
+            known: message.known,
+            lost: message.lost,
+            rtt_median_seconds: seconds(message.rtt_median.as_ref()),
+            rtt_p95_seconds: seconds(message.rtt_p95.as_ref()),
+            rtt_p99_seconds: seconds(message.rtt_p99.as_ref()),
+            jitter_seconds: seconds(message.jitter.as_ref()),
+            loss_out_ratio: message.loss_out,
+            loss_in_ratio: message.loss_in,
+            reordered: message.reordered,
+        }
+    }
 }
 
 impl From<&v1::LinkQuality> for Quality {
@@ -224,6 +267,10 @@ impl From<&v1::LinkQuality> for Quality {
             sent: message.sent,
             received: message.received,
             window_seconds: seconds(message.window.as_ref()),
+            known: message.known,
+            loss_out_ratio: message.loss_out,
+            loss_in_ratio: message.loss_in,
+            windows: message.windows.iter().map(Statistics::from).collect(),
         }
     }
 }

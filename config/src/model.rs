@@ -172,9 +172,11 @@ pub enum SecretSource {
 /// `probe = { method = "auto", interval = "100ms", … }`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Probe {
-    /// `auto` (default), `stamp`, `icmp` or `off`.
+    /// `auto` (default), `stamp`, `icmp`, `tcp`, `bgp` or `off`.
     pub method: ProbeMethod,
-    /// Between two probes. Default 100 ms, at least 10 ms.
+    /// Of `tcp`: where it connects to. Default 179.
+    pub port: u16,
+    /// Between two probes. Default 100 ms, and 1 s by TCP; at least 10 ms.
     pub interval: Duration,
     /// An answer that takes longer is a loss. Default 1 s.
     pub timeout: Duration,
@@ -189,33 +191,37 @@ pub struct Probe {
 /// How a link is probed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ProbeMethod {
-    /// STAMP if the far end answers it, ICMP echo otherwise.
+    /// STAMP if the far end answers it, ICMP echo otherwise, and if neither ever is, as `bgp`.
     #[default]
     Auto,
     /// STAMP (RFC 8762) only.
     Stamp,
     /// ICMP echo only.
     Icmp,
+    /// TCP connections to a port, accepted or refused.
+    Tcp,
+    /// The TCP connection of the link's BGP session, and connections to its port while there is none.
+    Bgp,
     /// Not measured: up when its interface is.
     Off,
 }
 
 /// `bfd = { interval = "300ms", multiplier = 3, strict = false, auth = { … } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bfd {
     /// Sent and heard no more often than this, once up. Default 300 ms, at least 10 ms.
     pub interval: Duration,
     /// So many packets missing in a row are too many. 2 to 255, default 3.
     pub multiplier: u8,
-    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is. Default: it may
-    /// be, and BFD counts from when it was up first.
+    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is; without a link, the
+    /// peer's session is not. Default: it may be, and BFD counts from when it was up first.
     pub strict: bool,
     /// `auth = { … }`.
     pub auth: Option<BfdAuth>,
 }
 
 /// `auth = { type = "keyed-sha1", id = 1, key = { file = "secrets/bfd.key" } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BfdAuth {
     /// `keyed-sha1` or `meticulous-keyed-sha1`.
     pub kind: BfdAuthKind,
@@ -294,6 +300,8 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
+    /// From a fault to the kernel forwarding over another link: what drills are judged by.
+    pub failover: Option<Duration>,
 }
 
 /// `[fib]`.

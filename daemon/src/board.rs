@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{MoveReason, Quality, Rank, bfd};
+use links::{MoveReason, Quality, Rank, TcpState, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
+use crate::drivers::bfd::Watched;
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
+use crate::sockets::Gauge;
 
 /// See the [module](self).
 pub(crate) struct Board {
@@ -28,6 +30,8 @@ pub(crate) struct Board {
 pub(crate) struct Rows {
     pub(crate) peers: BTreeMap<String, PeerRow>,
     pub(crate) links: BTreeMap<String, LinkRow>,
+    /// Of peers on no link.
+    pub(crate) bfd_of_peers: BTreeMap<String, bfd::Status>,
     pub(crate) groups: BTreeMap<String, GroupRow>,
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
     pub(crate) fib: FibRow,
@@ -45,6 +49,8 @@ pub(crate) struct PeerRow {
     pub(crate) held: Option<Held>,
     /// Both ends of its latest connection, ours first.
     pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    /// A look at that connection, as long as it lasts.
+    pub(crate) gauge: Weak<Gauge>,
 }
 
 /// What a link shows.
@@ -61,6 +67,8 @@ pub(crate) struct LinkRow {
     pub(crate) mtu: u32,
     /// What the far side is told for the way back.
     pub(crate) preference: links::Preference,
+    /// Until when it is failed on purpose.
+    pub(crate) drill: Option<SystemTime>,
 }
 
 /// What a group shows.
@@ -123,6 +131,8 @@ impl Board {
         let mut rows = self.lock();
         rows.peers.retain(|name, _| config.peers.contains_key(name));
         rows.links.retain(|name, _| config.links.contains_key(name));
+        rows.bfd_of_peers
+            .retain(|name, _| config.peers.contains_key(name));
         rows.groups
             .retain(|name, _| config.groups.contains_key(name));
         for name in config.peers.keys() {
@@ -150,6 +160,16 @@ impl Board {
     /// What a peer shows, if it is configured.
     pub(crate) fn peer(&self, peer: &str) -> Option<PeerRow> {
         self.lock().peers.get(peer).cloned()
+    }
+
+    /// How the TCP connection of an established session stands.
+    pub(crate) fn session_tcp(&self, peer: &str) -> Option<TcpState> {
+        let rows = self.lock();
+        let row = rows.peers.get(peer)?;
+        let is_up = row.session.as_ref()?.state == State::Established;
+        let gauge = row.gauge.upgrade().filter(|_| is_up);
+        drop(rows);
+        gauge?.read()
     }
 
     pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {
@@ -189,14 +209,29 @@ impl Board {
         self.with_link(link, |row| row.quality = Some(quality));
     }
 
-    pub(crate) fn set_bfd(&self, link: &str, status: Option<bfd::Status>) {
-        self.with_link(link, |row| row.bfd = status);
+    pub(crate) fn set_bfd(&self, watched: &Watched, status: Option<bfd::Status>) {
+        match (watched, status) {
+            (Watched::Link(link), status) => self.with_link(link, |row| row.bfd = status),
+            (Watched::Peer(peer), None) => {
+                self.lock().bfd_of_peers.remove(peer);
+            }
+            (Watched::Peer(peer), Some(status)) => {
+                let mut rows = self.lock();
+                if rows.peers.contains_key(peer) {
+                    rows.bfd_of_peers.insert(peer.clone(), status);
+                }
+            }
+        }
     }
 
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
         self.with_link(link, |row| {
             row.mtu = interface.map_or(0, |interface| interface.mtu)
         });
+    }
+
+    pub(crate) fn set_drill(&self, link: &str, until: Option<SystemTime>) {
+        self.with_link(link, |row| row.drill = until);
     }
 
     pub(crate) fn rtt(&self, link: &str, rtt: Duration) {
@@ -261,6 +296,7 @@ impl LinkRow {
             bfd: None,
             mtu: 0,
             preference: links::Preference::default(),
+            drill: None,
         }
     }
 }

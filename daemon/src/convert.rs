@@ -1,7 +1,7 @@
 //! The intent in the words of the crates that carry it out.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bgp::rib::{
     Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
@@ -10,14 +10,18 @@ use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model;
 use links::{
-    AddressFamily, GroupConfig, HealthConfig, LinkId, Measurement, Member, Method, Policy,
-    ProbeConfig, RttMargin,
+    AddressFamily, GroupConfig, HealthConfig, LastResort, LinkId, Measurement, Member, Method,
+    Policy, ProbeConfig, RttMargin,
 };
 use policy::Filters;
 
 use crate::drivers::link::LinkConfig;
 use crate::drivers::messages::Drained;
 use crate::fib::ViaDefault;
+use crate::sockets::Endpoint;
+
+/// Of a probe by TCP: the far end may answer from behind a router of its own.
+const TTL: u8 = 64;
 
 mod bfd;
 mod peer;
@@ -90,25 +94,50 @@ pub(crate) fn rib_peer(filters: &Filters, peer: &model::Peer, id: PeerId) -> Rib
     }
 }
 
-pub(crate) fn link(config: &Config, link: &model::Link, id: LinkId) -> LinkConfig {
+/// - `bgp`: where its BGP peer is reached, if it has one
+pub(crate) fn link(
+    config: &Config,
+    link: &model::Link,
+    id: LinkId,
+    bgp: Option<Endpoint>,
+) -> LinkConfig {
+    let last_resort = match bgp {
+        Some(_) => LastResort::Bgp,
+        None => LastResort::None,
+    };
     LinkConfig {
         interface: link.interface.clone(),
         local: link.inside.local.addr(),
         remote: link.inside.remote,
-        probe: probe(link, id),
+        probe: probe(link, id, last_resort),
+        connect: match link.probe.method {
+            model::ProbeMethod::Tcp => Some(Endpoint {
+                remote: SocketAddr::new(link.inside.remote, link.probe.port),
+                local: Some(link.inside.local.addr()),
+                interface: Some(link.interface.clone()),
+                ttl: TTL,
+                min_ttl: None,
+                key: None,
+            }),
+            model::ProbeMethod::Auto | model::ProbeMethod::Bgp => bgp,
+            model::ProbeMethod::Stamp | model::ProbeMethod::Icmp | model::ProbeMethod::Off => None,
+        },
         health: health(config, link),
     }
 }
 
-fn probe(link: &model::Link, id: LinkId) -> Option<ProbeConfig> {
+fn probe(link: &model::Link, id: LinkId, last_resort: LastResort) -> Option<ProbeConfig> {
     let method = match link.probe.method {
         model::ProbeMethod::Auto => Method::Auto,
         model::ProbeMethod::Stamp => Method::Stamp,
         model::ProbeMethod::Icmp => Method::Icmp,
+        model::ProbeMethod::Tcp => Method::Tcp,
+        model::ProbeMethod::Bgp => Method::Bgp,
         model::ProbeMethod::Off => return None,
     };
     Some(ProbeConfig {
         method,
+        last_resort,
         interval: link.probe.interval,
         timeout: link.probe.timeout,
         window: link.probe.window,
@@ -130,9 +159,11 @@ fn health(config: &Config, link: &model::Link) -> HealthConfig {
     HealthConfig {
         measurement: match link.probe.method {
             model::ProbeMethod::Off => Measurement::Interface,
-            model::ProbeMethod::Auto | model::ProbeMethod::Stamp | model::ProbeMethod::Icmp => {
-                Measurement::Probe
-            }
+            model::ProbeMethod::Auto
+            | model::ProbeMethod::Stamp
+            | model::ProbeMethod::Icmp
+            | model::ProbeMethod::Tcp
+            | model::ProbeMethod::Bgp => Measurement::Probe,
         },
         down_after: link.probe.down_after,
         up_after: link.probe.up_after,

@@ -91,6 +91,8 @@ pub(crate) struct PeerView {
     pub(crate) counts: BTreeMap<Family, PeerCounts>,
     /// What it is asked for the way back, and why.
     pub(crate) asked: Option<(Preference, Asked)>,
+    /// `None`: it is to have no session of its own; `Some(None)`: it cannot have one yet.
+    pub(crate) bfd: Option<Option<bfd::Status>>,
 }
 
 impl PeerView {
@@ -165,6 +167,10 @@ impl Reader {
             let interface = link.map(|link| &link.interface);
             let of_rib = by_name.get(name).and_then(|id| of_rib.get(id));
             PeerView {
+                bfd: peer
+                    .bfd
+                    .as_ref()
+                    .map(|_| rows.bfd_of_peers.get(name).copied()),
                 name: name.clone(),
                 config: peer.clone(),
                 status: row.session,

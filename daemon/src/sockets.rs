@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -13,9 +14,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use crate::secrets::Md5Key;
 
 pub(crate) mod bfd;
+mod gauge;
 mod message;
 mod tcp;
 
+pub(crate) use gauge::Gauge;
 pub(crate) use message::Message;
 
 /// Class selector 6, internetwork control (RFC 2474 §4.2.2.2; RFC 4271 §8 leaves it to us).
@@ -140,6 +143,20 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Has the far end answer a TCP connection, and closes it at once: with a reset, so that nothing lingers at
+/// either end. A refusal is an answer.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) async fn knock(endpoint: &Endpoint) -> io::Result<()> {
+    match dial(endpoint).await {
+        Ok(stream) => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The sending end of a STAMP probe.
 pub(crate) fn probe(interface: &str, local: IpAddr, remote: SocketAddr) -> io::Result<UdpSocket> {
     let socket = datagram(interface, SocketAddr::new(local, 0), Protocol::UDP)?;
@@ -177,6 +194,7 @@ fn datagram(interface: &str, local: SocketAddr, protocol: Protocol) -> io::Resul
     mark(&socket, local.ip())?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.bind(&local.into())?;
+    message::ask_for_time(&socket)?;
     Ok(socket)
 }
 

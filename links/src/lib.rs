@@ -14,6 +14,7 @@
 //! - [`Group`]: which of several links carries the traffic, without flapping.
 //! - [`Preferences`]: which of them the far side is asked to send by.
 //! - [`Symmetry`]: whether it does.
+//! - [`Drill`]: a failover exercise, with its guards and its report. [`Drain`]: what emptying a link waits for.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
 //! `poll_output`, `poll_timeout` and, for the probe, `poll_transmit`. Nothing here reads a clock,
@@ -26,6 +27,8 @@ pub mod bfd;
 pub mod icmp;
 pub mod stamp;
 
+mod drain;
+mod drill;
 mod group;
 mod health;
 mod preference;
@@ -34,6 +37,11 @@ mod random;
 mod reflector;
 mod symmetry;
 
+pub use drain::{Drain, DrainEnd, DrainInput, Waiting};
+pub use drill::{
+    Drill, DrillConfig, DrillEnd, DrillInput, DrillOutput, DrillRefusal, DrillReport, Fault,
+    Packets, Progress, Role, Scene, Verdict,
+};
 pub use group::{
     FORGET, Figure, Figures, Group, GroupConfig, GroupInput, GroupOutput, LONGEST, LinkId, Member,
     MoveReason, Policy, Rank, RttMargin, START, Standing, View, Why,
@@ -43,8 +51,8 @@ pub use health::{
 };
 pub use preference::{Preference, PreferenceInput, Preferences, Use};
 pub use probe::{
-    AddressFamily, Input, Method, Output, Probe, ProbeConfig, Quality, Statistics, Transmit, Via,
-    WINDOWS,
+    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, Statistics,
+    TcpState, Transmit, Via, WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, Refusal};
 pub use symmetry::{Share, Symmetry, SymmetryInput, SymmetryOutput, Traffic};

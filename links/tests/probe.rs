@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use links::icmp::Echo;
 use links::stamp::{self, NtpTime, Request};
 use links::{
-    AddressFamily, Health, HealthConfig, HealthInput, Input, Method, Output, Probe, ProbeConfig,
-    Quality, State, Via,
+    AddressFamily, Arrival, Health, HealthConfig, HealthInput, Input, LastResort, Method, Output,
+    Probe, ProbeConfig, Quality, Reflector, State, TcpState, Transmit, Via,
 };
+
+const FAR: std::net::Ipv4Addr = std::net::Ipv4Addr::new(192, 0, 2, 1);
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -17,6 +19,7 @@ fn ms(ms: u64) -> Duration {
 fn config(method: Method) -> ProbeConfig {
     ProbeConfig {
         method,
+        last_resort: LastResort::None,
         interval: ms(100),
         timeout: ms(1000),
         window: ms(10_000),
@@ -38,6 +41,18 @@ struct Far {
     duplicates: bool,
     /// Every n-th round is lost.
     lose_every: Option<u64>,
+    /// Every n-th request that the reflector would answer is lost on the way there.
+    lose_out: Option<u64>,
+    /// Every n-th of its replies is lost.
+    lose_back: Option<u64>,
+    /// Accepts or refuses TCP connections.
+    listens: bool,
+    /// When the BGP session heard something; `None` without a session.
+    session: Option<Duration>,
+    /// What the session waits for is not acknowledged.
+    timeouts: u32,
+    /// How long datagrams lie in the socket.
+    unread: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -57,6 +72,12 @@ impl Far {
             stepped_back: false,
             duplicates: false,
             lose_every: None,
+            lose_out: None,
+            lose_back: None,
+            listens: false,
+            session: None,
+            timeouts: 0,
+            unread: Duration::ZERO,
         }
     }
 
@@ -66,8 +87,9 @@ impl Far {
     }
 }
 
-enum Arrival {
+enum Coming {
     Datagram(Via, Vec<u8>),
+    Connection(u32),
     Refusal,
 }
 
@@ -77,8 +99,11 @@ struct Sim {
     wall: Duration,
     far: Far,
     probe: Probe,
+    reflector: Reflector,
+    requests: u64,
+    replies: u64,
     health: Health,
-    wire: BTreeMap<(Instant, u64), Arrival>,
+    wire: BTreeMap<(Instant, u64), Coming>,
     sent: Vec<(Duration, Via, Vec<u8>)>,
     outputs: Vec<(Duration, Output)>,
     changes: Vec<(Duration, State)>,
@@ -94,6 +119,9 @@ impl Sim {
             wall: Duration::from_secs(1_800_000_000),
             far,
             probe: Probe::new(config, seed, now),
+            reflector: Reflector::new(FAR.into()),
+            requests: 0,
+            replies: 0,
             health: Health::new(HealthConfig::default(), now),
             wire: BTreeMap::new(),
             sent: Vec::new(),
@@ -138,17 +166,45 @@ impl Sim {
             .filter(|entry| entry.key().0 <= self.now)
         {
             match entry.remove() {
-                Arrival::Datagram(via, bytes) => self.receive(via, &bytes),
-                Arrival::Refusal => self.probe.handle(Input::Refused(Via::Stamp), self.now),
+                Coming::Datagram(via, bytes) => self.receive(via, &bytes),
+                Coming::Connection(round) => {
+                    self.probe.handle(Input::Connected { round }, self.now);
+                }
+                Coming::Refusal => self.probe.handle(Input::Refused(Via::Stamp), self.now),
             }
         }
     }
 
     fn receive(&mut self, via: Via, bytes: &[u8]) {
-        self.probe.handle(Input::Received { via, bytes }, self.now);
+        self.probe.handle(
+            Input::Received {
+                via,
+                bytes,
+                waited: self.far.unread,
+            },
+            self.now,
+        );
     }
 
     fn drain(&mut self) {
+        let wall = NtpTime::from_unix(self.wall + self.elapsed());
+        while let Some(transmit) = self.probe.poll_transmit(wall, self.now) {
+            match transmit {
+                Transmit::Datagram { via, bytes } => {
+                    self.sent.push((self.elapsed(), via, bytes.to_vec()));
+                    self.carry(via, &bytes);
+                }
+                Transmit::Connect { round } => self.connect(round),
+                Transmit::Look => {
+                    let state = self.far.session.map(|heard| TcpState {
+                        rtt: Some(self.far.delay),
+                        silence: self.elapsed().saturating_sub(heard),
+                        timeouts: self.far.timeouts,
+                    });
+                    self.probe.handle(Input::Session(state), self.now);
+                }
+            }
+        }
         while let Some(output) = self.probe.poll_output() {
             self.outputs.push((self.elapsed(), output));
             let input = match output {
@@ -161,11 +217,14 @@ impl Sim {
         if let Some(change) = self.health.poll_output() {
             self.changes.push((self.elapsed(), change.state));
         }
-        let wall = NtpTime::from_unix(self.wall + self.elapsed());
-        while let Some(transmit) = self.probe.poll_transmit(wall, self.now) {
-            self.sent
-                .push((self.elapsed(), transmit.via, transmit.bytes.to_vec()));
-            self.carry(transmit.via, &transmit.bytes);
+    }
+
+    fn connect(&mut self, round: u32) {
+        self.sent.push((self.elapsed(), Via::Tcp, vec![]));
+        if self.far.listens {
+            let at = self.now + self.far.delay;
+            let count = self.sent.len() as u64;
+            self.wire.insert((at, count), Coming::Connection(round));
         }
     }
 
@@ -179,10 +238,13 @@ impl Sim {
             return;
         }
         let arrival = match (via, self.far.reflects, self.far.echoes) {
-            (Via::Stamp, Reflects::Yes, _) => Arrival::Datagram(via, self.reflect(bytes)),
-            (Via::Stamp, Reflects::Refuses, _) => Arrival::Refusal,
-            (Via::Icmp, _, true) => Arrival::Datagram(via, echo_reply(bytes)),
-            (Via::Stamp, Reflects::Silent, _) | (Via::Icmp, _, false) => return,
+            (Via::Stamp, Reflects::Yes, _) => match self.reflected(bytes) {
+                Some(reply) => Coming::Datagram(via, reply),
+                None => return,
+            },
+            (Via::Stamp, Reflects::Refuses, _) => Coming::Refusal,
+            (Via::Icmp, _, true) => Coming::Datagram(via, echo_reply(bytes)),
+            (Via::Stamp | Via::Icmp | Via::Tcp | Via::Bgp, _, _) => return,
         };
         let held = if via == Via::Stamp {
             self.far.processing
@@ -190,14 +252,27 @@ impl Sim {
             Duration::ZERO
         };
         let at = self.now + self.far.delay + held;
-        if let (true, Arrival::Datagram(via, bytes)) = (self.far.duplicates, &arrival) {
-            let copy = Arrival::Datagram(*via, bytes.clone());
+        if let (true, Coming::Datagram(via, bytes)) = (self.far.duplicates, &arrival) {
+            let copy = Coming::Datagram(*via, bytes.clone());
             self.wire.insert((at + ms(1), count), copy);
         }
         self.wire.insert((at, count), arrival);
     }
 
-    fn reflect(&self, request: &[u8]) -> Vec<u8> {
+    /// The reply as far as it comes.
+    fn reflected(&mut self, request: &[u8]) -> Option<Vec<u8>> {
+        let is_lost =
+            |every: Option<u64>, count: u64| every.is_some_and(|every| count.is_multiple_of(every));
+        self.requests += 1;
+        if is_lost(self.far.lose_out, self.requests) {
+            return None;
+        }
+        let reply = self.reflect(request);
+        self.replies += 1;
+        (!is_lost(self.far.lose_back, self.replies)).then_some(reply)
+    }
+
+    fn reflect(&mut self, request: &[u8]) -> Vec<u8> {
         // The far clock is half an hour off: only differences may matter.
         let received = self.wall + self.elapsed() + Duration::from_secs(1800);
         let sent = if self.far.stepped_back {
@@ -205,8 +280,14 @@ impl Sim {
         } else {
             received + self.far.processing
         };
-        let (received, sent) = (NtpTime::from_unix(received), NtpTime::from_unix(sent));
-        stamp::reflect(request, 64, received, sent, None).expect("the probe sends STAMP")
+        let arrival = Arrival {
+            bytes: request,
+            from: (FAR, 5000).into(),
+            ttl: 64,
+            at: NtpTime::from_unix(received),
+        };
+        let reply = self.reflector.reflect(arrival, NtpTime::from_unix(sent));
+        reply.expect("the probe sends STAMP")
     }
 
     fn quality(&mut self) -> Quality {
@@ -656,4 +737,228 @@ fn reflector_echoes_what_the_probe_needs_to_match() {
     let reply = stamp::reflect(&request, 1, NtpTime(3), NtpTime(4), Some(0)).unwrap();
     let reply = stamp::Reply::decode(&reply).unwrap();
     assert_eq!((reply.sender_sequence, reply.session), (u32::MAX, 2));
+}
+
+#[test]
+fn losses_of_each_way_are_told_apart_by_the_reflectors_count() {
+    for (out, back) in [
+        (None, None),
+        (Some(10), None),
+        (None, Some(5)),
+        (Some(10), Some(5)),
+    ] {
+        let far = Far {
+            lose_out: out,
+            lose_back: back,
+            echoes: false,
+            ..Far::at(20)
+        };
+        each_seed(Method::Stamp, &far, |seed, mut sim| {
+            sim.run(ms(300_000));
+            let ratio = |every: Option<u64>| every.map_or(0.0, |every| 1.0 / every as f64);
+            for statistics in sim.quality().windows {
+                let context = format!("seed {seed} {out:?} {back:?}: {statistics:?}");
+                let found = (statistics.loss_out.unwrap(), statistics.loss_in.unwrap());
+                assert!((found.0 - ratio(out)).abs() < 0.03, "{context}");
+                assert!((found.1 - ratio(back)).abs() < 0.03, "{context}");
+            }
+        });
+    }
+}
+
+#[test]
+fn reflector_that_starts_again_costs_its_outage_and_no_direction() {
+    each_seed(Method::Stamp, &Far::at(5), |seed, mut sim| {
+        sim.far.reflects = Reflects::Silent;
+        sim.run(ms(2000));
+        sim.reflector = Reflector::new(FAR.into());
+        sim.far.reflects = Reflects::Yes;
+        sim.run(ms(5000));
+        let judged = sim.quality().judged;
+        assert!(judged.lost > 0, "seed {seed}");
+        let ways = (judged.loss_out, judged.loss_in);
+        assert_eq!(ways, (Some(0.0), Some(0.0)), "seed {seed}");
+    });
+}
+
+#[test]
+fn icmp_alone_tells_no_direction() {
+    let far = Far {
+        lose_every: Some(10),
+        ..Far::at(5)
+    };
+    each_seed(Method::Icmp, &far, |seed, mut sim| {
+        let judged = sim.quality().judged;
+        assert_eq!(
+            (judged.loss_out, judged.loss_in),
+            (None, None),
+            "seed {seed}"
+        );
+    });
+}
+
+#[test]
+fn answers_that_overtake_each_other_are_counted() {
+    let mut sim = Sim::new(config(Method::Icmp), 1, Far::at(5));
+    for _ in 0..10 {
+        sim.far.delay = ms(150);
+        sim.run(ms(100));
+        sim.far.delay = ms(5);
+        sim.run(ms(900));
+    }
+    assert_eq!(sim.quality().judged.reordered, 10);
+}
+
+#[test]
+fn time_that_an_answer_lay_unread_is_no_latency_and_a_clock_step_neither() {
+    let far = Far {
+        unread: ms(3),
+        ..Far::at(5)
+    };
+    each_seed(Method::Auto, &far, |seed, mut sim| {
+        assert_eq!(sim.quality().rtt_last, Some(ms(2)), "seed {seed}");
+        sim.far.unread = Duration::from_secs(3600);
+        sim.run(ms(500));
+        assert_eq!(sim.quality().rtt_last, Some(ms(5)), "seed {seed}");
+    });
+}
+
+#[test]
+fn tcp_connections_measure_whether_they_are_accepted_or_refused() {
+    let far = Far {
+        listens: true,
+        ..Far::at(5)
+    };
+    each_seed(Method::Tcp, &far, |seed, mut sim| {
+        let quality = sim.quality();
+        assert_eq!(quality.via, Some(Via::Tcp), "seed {seed}");
+        assert_eq!(
+            (quality.rtt_last, quality.lost()),
+            (Some(ms(5)), 0),
+            "seed {seed}"
+        );
+        assert_eq!(sim.health.state(), State::Up, "seed {seed}");
+        sim.far.listens = false;
+        sim.run(ms(1000));
+        assert_eq!(sim.health.state(), State::Down, "seed {seed}");
+    });
+}
+
+/// A gateway that answers nothing but BGP.
+fn taciturn() -> Far {
+    Far {
+        reflects: Reflects::Silent,
+        echoes: false,
+        listens: true,
+        ..Far::at(5)
+    }
+}
+
+fn with_session() -> ProbeConfig {
+    ProbeConfig {
+        last_resort: LastResort::Bgp,
+        ..config(Method::Auto)
+    }
+}
+
+/// From the start until the session is up, and ten seconds more.
+fn over_bgp(seed: u64) -> Sim {
+    let mut sim = Sim::new(with_session(), seed, taciturn());
+    sim.run(ms(5000));
+    assert_eq!(
+        sim.health.state(),
+        State::Up,
+        "seed {seed}: a connection is proof"
+    );
+    assert_eq!(sim.quality().via, Some(Via::Tcp), "seed {seed}");
+    sim.far.session = Some(sim.elapsed());
+    sim.run(ms(10_000));
+    sim
+}
+
+#[test]
+fn gateway_that_answers_only_bgp_is_up_by_a_connection_and_then_by_its_session() {
+    for seed in 0..20 {
+        let mut sim = over_bgp(seed);
+        sim.far.session = Some(sim.elapsed());
+        sim.run(ms(200));
+        assert_eq!(sim.health.state(), State::Up, "seed {seed}");
+        assert_eq!(sim.changes.len(), 1, "seed {seed}: {:?}", sim.changes);
+        let quality = sim.quality();
+        assert_eq!(quality.via, Some(Via::Bgp), "seed {seed}");
+        assert_eq!(quality.judged.loss_ratio(), None, "seed {seed}: not known");
+        let since = sim.elapsed() - ms(9000);
+        assert_eq!(
+            sim.sent_via(Via::Tcp, since),
+            0,
+            "seed {seed}: it has a session"
+        );
+    }
+}
+
+#[test]
+fn session_whose_data_stays_unacknowledged_takes_the_link_down() {
+    for seed in 0..20 {
+        let mut sim = over_bgp(seed);
+        sim.far.timeouts = 1;
+        sim.run(ms(2000));
+        assert_eq!(
+            sim.health.state(),
+            State::Up,
+            "seed {seed}: one may be late"
+        );
+        sim.far.timeouts = 2;
+        sim.run(ms(400));
+        assert_eq!(sim.health.state(), State::Down, "seed {seed}");
+        sim.far = Far {
+            session: None,
+            ..taciturn()
+        };
+        sim.run(ms(7000));
+        assert_eq!(
+            sim.health.state(),
+            State::Up,
+            "seed {seed}: connections again"
+        );
+    }
+}
+
+#[test]
+fn idle_session_says_nothing() {
+    for seed in 0..20 {
+        let mut sim = over_bgp(seed);
+        let told = sim.outputs.len();
+        sim.run(ms(30_000));
+        assert_eq!(sim.outputs.len(), told, "seed {seed}");
+        sim.far.session = Some(sim.elapsed());
+        sim.run(ms(200));
+        assert_eq!(sim.outputs.len(), told + 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn datagrams_take_over_from_the_session_for_good() {
+    for seed in 0..20 {
+        let mut sim = over_bgp(seed);
+        sim.far.echoes = true;
+        sim.run(ms(12_000));
+        assert_eq!(sim.quality().via, Some(Via::Icmp), "seed {seed}");
+        sim.far.echoes = false;
+        sim.run(ms(1000));
+        assert_eq!(
+            sim.health.state(),
+            State::Down,
+            "seed {seed}: a zombie is found"
+        );
+        sim.run(ms(10_000));
+        assert_eq!(sim.health.state(), State::Down, "seed {seed}");
+    }
+}
+
+#[test]
+fn without_a_session_to_fall_back_on_silence_is_down() {
+    let mut sim = Sim::new(config(Method::Auto), 1, taciturn());
+    sim.run(ms(20_000));
+    assert_eq!(sim.health.state(), State::Down);
+    assert_eq!(sim.sent_via(Via::Tcp, Duration::ZERO), 0);
 }

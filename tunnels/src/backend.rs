@@ -5,7 +5,7 @@ mod error;
 mod interfaces;
 mod kernel;
 mod netlink;
-mod nft;
+pub mod nft;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,29 +1,102 @@
-//! `skybridge show links`.
+//! `skybridge show links [NAME]`.
 
+use std::time::Duration;
+
+use anyhow::bail;
 use api::v1;
 use api::v1::links_client::LinksClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::{age, bytes, millis, percent};
+use crate::units::{age, bytes, local, millis, percent, span};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Cell, Table, cell, toned};
 use super::{Screen, Tone, clean, or_dash, words};
 
-pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
+/// `name`: of the one to show in full; all in short without one.
+pub(crate) async fn run(
+    channel: Channel,
+    name: Option<&str>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     let response = LinksClient::new(channel)
         .list(v1::ListLinksRequest {})
         .await;
-    let links = response
+    let mut links = response
         .map_err(|status| client::refused(&status))?
         .into_inner()
         .links;
+    if let Some(name) = name {
+        let known: Vec<String> = links.iter().map(|link| clean(&link.name)).collect();
+        links.retain(|link| link.name == name);
+        if links.is_empty() {
+            bail!("no link is called {name}; there are: {}", known.join(", "));
+        }
+    }
     answer(
         output,
         || json::list::<_, json::Link>("links", &links),
-        |screen| render(&links, screen),
+        |screen| match name {
+            Some(_) => links.iter().map(|link| detail(link, screen)).collect(),
+            None => render(&links, screen),
+        },
     )
+}
+
+/// What `show links` says of it, then what each window does.
+fn detail(link: &v1::Link, screen: &Screen) -> String {
+    let mut text = render(std::slice::from_ref(link), screen);
+    if !link.way_back.is_empty() {
+        let [name, word] = [&link.name, &link.way_back].map(|text| clean(text));
+        text.push_str(&format!("\n{name} is {word} for the way back\n"));
+    }
+    let Some(quality) = link.quality.as_ref().filter(|quality| quality.sent > 0) else {
+        return text;
+    };
+    let mut table = Table::new(&[
+        "LAST",
+        ">PROBES",
+        ">LOST",
+        ">OUT",
+        ">IN",
+        ">RTT",
+        ">P95",
+        ">P99",
+        ">JITTER",
+        ">REORDERED",
+    ]);
+    for window in &quality.windows {
+        table.row([
+            cell(window_name(window.window.as_ref())),
+            cell(window.known.to_string()),
+            cell(or_unknown(ratio(window.lost, window.known))),
+            cell(or_unknown(window.loss_out)),
+            cell(or_unknown(window.loss_in)),
+            cell(millis(window.rtt_median.as_ref())),
+            cell(millis(window.rtt_p95.as_ref())),
+            cell(millis(window.rtt_p99.as_ref())),
+            cell(millis(window.jitter.as_ref())),
+            cell(window.reordered.to_string()),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&table.render(screen));
+    text
+}
+
+/// `5m00s`.
+fn window_name(window: Option<&prost_types::Duration>) -> String {
+    let window = window.and_then(|window| Duration::try_from(*window).ok());
+    window.map_or_else(|| "-".to_owned(), span)
+}
+
+fn ratio(part: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| part as f64 / of as f64)
+}
+
+fn or_unknown(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), percent)
 }
 
 /// Quality first, then whereabouts, then why links are not up.
@@ -38,9 +111,10 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         "KIND",
         ">MTU",
         ">RANK",
-        "BACK",
         "PROBE",
         ">P95 RTT",
+        ">OUT",
+        ">IN",
         "LOCAL",
         "REMOTE",
     ]);
@@ -57,9 +131,10 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
             cell(or_dash(&link.kind)),
             cell(link.mtu.to_string()),
             cell(rank),
-            cell(or_dash(&link.way_back)),
             cell(or_dash(method)),
             cell(millis(quality.and_then(|quality| quality.rtt_p95.as_ref()))),
+            cell(or_unknown(quality.and_then(|quality| quality.loss_out))),
+            cell(or_unknown(quality.and_then(|quality| quality.loss_in))),
             cell(&link.local),
             cell(&link.remote),
         ]);
@@ -77,8 +152,13 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     text
 }
 
-/// One line about a link that is not up.
+/// One line about a link that is not up, or is failed on purpose.
 fn trouble(link: &v1::Link, screen: &Screen) -> Option<String> {
+    if let Some(until) = &link.drill_until {
+        let (name, until) = (clean(&link.name), local(Some(until), &screen.zone));
+        let drill = format!("{name} is failed on purpose until {until}, by a drill");
+        return Some(format!("{}\n", screen.paint(Tone::Odd, &drill)));
+    }
     if link.state() == v1::LinkState::Up || link.reason.is_empty() {
         return None;
     }
@@ -132,7 +212,10 @@ fn quality(quality: Option<&v1::LinkQuality>) -> [Cell; 3] {
     [
         cell(millis(quality.rtt_median.as_ref())),
         cell(millis(quality.jitter.as_ref())),
-        toned(tone, percent(quality.loss_ratio)),
+        toned(
+            tone,
+            or_unknown((quality.known > 0).then_some(quality.loss_ratio)),
+        ),
     ]
 }
 
@@ -140,6 +223,25 @@ fn quality(quality: Option<&v1::LinkQuality>) -> [Cell; 3] {
 pub(crate) mod tests {
     use super::super::tests::{ago, millis, screen};
     use super::*;
+
+    fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds, nanos: 0 })
+    }
+
+    fn window(length: i64) -> v1::LinkStatistics {
+        v1::LinkStatistics {
+            window: seconds(length),
+            known: 10 * length as u64,
+            lost: 1,
+            rtt_median: millis(12),
+            rtt_p95: millis(15),
+            rtt_p99: millis(18),
+            jitter: millis(1),
+            loss_out: Some(0.005),
+            loss_in: None,
+            reordered: 2,
+        }
+    }
 
     pub(crate) fn links() -> Vec<v1::Link> {
         let up = v1::Link {
@@ -163,16 +265,18 @@ pub(crate) mod tests {
                 loss_ratio: 0.005,
                 sent: 200,
                 received: 199,
-                window: Some(prost_types::Duration {
-                    seconds: 10,
-                    nanos: 0,
-                }),
+                window: seconds(10),
+                known: 200,
+                loss_out: Some(0.005),
+                loss_in: Some(0.0),
+                windows: [10, 60, 300].map(window).into(),
             }),
             receive_bytes: 12_345_678,
             transmit_bytes: 999,
             mtu: 1420,
+            drill_until: None,
             bfd: None,
-            way_back: "primary".to_owned(),
+            way_back: String::new(),
         };
         let down = v1::Link {
             name: "nic".to_owned(),
@@ -200,13 +304,42 @@ LINK  STATE  SINCE  GROUP  ACTIVE       RTT   JITTER    LOSS       RX     TX
 wg-a  up     3m12s  azure  *       12.00 ms  1.00 ms  0.50 %  12.3 MB  999 B
 nic   down   2h01m  -                     -        -       -      0 B    0 B
 
-LINK  INTERFACE  KIND        MTU  RANK  BACK     PROBE   P95 RTT  LOCAL         REMOTE
-wg-a  sb-wg-a    wireguard  1420     1  primary  stamp  15.00 ms  10.99.0.0/31  10.99.0.1
-nic   eth1       interface  9000     -  -        -             -  10.98.0.1/30  10.98.0.2
+LINK  INTERFACE  KIND        MTU  RANK  PROBE   P95 RTT     OUT      IN  LOCAL         REMOTE
+wg-a  sb-wg-a    wireguard  1420     1  stamp  15.00 ms  0.50 %  0.00 %  10.99.0.0/31  10.99.0.1
+nic   eth1       interface  9000     -  -             -       -       -  10.98.0.1/30  10.98.0.2
 
 nic is down: eth1 has no carrier
 ";
         assert_eq!(render(&links(), &screen()), expected);
         assert_eq!(render(&[], &screen()), "no links\n");
+    }
+
+    #[test]
+    fn one_link_shows_each_window_and_a_dash_for_what_is_not_known() {
+        let links = links();
+        let text = detail(&links[0], &screen());
+        let (_, windows) = text.split_once("\nLAST").unwrap();
+        let expected = "\
+   PROBES    LOST     OUT  IN       RTT       P95       P99   JITTER  REORDERED
+10s       100  1.00 %  0.50 %   -  12.00 ms  15.00 ms  18.00 ms  1.00 ms          2
+1m00s     600  0.17 %  0.50 %   -  12.00 ms  15.00 ms  18.00 ms  1.00 ms          2
+5m00s    3000  0.03 %  0.50 %   -  12.00 ms  15.00 ms  18.00 ms  1.00 ms          2
+";
+        assert_eq!(windows, expected);
+        let unprobed = detail(&links[1], &screen());
+        assert!(!unprobed.contains("LAST"), "{unprobed}");
+    }
+
+    #[test]
+    fn a_link_by_itself_says_what_the_far_side_is_to_make_of_it() {
+        let link = v1::Link {
+            way_back: "secondary".to_owned(),
+            ..links()[1].clone()
+        };
+        let text = detail(&link, &screen());
+        assert!(
+            text.ends_with("\nnic is secondary for the way back\n"),
+            "{text}"
+        );
     }
 }

@@ -17,7 +17,7 @@ use super::{overlap, pairs};
 /// Fewer probes than this in a window say little about loss.
 const FEW_PROBES: u128 = 10;
 /// A window is kept in memory, probe by probe.
-const MOST_PROBES: u128 = 100_000;
+const MOST_PROBES: u128 = 32_768;
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     for (name, link) in &draft.sketches {
@@ -26,6 +26,12 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
         }
         probe(name, &link.probe, sink);
         way_back(name, link, sink);
+        if link.probe.method == ProbeMethod::Bgp && !draft.peers.contains_key(name) {
+            let place = sink.place(&format!("link.{name}.probe.method"));
+            let message = format!("link {name} has no BGP session that could be looked at");
+            let fix = "add bgp = { … }, or measure it in another way";
+            sink.error(place, Wrong::new("probe.method", message, fix));
+        }
     }
     let nets: Vec<(&String, IpNet)> = draft
         .sketches

@@ -151,6 +151,11 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
             "link wg-a: probe.method icmp -> stamp",
         ),
         (
+            "method = \"icmp\"",
+            "method = \"tcp\", port = 1790",
+            "link wg-a: probe.method icmp -> tcp, probe.port 179 -> 1790",
+        ),
+        (
             "\"200ms\"",
             "\"250ms\"",
             "link wg-a: probe.interval 200ms -> 250ms",

@@ -7,20 +7,24 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Bfd, BfdAuth, BfdAuthKind, Carrier, Endpoint, Group, Inside, Link, Policy, Probe,
-    ProbeMethod, RttMargin, SecretSource, Slo, WayBack, WireGuard,
+    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, RttMargin,
+    SecretSource, Slo, WayBack, WireGuard,
 };
-use crate::profile::{self, PROFILES, Profile};
+use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::peer::{Usual, Watch};
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, carrier, check_name, ipsec, is_name, peer, secret, value};
+use super::{
+    Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret, value,
+};
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
 /// The keys that say what carries a link.
 const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
+/// Where BGP listens (RFC 4271 §4).
+const BGP_PORT: u16 = 179;
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -43,7 +47,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     let profile = section.optional(sink, "profile", profile);
     let carried = carried(name, &mut section, (profile, inside), sink);
     let probe = probe(&mut section, sink);
-    let bfd = bfd(&mut section, sink, profile);
+    let bfd = bfd::of_link(&mut section, sink, profile);
     let watch = bfd.as_ref().map_or(Watch::NoBfd, |_| Watch::Bfd);
     let way_back = section.or(sink, "way-back", WayBack::Auto, way_back);
     let far_end = inside.map(|inside| inside.remote);
@@ -327,6 +331,7 @@ fn count(value: &DeValue<'_>) -> Result<u32, Wrong> {
 fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     let mut probe = Probe {
         method: ProbeMethod::Auto,
+        port: BGP_PORT,
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(1),
         window: Duration::from_secs(10),
@@ -337,12 +342,25 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
         ("auto", ProbeMethod::Auto),
         ("stamp", ProbeMethod::Stamp),
         ("icmp", ProbeMethod::Icmp),
+        ("tcp", ProbeMethod::Tcp),
+        ("bgp", ProbeMethod::Bgp),
         ("off", ProbeMethod::Off),
     ];
     let Some(mut table) = section.table(sink, "probe", "probe = { interval = \"100ms\" }") else {
         return probe;
     };
     probe.method = table.or(sink, "method", probe.method, |v| value::word(v, &methods));
+    if probe.method == ProbeMethod::Tcp {
+        // Each probe is a connection that somebody accepts.
+        probe.interval = Duration::from_secs(1);
+    } else if table.has("port") {
+        let message = "only probes by `tcp` go to a port";
+        let fix = "say method = \"tcp\", or leave `port` out";
+        let wrong = Wrong::new("probe.port", message, fix);
+        sink.error(table.key_span("port"), wrong);
+    }
+    let port = |v: &DeValue<'_>| value::integer(v, 1..=u16::MAX);
+    probe.port = table.or(sink, "port", probe.port, port);
     probe.interval = table.or(sink, "interval", probe.interval, |v| {
         value::duration(v, millis(10..=60_000))
     });
@@ -356,59 +374,6 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     probe.up_after = table.or(sink, "up-after", probe.up_after, count);
     table.finish(sink);
     probe
-}
-
-fn bfd(section: &mut Section<'_>, sink: &mut Sink<'_>, profile: Option<&Profile>) -> Option<Bfd> {
-    let usual = profile.map_or(profile::BFD, |profile| profile.bgp.bfd);
-    let mut table = section.table(sink, "bfd", "bfd = { interval = \"300ms\" }")?;
-    let interval = table.or(sink, "interval", usual.interval, |v| {
-        value::duration(v, millis(10..=60_000))
-    });
-    let multiplier = table.or(sink, "multiplier", usual.multiplier, |v| {
-        value::integer(v, 2..=u8::MAX)
-    });
-    let strict = table.or(sink, "strict", false, value::boolean);
-    let auth = table
-        .table(
-            sink,
-            "auth",
-            "auth = { type = \"keyed-sha1\", key = { file = \"secrets/bfd.key\" } }",
-        )
-        .map(|auth| bfd_auth(auth, sink));
-    table.finish(sink);
-    // Without the key that was asked for there is no session, rather than one that believes anybody.
-    let auth = match auth {
-        Some(Some(auth)) => Some(auth),
-        Some(None) => return None,
-        None => None,
-    };
-    Some(Bfd {
-        interval,
-        multiplier,
-        strict,
-        auth,
-    })
-}
-
-fn bfd_auth(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<BfdAuth> {
-    let kinds = [
-        ("keyed-sha1", BfdAuthKind::KeyedSha1),
-        ("meticulous-keyed-sha1", BfdAuthKind::MeticulousKeyedSha1),
-    ];
-    let kind = table.required(sink, "type", "type = \"keyed-sha1\"", |v| {
-        value::word(v, &kinds)
-    });
-    let id = table.or(sink, "id", 1, |v| value::integer(v, 0..=u8::MAX));
-    if !table.has("key") {
-        table.missing(sink, "key", "key = { file = \"secrets/bfd.key\" }");
-    }
-    let key = secret::source(&mut table, sink, "key");
-    table.finish(sink);
-    Some(BfdAuth {
-        kind: kind?,
-        id,
-        key: key?,
-    })
 }
 
 /// A group of which nothing is said.
@@ -498,6 +463,9 @@ fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
     let slo = Slo {
         rtt: table.optional(sink, "rtt", |v| value::duration(v, least)),
         loss: table.optional(sink, "loss", value::percent),
+        failover: table.optional(sink, "failover", |v| {
+            value::duration(v, millis(1..=600_000))
+        }),
     };
     table.finish(sink);
     slo

@@ -1,6 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
+mod bfd;
 mod carrier;
 pub(crate) mod filter;
 mod ipsec;

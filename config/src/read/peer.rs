@@ -14,7 +14,7 @@ use crate::report::{Sink, Wrong};
 
 use super::link::{interface_name, profile};
 use super::section::Section;
-use super::{Draft, check_name, secret, value};
+use super::{Draft, bfd, check_name, secret, value};
 
 pub(crate) use usual::{Usual, Watch};
 
@@ -59,12 +59,17 @@ fn peer(mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) -> Opt
     let given = section.optional(sink, "profile", profile);
     let usual = Usual::of_peer(given, link.as_deref(), address, draft);
     let terms = terms(&mut section, sink, draft, &usual);
+    let router_asn = draft.router.as_ref().map(|router| router.asn);
+    let bfd = terms
+        .as_ref()
+        .and_then(|terms| bfd::of_peer(&mut section, sink, (terms, router_asn), usual.profile));
     section.finish(sink);
     Some(Peer {
         link,
         address: address?,
         local_address,
         interface,
+        bfd,
         ..terms?
     })
 }
@@ -146,6 +151,7 @@ pub(crate) fn terms(
             value::duration(v, seconds(1, 120))
         }),
         distance: words::distance(section, sink, usual.distance(is_internal)),
+        bfd: None,
         md5: secret::source(section, sink, "md5"),
         extended_messages: section.or(sink, "extended-messages", true, value::boolean),
         enhanced_refresh: section.or(sink, "enhanced-refresh", true, value::boolean),

@@ -125,6 +125,50 @@ fn values_of_the_wrong_kind_say_what_they_are_and_what_they_should_be() {
     ]);
 }
 
+/// What follows `link` in each case is found as it says.
+fn assert_found(link: &str, cases: &[Case]) {
+    for (body, expected) in cases {
+        let found = findings(&format!("{HEAD}{link}{body}"));
+        let places: Vec<_> = found
+            .iter()
+            .map(|f| (f.rule, f.line - 6, f.column))
+            .collect();
+        let wanted: Vec<_> = expected
+            .iter()
+            .map(|(rule, line, column, _)| (*rule, *line, *column))
+            .collect();
+        assert_eq!(places, wanted, "in\n{body}\nfound {found:#?}");
+        for (finding, (.., part)) in found.iter().zip(*expected) {
+            let said = format!("{} {}", finding.message, finding.fix);
+            assert!(said.contains(part), "{said:?} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn a_probe_that_cannot_measure_is_refused() {
+    let link = "[link.a]\ninterface = \"eth1\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
+    let cases: [Case; 4] = [
+        (
+            "probe = { method = \"tpc\" }\n",
+            &[("value.unknown", 4, 20, "did you mean \"tcp\"?")],
+        ),
+        (
+            "probe = { method = \"tcp\", port = 0 }\n",
+            &[("value.range", 4, 34, "from 1 to 65535")],
+        ),
+        (
+            "probe = { port = 80 }\n",
+            &[("probe.port", 4, 11, "say method = \"tcp\"")],
+        ),
+        (
+            "probe = { method = \"bgp\" }\n",
+            &[("probe.method", 4, 20, "add bgp = { … }")],
+        ),
+    ];
+    assert_found(link, &cases);
+}
+
 #[test]
 fn durations_and_percentages_need_their_units() {
     let link = "[link.a]\ninterface = \"eth1\"\ngroup = \"g\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
@@ -169,22 +213,7 @@ fn durations_and_percentages_need_their_units() {
             &[("value.duration", 6, 13, "1s5m")],
         ),
     ];
-    for (body, expected) in cases {
-        let found = findings(&format!("{HEAD}{link}{body}"));
-        let places: Vec<_> = found
-            .iter()
-            .map(|f| (f.rule, f.line - 6, f.column))
-            .collect();
-        let wanted: Vec<_> = expected
-            .iter()
-            .map(|(rule, line, column, _)| (*rule, *line, *column))
-            .collect();
-        assert_eq!(places, wanted, "in\n{body}\nfound {found:#?}");
-        for (finding, (.., part)) in found.iter().zip(expected) {
-            let said = format!("{} {}", finding.message, finding.fix);
-            assert!(said.contains(part), "{said:?} lacks {part:?}");
-        }
-    }
+    assert_found(link, &cases);
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(crate) async fn run(
     others: watch::Sender<Arc<Others>>,
     installing: Installing,
     via_default: ViaDefault,
+    switched: watch::Sender<Option<Instant>>,
     board: Arc<Board>,
 ) {
     let table = Table::new(via_default, Instant::now());
@@ -51,6 +52,7 @@ pub(crate) async fn run(
         steering,
         interfaces,
         others,
+        switched,
         board,
         row,
         in_flight: VecDeque::new(),
@@ -67,6 +69,8 @@ struct Driver<F> {
     steering: mpsc::Receiver<Steering>,
     interfaces: watch::Sender<Arc<Interfaces>>,
     others: watch::Sender<Arc<Others>>,
+    /// When the kernel last was made to forward elsewhere because of a link.
+    switched: watch::Sender<Option<Instant>>,
     board: Arc<Board>,
     row: FibRow,
     in_flight: VecDeque<oneshot::Receiver<Applied>>,
@@ -120,6 +124,10 @@ impl<F: Fib> Driver<F> {
                 self.table.set_links(links);
             }
             Steering::Peers(peers) => self.table.set_peers(peers),
+            Steering::Dead(peers, found_out) => {
+                self.found_out = Some(found_out);
+                self.table.set_dead(peers);
+            }
         }
     }
 
@@ -226,6 +234,7 @@ impl<F: Fib> Driver<F> {
             .any(|step| matches!(step, Step::SetGroup { .. }));
         if let Some(found_out) = self.found_out.take_if(|_| moved) {
             self.board.failover(found_out.elapsed());
+            self.switched.send_replace(Some(Instant::now()));
         }
         let Some((number, error)) = failures.into_iter().next() else {
             self.row.last_error.clear();

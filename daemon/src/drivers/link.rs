@@ -1,5 +1,7 @@
 //! One link: its probe on sockets bound to its interface, its reflector, and its health.
 
+mod connects;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
@@ -7,21 +9,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use links::stamp;
+use links::stamp::{self, NtpTime};
 use links::{
     Arrival, BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Input, Order,
-    Output, Probe, ProbeConfig, Reflector, Via,
+    Output, Probe, ProbeConfig, Reflector, Transmit, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, debug, error, info, warn};
+
+use connects::Connects;
 
 use super::messages::{Drained, GroupsMessage, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
 use crate::journal::Severity;
-use crate::sockets::{self, Message};
+use crate::sockets::{self, Endpoint, Message};
 
 /// Between two looks at the quality of the link, and refreshes of what the API shows.
 const PUBLISH: Duration = Duration::from_millis(250);
@@ -31,6 +35,8 @@ const REPORT: Duration = Duration::from_secs(1);
 const REOPEN: Duration = Duration::from_secs(1);
 /// After a fault of the program.
 const RESTART: Duration = Duration::from_secs(1);
+/// A request that seems to have waited longer was stamped by another clock than is read.
+const HELD: Duration = Duration::from_secs(1);
 /// Longest datagram that is read; a longer one is no answer to us.
 const DATAGRAM: usize = 2048;
 
@@ -42,6 +48,8 @@ pub(crate) struct LinkConfig {
     pub(crate) remote: IpAddr,
     /// `None`: not probed.
     pub(crate) probe: Option<ProbeConfig>,
+    /// Where a probe by TCP connects to.
+    pub(crate) connect: Option<Endpoint>,
     pub(crate) health: HealthConfig,
 }
 
@@ -88,6 +96,7 @@ async fn drive(link: Link) {
             .map(|config| Probe::new(config, super::seed(), now)),
         health: Health::new(link.config.health.clone(), now),
         sockets: Sockets::default(),
+        connects: Connects::default(),
         attached: None,
         incomplete: None,
         reflector: Reflector::new(link.config.remote),
@@ -104,6 +113,7 @@ struct Driver {
     probe: Option<Probe>,
     health: Health,
     sockets: Sockets,
+    connects: Connects,
     /// Index of the interface that the sockets are bound to.
     attached: Option<u32>,
     /// When to try again to open the sockets that could not be.
@@ -129,7 +139,8 @@ struct Buffers {
 }
 
 enum Wake {
-    Answer(Via, io::Result<usize>),
+    Answer(Via, io::Result<Message>),
+    Connected(u32),
     Request(io::Result<Message>),
     Bfd,
     Orders,
@@ -151,22 +162,21 @@ impl Driver {
         loop {
             self.drain().await;
             match self.wait(&mut buffers).await {
-                Wake::Answer(via, Ok(length)) => {
-                    let bytes = match via {
-                        Via::Stamp => &buffers.stamp[..length],
-                        Via::Icmp => &buffers.icmp[..length],
+                Wake::Answer(via, Ok(message)) => {
+                    let buffer = match via {
+                        Via::Icmp => &buffers.icmp,
+                        Via::Stamp | Via::Tcp | Via::Bgp => &buffers.stamp,
                     };
-                    self.probe_input(Input::Received { via, bytes });
+                    self.probe_input(Input::Received {
+                        via,
+                        bytes: &buffer[..message.length],
+                        waited: message.waited(),
+                    });
                 }
+                Wake::Connected(round) => self.probe_input(Input::Connected { round }),
                 Wake::Answer(via, Err(error)) => self.on_socket_error(via, &error),
                 Wake::Request(Ok(message)) => {
-                    let Message {
-                        length,
-                        from,
-                        hop_limit,
-                        ..
-                    } = message;
-                    self.reflect(&buffers.request[..length], from, hop_limit);
+                    self.reflect(&buffers.request[..message.length], &message);
                 }
                 Wake::Bfd => self.hear_bfd(),
                 Wake::Orders => self.hear_orders(),
@@ -192,7 +202,8 @@ impl Driver {
             read = receive(self.sockets.icmp.as_ref(), &mut buffers.icmp) => {
                 Wake::Answer(Via::Icmp, read)
             }
-            read = request(self.sockets.reflector.as_ref(), &mut buffers.request) => {
+            round = self.connects.answered() => Wake::Connected(round),
+            read = receive(self.sockets.reflector.as_ref(), &mut buffers.request) => {
                 Wake::Request(read)
             }
             Ok(()) = self.link.bfd.changed() => Wake::Bfd,
@@ -289,16 +300,33 @@ impl Driver {
     fn transmit(&mut self) {
         let Some(probe) = &mut self.probe else { return };
         while let Some(transmit) = probe.poll_transmit(wall(), Instant::now()) {
-            let socket = match transmit.via {
+            let (via, bytes) = match transmit {
+                Transmit::Datagram { via, bytes } => (via, bytes),
+                Transmit::Connect { round } => {
+                    let endpoint = self.link.config.connect.clone();
+                    if let Some(endpoint) = endpoint.filter(|_| self.attached.is_some()) {
+                        self.connects.begin(endpoint, round, probe.timeout());
+                    }
+                    continue;
+                }
+                Transmit::Look => {
+                    // The peer of a link has its name.
+                    let state = self.link.board.session_tcp(&self.link.name);
+                    probe.handle(Input::Session(state), Instant::now());
+                    continue;
+                }
+            };
+            let socket = match via {
                 Via::Stamp => self.sockets.stamp.as_ref(),
                 Via::Icmp => self.sockets.icmp.as_ref(),
+                Via::Tcp | Via::Bgp => None,
             };
             // A probe that does not leave is a probe that is not answered.
-            match socket.map(|socket| socket.try_send(&transmit.bytes)) {
+            match socket.map(|socket| socket.try_send(&bytes)) {
                 Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    probe.handle(Input::Refused(transmit.via), Instant::now());
+                    probe.handle(Input::Refused(via), Instant::now());
                 }
-                Some(Err(error)) => debug!(via = ?transmit.via, %error, "probe not sent"),
+                Some(Err(error)) => debug!(?via, %error, "probe not sent"),
                 Some(Ok(_)) | None => {}
             }
         }
@@ -358,6 +386,7 @@ impl Driver {
             Some(_) => {}
             None => {
                 self.sockets = Sockets::default();
+                self.connects.clear();
                 self.incomplete = None;
                 self.attached = None;
                 let input = match is_severed {
@@ -427,12 +456,15 @@ impl Driver {
     }
 
     /// Answers the far end's probes, and nobody else's.
-    fn reflect(&mut self, bytes: &[u8], from: SocketAddr, ttl: u8) {
+    fn reflect(&mut self, bytes: &[u8], message: &Message) {
+        let from = message.from;
+        // While it lay in the socket it was here: the far end takes that off its round-trip time.
+        let stamped = message.arrived.filter(|_| message.waited() < HELD);
         let arrival = Arrival {
             bytes,
             from,
-            ttl,
-            at: wall(),
+            ttl: message.hop_limit,
+            at: stamped.map_or_else(wall, NtpTime::from_unix),
         };
         match self.reflector.reflect(arrival, wall()) {
             Ok(reply) => {
@@ -449,14 +481,7 @@ impl Driver {
     }
 }
 
-async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<usize> {
-    match socket {
-        Some(socket) => socket.recv(buffer).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn request(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<Message> {
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<Message> {
     match socket {
         Some(socket) => sockets::receive(socket, buffer).await,
         None => std::future::pending().await,

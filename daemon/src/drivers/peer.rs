@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bgp::rib::{self, LimitEvent};
@@ -24,7 +24,7 @@ use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
 use crate::board::{Board, PeerRow};
 use crate::journal::Severity;
-use crate::sockets::{self, Endpoint};
+use crate::sockets::{self, Endpoint, Gauge};
 
 /// A peer that does not answer a SYN for so long is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -227,6 +227,7 @@ impl Driver {
         let remote = stream.peer_addr();
         self.ends = stream.local_addr().ok().zip(remote.ok());
         *self.conns.slot(conn) = Some(Transport {
+            gauge: Gauge::of(&stream).ok().map(Arc::new),
             stream,
             out: VecDeque::new(),
         });
@@ -363,6 +364,7 @@ impl Driver {
                 session: Some(status),
                 held: self.permit.held(),
                 ends: self.ends,
+                gauge: self.conns.gauge(),
             };
             self.peer.board.set_peer(&self.peer.name, row);
         } else {
@@ -389,6 +391,8 @@ async fn last_words(mut transport: Transport) -> io::Result<()> {
 
 struct Transport {
     stream: TcpStream,
+    /// For the link's task, if it has to measure by this connection.
+    gauge: Option<Arc<Gauge>>,
     /// Taken from the session and not written yet.
     out: VecDeque<Bytes>,
 }
@@ -439,6 +443,13 @@ impl Conns {
             Conn::Inbound => &mut self.inbound,
             Conn::Outbound => &mut self.outbound,
         }
+    }
+
+    /// Of a session that is up only one connection is left.
+    fn gauge(&self) -> Weak<Gauge> {
+        let transport = self.outbound.as_ref().or(self.inbound.as_ref());
+        let gauge = transport.and_then(|transport| transport.gauge.as_ref());
+        gauge.map(Arc::downgrade).unwrap_or_default()
     }
 
     fn take(&mut self, conn: Conn) -> Option<Transport> {

@@ -22,7 +22,7 @@ pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 }
 
 /// Longer than the API can say is as long as it can say.
-fn duration(duration: Duration) -> prost_types::Duration {
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     duration.try_into().unwrap_or(prost_types::Duration {
         seconds: i64::MAX,
         nanos: 0,
@@ -149,9 +149,8 @@ fn link(link: &LinkView) -> v1::Link {
             links::Preference::Unsaid => String::new(),
             said => said.to_string(),
         },
-        bfd: link
-            .bfd
-            .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+        bfd: bfd_session(link.bfd),
+        drill_until: link.row.drill.map(timestamp),
     }
 }
 
@@ -163,6 +162,11 @@ fn link_state(state: Option<links::State>) -> v1::LinkState {
         Some(links::State::Down) => v1::LinkState::Down,
         None => v1::LinkState::Unspecified,
     }
+}
+
+/// A session that is wanted and cannot be is one of which nothing is known.
+fn bfd_session(wanted: Option<Option<bfd::Status>>) -> Option<v1::BfdSession> {
+    wanted.map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd))
 }
 
 fn bfd(status: &bfd::Status) -> v1::BfdSession {
@@ -200,6 +204,8 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
     let method = quality.via.map(|via| match via {
         links::Via::Stamp => "stamp",
         links::Via::Icmp => "icmp",
+        links::Via::Tcp => "tcp",
+        links::Via::Bgp => "bgp",
     });
     v1::LinkQuality {
         method: method.unwrap_or_default().to_owned(),
@@ -211,6 +217,25 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
         sent: quality.sent,
         received: quality.received,
         window: Some(duration(quality.judged.window)),
+        known: quality.judged.known as u64,
+        loss_out: quality.judged.loss_out,
+        loss_in: quality.judged.loss_in,
+        windows: quality.windows.iter().map(statistics).collect(),
+    }
+}
+
+fn statistics(statistics: &links::Statistics) -> v1::LinkStatistics {
+    v1::LinkStatistics {
+        window: Some(duration(statistics.window)),
+        known: statistics.known as u64,
+        lost: statistics.lost as u64,
+        rtt_median: statistics.rtt_median.map(duration),
+        rtt_p95: statistics.rtt_p95.map(duration),
+        rtt_p99: statistics.rtt_p99.map(duration),
+        jitter: statistics.jitter.map(duration),
+        loss_out: statistics.loss_out,
+        loss_in: statistics.loss_in,
+        reordered: statistics.reordered as u64,
     }
 }
 

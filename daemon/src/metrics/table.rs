@@ -120,6 +120,13 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "How often traffic began to leave by one link and come by another",
         groups.iter().map(|(name, row)| (of(name), row.asymmetries)),
     )?;
+    table.gauge(
+        "link_drill",
+        "1 while the link is failed on purpose",
+        links
+            .iter()
+            .map(|link| (only(link), flag(link.row.drill.is_some()))),
+    )?;
     let measured = |read: fn(&links::Quality) -> Option<f64>| {
         links
             .iter()
@@ -130,10 +137,31 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "Mean difference between consecutive round-trip times in the window",
         measured(|quality| quality.judged.jitter.map(|jitter| jitter.as_secs_f64())),
     )?;
+    let lost = links.iter().flat_map(|link| {
+        let judged = link.row.quality.map(|quality| quality.judged);
+        let ways = [
+            ("both", judged.and_then(|judged| judged.loss_ratio())),
+            ("out", judged.and_then(|judged| judged.loss_out)),
+            ("in", judged.and_then(|judged| judged.loss_in)),
+        ];
+        let series = move |(direction, ratio): (&str, Option<f64>)| {
+            let labels = [
+                ("link", link.name.clone()),
+                ("direction", direction.to_owned()),
+            ];
+            Some((labels, ratio?))
+        };
+        ways.into_iter().filter_map(series)
+    });
     table.gauge(
         "link_loss_ratio",
-        "Probes of the window that were not answered, 0 to 1",
-        measured(|quality| Some(quality.loss_ratio())),
+        "Probes of the window that were lost, 0 to 1; each way where the far end's reflector counts",
+        lost,
+    )?;
+    table.gauge(
+        "link_reordered_probes",
+        "Answers in the last minute that came after the answer to a later probe",
+        measured(|quality| Some(quality.windows[1].reordered as f64)),
     )?;
     table.counter(
         "link_receive_bytes",
@@ -155,27 +183,25 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     bfd(snapshot, table)
 }
 
-/// Every link that is configured to have a session has its series, whether the session can be or not.
+/// Whatever is configured to have a session has its series, whether the session can be or not.
 fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let sessions = || {
         let links = snapshot.links.iter();
-        links.filter_map(|link| Some((link, link.bfd?)))
+        let links = links.filter_map(|link| Some((("link", &link.name), link.bfd?)));
+        let peers = snapshot.peers.iter();
+        links.chain(peers.filter_map(|peer| Some((("peer", &peer.name), peer.bfd?))))
     };
     table.gauge(
         "bfd_session_up",
-        "1 while the BFD session of the link is up",
-        sessions().map(|(link, status)| {
-            let labels = [("link", link.name.clone())];
+        "1 while the BFD session of the link, or of the peer on none, is up",
+        sessions().map(|((kind, name), status)| {
             let is_up = |status: links::bfd::Status| status.state == links::bfd::State::Up;
-            (labels, flag(status.is_some_and(is_up)))
+            ([(kind, name.clone())], flag(status.is_some_and(is_up)))
         }),
     )?;
-    let packets = sessions().flat_map(|(link, status)| {
+    let packets = sessions().flat_map(|((kind, name), status)| {
         let count = |direction: &str, read: fn(&links::bfd::Status) -> u64| {
-            let labels = [
-                ("link", link.name.clone()),
-                ("direction", direction.to_owned()),
-            ];
+            let labels = [(kind, name.clone()), ("direction", direction.to_owned())];
             (labels, status.as_ref().map_or(0, read))
         };
         [
@@ -186,7 +212,7 @@ fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     });
     table.counter(
         "bfd_packets",
-        "BFD packets of the link's session: sent, received, and refused for hop limit, key or sequence",
+        "BFD packets of that session: sent, received, and refused for hop limit, key or sequence",
         packets,
     )
 }

@@ -1,10 +1,11 @@
 //! Datagrams with what only `recvmsg` tells: the hop limit they arrived with, the address they were
-//! sent to, and the interface they came in on.
+//! sent to, the interface they came in on, and when they did.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, SystemTime};
 
 use socket2::{SockAddr, Socket};
 
@@ -21,6 +22,25 @@ pub(crate) struct Message {
     pub(crate) interface: u32,
     /// 255 where the kernel does not say.
     pub(crate) hop_limit: u8,
+    /// When it came to this host, by its wall clock, since 1970-01-01 00:00 UTC; `None` where the kernel does
+    /// not say.
+    pub(crate) arrived: Option<Duration>,
+}
+
+impl Message {
+    /// For how long it lay in the socket until now; zero where that is not known, or makes no sense, because
+    /// the clock was set back.
+    pub(crate) fn waited(&self) -> Duration {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let waited = |arrived| since_epoch.ok()?.checked_sub(arrived);
+        self.arrived.and_then(waited).unwrap_or_default()
+    }
+}
+
+/// Has the kernel note when datagrams come, before anybody reads them.
+pub(crate) fn ask_for_time(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    tcp::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &on)
 }
 
 /// Has the kernel tell all of it about what comes to a socket of this family.
@@ -78,6 +98,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<M
                 to: None,
                 interface: 0,
                 hop_limit: u8::MAX,
+                arrived: None,
             };
             let mut header = libc::CMSG_FIRSTHDR(&raw const message);
             while !header.is_null() {
@@ -104,6 +125,14 @@ unsafe fn note(header: &libc::cmsghdr, data: *const u8, received: &mut Message) 
             (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
                 let value = data.cast::<libc::c_int>().read_unaligned();
                 received.hop_limit = u8::try_from(value).unwrap_or(u8::MAX);
+            }
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                let time = data.cast::<libc::timespec>().read_unaligned();
+                let seconds = u64::try_from(time.tv_sec).ok();
+                let nanos = u32::try_from(time.tv_nsec).ok();
+                received.arrived = seconds
+                    .zip(nanos.filter(|nanos| *nanos < 1_000_000_000))
+                    .map(|(seconds, nanos)| Duration::new(seconds, nanos));
             }
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 let info = data.cast::<libc::in_pktinfo>().read_unaligned();
@@ -135,6 +164,7 @@ mod tests {
             let address: IpAddr = address.parse().unwrap();
             let socket = Socket::new(domain, Type::DGRAM, None).unwrap();
             ask_for_details(&socket, address).unwrap();
+            ask_for_time(&socket).unwrap();
             socket.bind(&SocketAddr::new(address, 0).into()).unwrap();
             let socket: UdpSocket = socket.into();
             let sender = UdpSocket::bind(SocketAddr::new(address, 0)).unwrap();
@@ -149,6 +179,7 @@ mod tests {
             assert_eq!(received.to, Some(address));
             assert_eq!(received.hop_limit, 42);
             assert_ne!(received.interface, 0);
+            assert!(received.waited() > Duration::ZERO);
             let error = receive(socket.as_fd(), &mut buffer).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         }

@@ -92,6 +92,28 @@ pub(super) fn set<T>(
     }
 }
 
+/// What the kernel knows of a TCP connection. Fields that it is too old for are zero.
+#[expect(unsafe_code, reason = "getsockopt with an option that no crate knows")]
+pub(super) fn info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: the structure is plain integers, for which zeros are a value; it lives through the call, with
+    // its size beside it, and the kernel writes no more than that.
+    unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut length = size_of_val(&info) as libc::socklen_t;
+        let result = libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        );
+        match result {
+            0 => Ok(info),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

@@ -2,7 +2,8 @@
 //!
 //! One ring of samples, and for each window the place in it up to which it has forgotten. A sample enters
 //! each window's sums once and leaves them once, so that nothing is sorted or copied when they are read.
-//! 24 octets a probe of the longest window and 4 KiB a window: 88 KiB a link at 10 probes/s, 1 MiB at most.
+//! 24 octets a probe of the longest window, rounded up to a power of two, and 4 KiB a window: 112 KiB a link at
+//! 10 probes/s, 800 KiB at most.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -26,6 +26,12 @@
 //! The price: an RTT that jumps from 5 ms to more than 200 ms at once looks like a cut until the first
 //! slow answer is there.
 //!
+//! # What lay in the socket
+//!
+//! Answers come with the time for which they lay there unread, by the kernel's stamp. That is taken off the
+//! round-trip time, never added, and only if it is less than the time since the round was sent: a wall clock
+//! that was stepped meanwhile is not latency.
+//!
 //! # When we slept ourselves
 //!
 //! If a deadline is found to have passed long ago, it was this process that did not run, and the
@@ -33,6 +39,7 @@
 //! are not made up for.
 
 mod directions;
+mod fallback;
 mod histogram;
 mod history;
 mod quality;
@@ -44,6 +51,8 @@ use crate::icmp::{self, Echo};
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
 use directions::{Directions, SKIPPED};
+pub use fallback::TcpState;
+use fallback::{Fallback, Means, Sight};
 use history::{Fact, History, Order};
 pub use quality::{Quality, Statistics, WINDOWS};
 
@@ -69,6 +78,8 @@ const STAMP_RETRY: u32 = 10;
 pub struct ProbeConfig {
     /// What is sent.
     pub method: Method,
+    /// What there is for [`Method::Auto`] where nothing else answers.
+    pub last_resort: LastResort,
     /// Between two rounds; 1 ms to 1 h.
     pub interval: Duration,
     /// An answer that takes longer is a loss; at most 1 h.
@@ -90,6 +101,19 @@ pub enum Method {
     Stamp,
     /// ICMP echo only.
     Icmp,
+    /// A TCP connection, accepted or refused, only.
+    Tcp,
+    /// What the link's BGP session tells, and TCP connections to its port while there is none.
+    Bgp,
+}
+
+/// What is left where neither STAMP nor ICMP was ever answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastResort {
+    /// Nothing: the link is down.
+    None,
+    /// As [`Method::Bgp`].
+    Bgp,
 }
 
 /// Address family of a link's inside addresses.
@@ -108,6 +132,10 @@ pub enum Via {
     Stamp,
     /// Raw ICMP or ICMPv6.
     Icmp,
+    /// TCP connections that are closed as soon as they are there.
+    Tcp,
+    /// The TCP connection of the link's BGP session.
+    Bgp,
 }
 
 /// The only way in.
@@ -119,7 +147,16 @@ pub enum Input<'a> {
         via: Via,
         /// As that socket gave it: ICMP over IPv4 with the IP header in front.
         bytes: &'a [u8],
+        /// For how long it lay in the socket, by the kernel's stamp; zero if that is not known.
+        waited: Duration,
     },
+    /// The far end has accepted or refused the TCP connection of [`Transmit::Connect`].
+    Connected {
+        /// As given there.
+        round: u32,
+    },
+    /// What [`Transmit::Look`] has seen; `None` if there is no session.
+    Session(Option<TcpState>),
     /// The socket says that nobody listens there (ECONNREFUSED).
     Refused(Via),
     /// A deadline may have passed.
@@ -140,13 +177,23 @@ pub enum Output {
     Lost,
 }
 
-/// A datagram to send.
+/// What to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Transmit {
-    /// Through this socket.
-    pub via: Via,
-    /// The UDP payload, or the ICMP message.
-    pub bytes: [u8; stamp::LEN],
+pub enum Transmit {
+    /// A datagram.
+    Datagram {
+        /// Through this socket.
+        via: Via,
+        /// The UDP payload, or the ICMP message.
+        bytes: [u8; stamp::LEN],
+    },
+    /// A TCP connection: say [`Input::Connected`], and close it at once.
+    Connect {
+        /// To be said with it.
+        round: u32,
+    },
+    /// Nothing: look at the BGP session's connection, and say [`Input::Session`].
+    Look,
 }
 
 const _: () = assert!(icmp::LEN == stamp::LEN);
@@ -160,12 +207,21 @@ struct Round {
     stamp: Option<NtpTime>,
     /// `None`: not sent through it.
     icmp_nonce: Option<u64>,
+    purpose: Purpose,
     overdue_at: Instant,
     lost_at: Instant,
     fate: Fate,
     /// The reflector's number of its answer.
     reflected: Option<u32>,
     reprieved: bool,
+}
+
+/// What it means if nobody answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    Measure,
+    /// Nothing: it was a try.
+    Scout,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,6 +247,16 @@ impl Round {
     }
 }
 
+/// What a round uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Asks {
+    stamp: bool,
+    icmp: bool,
+    tcp: bool,
+    session: bool,
+    purpose: Purpose,
+}
+
 /// What [`Method::Auto`] believes about the far end's reflector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reflector {
@@ -199,6 +265,15 @@ enum Reflector {
     Unknown {
         unanswered: u32,
     },
+}
+
+/// For how long a datagram was with those who are not the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Held {
+    /// By the reflector: T3 - T2.
+    there: Duration,
+    /// By our kernel, until it was read.
+    here: Duration,
 }
 
 /// The measurement of one link.
@@ -223,7 +298,8 @@ pub struct Probe {
     highest: Option<u32>,
     sent: u64,
     received: u64,
-    unsent: Option<Transmit>,
+    fallback: Fallback,
+    unsent: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
 
@@ -235,6 +311,11 @@ impl Probe {
             interval: config.interval.clamp(MIN_INTERVAL, MAX_WAIT),
             timeout: config.timeout.min(MAX_WAIT),
             ..config
+        };
+        let fallback = match (config.method, config.last_resort) {
+            (Method::Bgp, _) => Fallback::at_once(),
+            (Method::Auto, LastResort::Bgp) => Fallback::at_last(),
+            (Method::Auto | Method::Stamp | Method::Icmp | Method::Tcp, _) => Fallback::never(),
         };
         let [.., longest] = WINDOWS;
         let longest = config.window.max(longest);
@@ -253,7 +334,8 @@ impl Probe {
             via: None,
             sent: 0,
             received: 0,
-            unsent: None,
+            fallback,
+            unsent: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -262,16 +344,15 @@ impl Probe {
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         self.reprieve(now);
         match input {
-            Input::Received {
-                via: Via::Stamp,
-                bytes,
-            } => self.on_stamp(bytes, now),
-            Input::Received {
-                via: Via::Icmp,
-                bytes,
-            } => self.on_icmp(bytes, now),
+            Input::Received { via, bytes, waited } => match via {
+                Via::Stamp => self.on_stamp(bytes, waited, now),
+                Via::Icmp => self.on_icmp(bytes, waited, now),
+                Via::Tcp | Via::Bgp => {}
+            },
+            Input::Connected { round } => self.on_connected(round, now),
+            Input::Session(state) => self.on_session(state, now),
             Input::Refused(Via::Stamp) => self.on_refused(now),
-            Input::Refused(Via::Icmp) | Input::Timeout => {}
+            Input::Refused(Via::Icmp | Via::Tcp | Via::Bgp) | Input::Timeout => {}
         }
         self.expire(now);
     }
@@ -294,19 +375,16 @@ impl Probe {
     /// The next datagram to send at `now`; `wall` is the time of day that STAMP puts on the wire, and
     /// is never used to measure.
     pub fn poll_transmit(&mut self, wall: NtpTime, now: Instant) -> Option<Transmit> {
-        if let Some(transmit) = self.unsent.take() {
-            return Some(transmit);
+        if self.unsent.is_empty() && now >= self.next_send {
+            self.schedule(now);
+            self.start_round(wall, now);
         }
-        if now < self.next_send {
-            return None;
-        }
-        self.schedule(now);
-        let (stamp, icmp) = self.start_round(wall, now);
-        if stamp.is_some() {
-            self.unsent = icmp;
-            return stamp;
-        }
-        icmp
+        self.unsent.pop_front()
+    }
+
+    /// An answer that takes longer counts for nothing.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
     }
 
     /// How good the link is at `now`.
@@ -334,7 +412,10 @@ impl Probe {
     /// Moves to the next point of the grid. Offsets of up to a tenth of the interval keep many links
     /// from beating together, and do not add up; a missed point is skipped.
     fn schedule(&mut self, now: Instant) {
-        let interval = self.config.interval;
+        let interval = match self.fallback.means(self.sequence) {
+            Some(Means::Connect) => self.config.interval.max(fallback::CONNECT),
+            Some(Means::Look | Means::LookAndScout) | None => self.config.interval,
+        };
         self.next_grid += interval;
         if self.next_grid <= now {
             self.next_grid = now + interval;
@@ -342,61 +423,90 @@ impl Probe {
         self.next_send = self.next_grid + self.random.below(interval / 10);
     }
 
-    fn start_round(&mut self, wall: NtpTime, now: Instant) -> (Option<Transmit>, Option<Transmit>) {
+    fn start_round(&mut self, wall: NtpTime, now: Instant) {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
-        self.sent += 1;
-        let (with_stamp, with_icmp) = self.methods(sequence);
+        let asks = self.asks(sequence);
         // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
         // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
         let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
         let nonce = self.random.next();
-        let patience = self.patience(now);
-        self.await_answer(
-            Round {
-                sequence,
-                sent_at: now,
-                stamp: with_stamp.then_some(timestamp),
-                icmp_nonce: with_icmp.then_some(nonce),
-                overdue_at: now + patience,
-                lost_at: now + self.config.timeout,
-                fate: Fate::Awaited,
-                reflected: None,
-                reprieved: false,
-            },
-            now,
-        );
         let session = self.config.identifier;
-        let stamp = with_stamp.then(|| Transmit {
-            via: Via::Stamp,
-            bytes: stamp::Request {
+        if asks.stamp {
+            let request = stamp::Request {
                 sequence,
                 timestamp,
                 session,
-            }
-            .encode(),
-        });
-        let echo = Echo {
-            identifier: session,
-            sequence: sequence as u16,
-            nonce,
+            };
+            self.unsent.push_back(Transmit::Datagram {
+                via: Via::Stamp,
+                bytes: request.encode(),
+            });
+        }
+        if asks.icmp {
+            let echo = Echo {
+                identifier: session,
+                sequence: sequence as u16,
+                nonce,
+            };
+            self.unsent.push_back(Transmit::Datagram {
+                via: Via::Icmp,
+                bytes: echo.encode_request(self.config.family),
+            });
+        }
+        if asks.tcp {
+            self.unsent.push_back(Transmit::Connect { round: sequence });
+        }
+        if asks.session {
+            self.unsent.push_back(Transmit::Look);
+        }
+        if !(asks.stamp || asks.icmp || asks.tcp) {
+            return;
+        }
+        self.sent += 1;
+        let round = Round {
+            sequence,
+            sent_at: now,
+            stamp: asks.stamp.then_some(timestamp),
+            icmp_nonce: asks.icmp.then_some(nonce),
+            purpose: asks.purpose,
+            overdue_at: now + self.patience(now),
+            lost_at: now + self.config.timeout,
+            fate: Fate::Awaited,
+            reflected: None,
+            reprieved: false,
         };
-        let icmp = with_icmp.then(|| Transmit {
-            via: Via::Icmp,
-            bytes: echo.encode_request(self.config.family),
-        });
-        (stamp, icmp)
+        self.await_answer(round, now);
     }
 
-    /// Whether this round uses STAMP, and whether ICMP.
-    fn methods(&self, sequence: u32) -> (bool, bool) {
-        match (self.config.method, self.reflector) {
-            (Method::Stamp, _) | (Method::Auto, Reflector::Answers) => (true, false),
-            (Method::Icmp, _) => (false, true),
-            (Method::Auto, Reflector::Unknown { unanswered }) => {
-                let try_stamp = unanswered < STAMP_PATIENCE || sequence.is_multiple_of(STAMP_RETRY);
-                (try_stamp, true)
-            }
+    /// What a round uses.
+    fn asks(&self, sequence: u32) -> Asks {
+        let is_auto = self.config.method == Method::Auto;
+        let (stamp, icmp, tcp) = match (self.config.method, self.fallback.means(sequence)) {
+            (_, Some(Means::Connect)) => (is_auto, is_auto, true),
+            (_, Some(Means::Look)) => (false, false, false),
+            (_, Some(Means::LookAndScout)) => (is_auto, is_auto, false),
+            (Method::Stamp, _) => (true, false, false),
+            (Method::Icmp, _) => (false, true, false),
+            (Method::Tcp, _) => (false, false, true),
+            (Method::Auto | Method::Bgp, None) => match self.reflector {
+                Reflector::Answers => (true, false, false),
+                Reflector::Unknown { unanswered } => {
+                    let is_tried =
+                        unanswered < STAMP_PATIENCE || sequence.is_multiple_of(STAMP_RETRY);
+                    (is_tried, true, false)
+                }
+            },
+        };
+        Asks {
+            stamp,
+            icmp,
+            tcp,
+            session: self.fallback.means(sequence).is_some(),
+            purpose: match self.fallback.means(sequence) {
+                Some(Means::LookAndScout) => Purpose::Scout,
+                Some(Means::Connect | Means::Look) | None => Purpose::Measure,
+            },
         }
     }
 
@@ -418,7 +528,7 @@ impl Probe {
         self.outstanding.push_back(round);
     }
 
-    fn on_stamp(&mut self, bytes: &[u8], now: Instant) {
+    fn on_stamp(&mut self, bytes: &[u8], waited: Duration, now: Instant) {
         let Some(reply) = stamp::Reply::decode(bytes) else {
             return;
         };
@@ -435,10 +545,15 @@ impl Probe {
         self.outstanding[at].reflected = Some(reply.sequence);
         self.reflector = Reflector::Answers;
         self.via = Some(Via::Stamp);
-        self.answer(at, reply.processing().unwrap_or_default(), Via::Stamp, now);
+        self.fallback.rule_out();
+        let held = Held {
+            there: reply.processing().unwrap_or_default(),
+            here: waited,
+        };
+        self.answer(at, held, Via::Stamp, now);
     }
 
-    fn on_icmp(&mut self, bytes: &[u8], now: Instant) {
+    fn on_icmp(&mut self, bytes: &[u8], waited: Duration, now: Instant) {
         let Some(reply) = Echo::decode_reply(bytes, self.config.family) else {
             return;
         };
@@ -454,7 +569,46 @@ impl Probe {
         }
         self.on_echo_alone(self.outstanding[at].stamp.is_some());
         self.via = Some(Via::Icmp);
-        self.answer(at, Duration::ZERO, Via::Icmp, now);
+        self.fallback.rule_out();
+        let held = Held {
+            here: waited,
+            ..Held::default()
+        };
+        self.answer(at, held, Via::Icmp, now);
+    }
+
+    fn on_connected(&mut self, sequence: u32, now: Instant) {
+        let asked = |round: &Round| round.sequence == sequence && round.lost_at >= now;
+        let Some(at) = self.outstanding.iter().position(asked) else {
+            return;
+        };
+        self.via = Some(Via::Tcp);
+        self.answer(at, Held::default(), Via::Tcp, now);
+    }
+
+    fn on_session(&mut self, state: Option<TcpState>, now: Instant) {
+        match self.fallback.see(state, now) {
+            Sight::Nothing => {}
+            Sight::Lost => self.outputs.push_back(Output::Lost),
+            Sight::Heard(rtt) => {
+                self.via = Some(Via::Bgp);
+                let rtt = rtt.unwrap_or_default();
+                if rtt > Duration::ZERO {
+                    self.history.push(Fact::Heard { rtt }, now);
+                }
+                let via = Via::Bgp;
+                self.outputs.push_back(Output::Answered { rtt, via });
+            }
+        }
+    }
+
+    /// Nothing that was asked so far can answer: what is still open would be held against the link.
+    fn fall_back(&mut self, now: Instant) {
+        for round in self.outstanding.iter_mut().filter(|round| round.is_open()) {
+            round.fate = Fate::Void;
+        }
+        self.next_send = self.next_send.min(now);
+        self.next_grid = self.next_grid.min(now);
     }
 
     /// ICMP was first. If the reflector is in doubt, this clears the link: rounds that only the
@@ -471,7 +625,7 @@ impl Probe {
         }
     }
 
-    fn answer(&mut self, at: usize, processing: Duration, via: Via, now: Instant) {
+    fn answer(&mut self, at: usize, held: Held, via: Via, now: Instant) {
         let round = &mut self.outstanding[at];
         if !round.is_open() {
             return;
@@ -479,8 +633,9 @@ impl Probe {
         round.fate = Fate::Answered;
         let sequence = round.sequence;
         let elapsed = now.saturating_duration_since(round.sent_at);
-        // More than everything: the reflector's clock was stepped while it held the packet.
-        let rtt = elapsed.checked_sub(processing).unwrap_or(elapsed);
+        // More than there is left: a clock was stepped while it was held.
+        let arrived = elapsed.checked_sub(held.here).unwrap_or(elapsed);
+        let rtt = arrived.checked_sub(held.there).unwrap_or(arrived);
         let order = self.order(sequence);
         self.received += 1;
         self.history.push(Fact::Answered { rtt, order }, now);
@@ -541,15 +696,23 @@ impl Probe {
 
     fn expire(&mut self, now: Instant) {
         let mut unanswered_stamp = false;
+        let mut falls_back = false;
         for round in &mut self.outstanding {
             if round.fate == Fate::Awaited && round.deadline() <= now {
                 round.fate = Fate::Overdue;
+                if round.purpose == Purpose::Scout {
+                    continue;
+                }
                 unanswered_stamp |= round.stamp.is_some();
                 self.outputs.push_back(Output::Lost);
+                falls_back |= self.fallback.is_reached();
             }
         }
         if unanswered_stamp {
             self.doubt_reflector(now);
+        }
+        if falls_back {
+            self.fall_back(now);
         }
         while let Some(round) = self
             .outstanding
@@ -560,10 +723,11 @@ impl Probe {
     }
 
     fn close(&mut self, round: &Round, now: Instant) {
-        if round.fate == Fate::Awaited {
+        let is_lost = round.is_open() && round.purpose == Purpose::Measure;
+        if is_lost && round.fate == Fate::Awaited {
             self.outputs.push_back(Output::Lost);
         }
-        if round.is_open() {
+        if is_lost {
             self.history.push(Fact::Lost, now);
         }
         self.tell_direction(round, now);

@@ -96,7 +96,10 @@ fn a_link_that_flaps_every_two_seconds_for_ten_minutes_costs_at_most_six_moves()
                 Policy::Loss(_) => &[1],
                 Policy::Priority | Policy::Latency(_) | Policy::Cost => &[0],
             };
-            assert_eq!(active, expected, "{policy:?}: where it should be in the end");
+            assert_eq!(
+                active, expected,
+                "{policy:?}: where it should be in the end"
+            );
         }
     }
 }
@@ -131,7 +134,14 @@ fn nothing_moves_while_nothing_is_better() {
         for _ in 0..10 {
             let lost = world.random.within(0, 3);
             for way in 0..2 {
-                world.set(way, Weather { spread: 2, lost, ..Weather::fair(20) });
+                world.set(
+                    way,
+                    Weather {
+                        spread: 2,
+                        lost,
+                        ..Weather::fair(20)
+                    },
+                );
             }
             world.run(5 * MINUTE);
         }
@@ -154,7 +164,10 @@ fn a_silent_cut_is_left_in_time_and_returned_to_when_it_has_proved_itself() {
     assert_eq!(left.reason.label(), "down");
     world.set(0, Weather::fair(20));
     world.run(30 * SECOND);
-    assert_eq!(world.moves[1].reason.to_string(), "priority 10 against 20 for 5 s");
+    assert_eq!(
+        world.moves[1].reason.to_string(),
+        "priority 10 against 20 for 5 s"
+    );
 }
 
 #[test]
@@ -212,7 +225,11 @@ fn incident(random: &mut Random, seconds: u64, rtts: &[u64]) -> Script {
         Incident::Slow => {
             let rtt = rtt * random.within(110, 400) / 100;
             let spread = random.within(0, 10);
-            let slow = Weather { rtt, spread, lost: 0 };
+            let slow = Weather {
+                rtt,
+                spread,
+                lost: 0,
+            };
             [(Duration::ZERO, way, slow), fair(way)].into()
         }
         Incident::Waves => {
@@ -229,7 +246,10 @@ fn incident(random: &mut Random, seconds: u64, rtts: &[u64]) -> Script {
         }
         Incident::Lossy => {
             let lost = random.within(1, 400);
-            let lossy = Weather { lost, ..Weather::fair(rtt) };
+            let lossy = Weather {
+                lost,
+                ..Weather::fair(rtt)
+            };
             [(Duration::ZERO, way, lossy), fair(way)].into()
         }
         Incident::AllCut => {
@@ -244,7 +264,9 @@ fn incident(random: &mut Random, seconds: u64, rtts: &[u64]) -> Script {
 fn week(seed: u64) {
     let mut random = Random::new(seed);
     let policy = POLICIES[random.within(0, 5) as usize];
-    let rtts: Vec<u64> = (0..random.within(2, 5)).map(|_| random.within(5, 60)).collect();
+    let rtts: Vec<u64> = (0..random.within(2, 5))
+        .map(|_| random.within(5, 60))
+        .collect();
     println!("week {seed}: {policy:?} over {rtts:?} ms");
     let mut world = world(policy, &rtts, INTERVAL, random.next());
     let end = world.start + WEEK;
@@ -275,7 +297,10 @@ fn week(seed: u64) {
 fn judge(seed: u64, world: &World, links: usize) {
     let free = world.most_within(10 * MINUTE, Moved::is_free);
     // Each link's falls double its wait: seven returns in ten minutes, and it is alone in that.
-    assert!(free <= 7 * links, "week {seed}: {free} moves for the better in ten minutes");
+    assert!(
+        free <= 7 * links,
+        "week {seed}: {free} moves for the better in ten minutes"
+    );
     for moved in &world.moves {
         let words = moved.reason.to_string();
         assert_ne!(moved.from, moved.to, "week {seed}: {words}");

@@ -253,7 +253,8 @@ impl World {
             let quality = way.probe.quality(now);
             way.health.handle(HealthInput::Quality(&quality), now);
             let figures = Figures::from(&quality);
-            self.group.handle(GroupInput::Figures { link, figures }, now);
+            self.group
+                .handle(GroupInput::Figures { link, figures }, now);
         }
         let wall = NtpTime::from_unix(Duration::from_secs(1_800_000_000) + (now - self.start));
         while let Some(transmit) = way.probe.poll_transmit(wall, now) {
@@ -306,7 +307,10 @@ impl World {
         for LinkId(at) in active {
             let way = &self.ways[*at as usize];
             assert!(is_usable(way), "never a link that is known to be dead");
-            assert!(!is_found(way), "never a dead link, once there was time to see");
+            assert!(
+                !is_found(way),
+                "never a dead link, once there was time to see"
+            );
         }
         // As the kernel chooses: the lowest rank, and of these what breaks the tie.
         let ranking = self.group.ranking().iter();
@@ -318,7 +322,12 @@ impl World {
 
     /// The most moves of `which` within any such time.
     pub fn most_within(&self, time: Duration, which: impl Fn(&Moved) -> bool) -> usize {
-        let moves: Vec<Instant> = self.moves.iter().filter(|m| which(m)).map(|m| m.at).collect();
+        let moves: Vec<Instant> = self
+            .moves
+            .iter()
+            .filter(|m| which(m))
+            .map(|m| m.at)
+            .collect();
         let count = |(first, at): (usize, &Instant)| {
             let within = moves[first..].iter().take_while(|m| **m - *at <= time);
             within.count()

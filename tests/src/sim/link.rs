@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use links::stamp::{self, NtpTime};
 use links::{
-    AddressFamily, Arrival, Health, HealthChange, HealthConfig, HealthInput, Input, LinkId, Method,
-    Output, Probe, ProbeConfig, Reflector, Via,
+    AddressFamily, Arrival, Health, HealthChange, HealthConfig, HealthInput, Input, LastResort,
+    LinkId, Method, Output, Probe, ProbeConfig, Reflector, Transmit, Via,
 };
 
 use super::topology::Timing;
@@ -44,6 +44,7 @@ impl Link {
     ) -> Self {
         let probe = ProbeConfig {
             method: Method::Auto,
+            last_resort: LastResort::None,
             interval: timing.probe_interval,
             timeout: Duration::from_secs(1),
             window: Duration::from_secs(2),
@@ -68,7 +69,11 @@ impl Link {
     pub(super) fn receive(&mut self, datagram: Datagram, now: Instant) -> Option<Datagram> {
         match datagram {
             Datagram::Answer(via, bytes) => {
-                let input = Input::Received { via, bytes: &bytes };
+                let input = Input::Received {
+                    via,
+                    bytes: &bytes,
+                    waited: Duration::ZERO,
+                };
                 self.probe.handle(input, now);
                 None
             }
@@ -77,6 +82,7 @@ impl Link {
                 *bytes.first_mut()? = ECHO_REPLY_V6;
                 Some(Datagram::Answer(Via::Icmp, bytes))
             }
+            Datagram::Request(Via::Tcp | Via::Bgp, _) => None,
             Datagram::Request(Via::Stamp, bytes) => {
                 let wall = self.wall(now);
                 let arrival = Arrival {
@@ -116,8 +122,10 @@ impl Link {
     }
 
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Datagram> {
-        let transmit = self.probe.poll_transmit(self.wall(now), now)?;
-        Some(Datagram::Request(transmit.via, transmit.bytes.to_vec()))
+        match self.probe.poll_transmit(self.wall(now), now)? {
+            Transmit::Datagram { via, bytes } => Some(Datagram::Request(via, bytes.to_vec())),
+            Transmit::Connect { .. } | Transmit::Look => None,
+        }
     }
 
     /// What the probe has found goes to the health; what that makes of it is given back.

@@ -24,7 +24,7 @@ pub(super) fn check(
     }
     let link = draft.links.get(name);
     if let Some(watch) = link.and_then(|link| link.bfd.as_ref()) {
-        bfd(name, profile, watch, sink);
+        bfd(&format!("link.{name}.bfd"), profile, watch, sink);
     }
 }
 
@@ -94,26 +94,27 @@ fn is_within(net: IpNet, (first, last): (&str, &str)) -> bool {
         && last.is_some_and(|last| net.broadcast() <= last)
 }
 
-fn bfd(name: &str, profile: &Profile, ours: &Bfd, sink: &mut Sink<'_>) {
+/// - `path`: where it stands in the file
+pub(super) fn bfd(path: &str, profile: &Profile, ours: &Bfd, sink: &mut Sink<'_>) {
     let (service, theirs) = (profile.name, profile.bgp.bfd);
     match theirs.support {
         Support::No => {
             let message = format!("{service} does not speak BFD");
             let fix = "leave `bfd` out: probes and the hold timer watch this link";
-            let place = sink.place(&format!("link.{name}.bfd"));
+            let place = sink.place(path);
             sink.error(place, Wrong::new("bfd.unsupported", message, fix));
         }
         Support::Unknown => {
             let message = format!("nothing says that {service} speaks BFD");
             let fix = "without an answer it does no harm, unless it is `strict`";
-            let place = sink.place(&format!("link.{name}.bfd"));
+            let place = sink.place(path);
             sink.warning(place, Wrong::new("bfd.unsupported", message, fix));
         }
         Support::Optional | Support::Required if ours.interval < theirs.interval => {
             let fastest = spell(theirs.interval);
             let message = format!("{service} goes no faster than {fastest}, so neither will we");
             let fix = format!("write interval = \"{fastest}\", or leave it out");
-            let place = sink.place(&format!("link.{name}.bfd.interval"));
+            let place = sink.place(&format!("{path}.interval"));
             sink.warning(place, Wrong::new("bfd.interval", message, fix));
         }
         Support::Optional | Support::Required => {}

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::link;
 use crate::model::{Distance, Family, Peer};
 use crate::profile::{Caller, Ceiling, HoldTime, Profile, ProviderAsn, Reach, Restart, Support};
 use crate::read::Draft;
@@ -25,6 +26,9 @@ pub(super) fn check(
     families(path, peer, profile, sink);
     limits(path, peer, profile, sink);
     alone(path, peer, profile, draft, sink);
+    if let Some(own) = &peer.bfd {
+        link::bfd(&format!("{path}.bfd"), profile, &own.bfd, sink);
+    }
 }
 
 fn asns(path: &str, peer: &Peer, profile: &Profile, draft: &Draft, sink: &mut Sink<'_>) {

@@ -37,7 +37,7 @@ impl Table {
             if group.carries != target {
                 // Routes about to leave the group would be moved along with it.
                 let has_leavers = group.parked > 0 || group.leavers > 0;
-                if has_leavers && self.is_alive(&group.carries) {
+                if has_leavers && self.is_alive(group) {
                     self.dirty_groups.insert(key);
                     if let Some(group) = self.groups.get_mut(&key) {
                         group.move_at.get_or_insert(now + SETTLE);

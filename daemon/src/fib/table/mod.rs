@@ -186,6 +186,8 @@ pub(crate) struct Table {
     links: BTreeMap<String, LinkStanding>,
     /// Interfaces of the peers that are reached through a link.
     peers: BTreeMap<PeerId, String>,
+    /// Peers on no link whose hops carry nothing if there is another way.
+    dead: BTreeSet<PeerId>,
     interfaces: Interfaces,
     others: Arc<Others>,
     /// As the ways of hops were last found with them.
@@ -224,6 +226,7 @@ impl Table {
             nexthops: BTreeMap::new(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            dead: BTreeSet::new(),
             interfaces: Interfaces::default(),
             known_others: Arc::clone(&others),
             found_others: (*others).clone(),
@@ -277,6 +280,14 @@ impl Table {
     pub(crate) fn set_peers(&mut self, peers: BTreeMap<PeerId, String>) {
         self.peers = peers;
         self.resolve();
+    }
+
+    /// The peers on no link that are dead; replaces what was said before.
+    pub(crate) fn set_dead(&mut self, peers: BTreeSet<PeerId>) {
+        if self.dead != peers {
+            self.dead = peers;
+            self.steer_all();
+        }
     }
 
     /// The interfaces as they are.
