@@ -97,6 +97,7 @@ fn the_way_back_follows_a_failover_and_the_return() -> Result<()> {
 #[test]
 fn a_gateway_that_is_told_nothing_makes_the_group_asymmetric() -> Result<()> {
     let mut ways = Ways::start("back-a", Way::Second)?;
+    ways.wait_for(Way::Second)?;
     ways.configure(Wish {
         to_oci: "way-back = \"off\"",
         ..Wish::first(Way::Second)
