@@ -31,6 +31,7 @@
 //! | 7607 | AS 0 is nobody | [`wire`] |
 //! | 7911 | several paths a prefix | [`wire`], [`session`], [`rib`] |
 //! | 8212 | default deny without policy | [`filter`] |
+//! | 8326 | graceful shutdown, heard and said | [`rib`] |
 //! | 8654 | extended messages | [`wire`], [`session`] |
 //! | 8950 | IPv4 prefixes over an IPv6 nexthop | [`wire`], [`session`] |
 //! | 9003 (was 8203) | shutdown communication | [`session`], [`wire`] |

@@ -117,6 +117,7 @@ pub(crate) struct Link {
     path_mtu: Option<u32>,
     path_mtu_note: Option<String>,
     bfd: Option<Bfd>,
+    way_back: Option<String>,
     drill_until: Option<String>,
 }
 
@@ -141,6 +142,7 @@ impl From<&v1::Link> for Link {
             path_mtu: Some(message.path_mtu).filter(|mtu| *mtu != 0),
             path_mtu_note: filled(&message.path_mtu_note),
             bfd: message.bfd.as_ref().map(Bfd::from),
+            way_back: filled(&message.way_back),
             drill_until: rfc3339(message.drill_until.as_ref()),
         }
     }
@@ -289,6 +291,14 @@ pub(crate) struct Group {
     last_move_reason: Option<String>,
     last_move_text: Option<String>,
     members: Vec<GroupMember>,
+    asymmetric: Option<Asymmetry>,
+}
+
+/// Two links of a group: by which most leaves, and by which most comes.
+#[derive(Serialize, Debug)]
+struct Asymmetry {
+    sent_by: String,
+    received_by: String,
 }
 
 /// A link of a group.
@@ -327,6 +337,10 @@ impl From<&v1::Group> for Group {
             last_move_reason: filled(&message.last_move_reason),
             last_move_text: filled(&message.last_move_text),
             members: message.members.iter().map(GroupMember::from).collect(),
+            asymmetric: message.asymmetric.as_ref().map(|asymmetry| Asymmetry {
+                sent_by: asymmetry.sent_by.clone(),
+                received_by: asymmetry.received_by.clone(),
+            }),
         }
     }
 }

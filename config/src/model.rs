@@ -11,11 +11,13 @@ mod carrier;
 mod filter;
 mod peer;
 mod signing;
+mod way_back;
 
 pub use carrier::*;
 pub use filter::*;
 pub use peer::*;
 pub use signing::*;
+pub use way_back::*;
 
 /// A whole intent.
 #[derive(Clone, PartialEq, Debug)]
@@ -143,6 +145,8 @@ pub struct Link {
     pub probe: Probe,
     /// `bfd = { … }`.
     pub bfd: Option<Bfd>,
+    /// `way-back`: how the far side is asked to prefer one of the links of a group. Default `auto`.
+    pub way_back: WayBack,
 }
 
 /// `inside = { local = "169.254.21.2/30", remote = "169.254.21.1" }`.

@@ -70,6 +70,8 @@ pub(crate) struct LinkRow {
     pub(crate) mtu: u32,
     /// What the path takes in one packet; `None` while it has not been looked at.
     pub(crate) path: Option<Verdict>,
+    /// What the far side is told for the way back.
+    pub(crate) preference: links::Preference,
     /// Until when it is failed on purpose.
     pub(crate) drill: Option<SystemTime>,
     /// What was sent has cost, since the start; 0 without a price.
@@ -85,6 +87,10 @@ pub(crate) struct GroupRow {
     pub(crate) active: Vec<String>,
     pub(crate) moves: u64,
     pub(crate) last_move: Option<(SystemTime, MoveReason)>,
+    /// The links by which most leaves and by which most comes, while these are two.
+    pub(crate) asymmetric: Option<(String, String)>,
+    /// How often that has begun.
+    pub(crate) asymmetries: u64,
 }
 
 /// What a group shows of a link.
@@ -204,6 +210,10 @@ impl Board {
         });
     }
 
+    pub(crate) fn set_preference(&self, link: &str, preference: links::Preference) {
+        self.with_link(link, |row| row.preference = preference);
+    }
+
     pub(crate) fn set_quality(&self, link: &str, quality: Quality) {
         self.with_link(link, |row| row.quality = Some(quality));
     }
@@ -268,6 +278,14 @@ impl Board {
         }
     }
 
+    /// - `links`: by which most leaves, and by which most comes
+    pub(crate) fn set_asymmetric(&self, group: &str, links: Option<(String, String)>) {
+        if let Some(row) = self.lock().groups.get_mut(group) {
+            row.asymmetries += u64::from(links.is_some());
+            row.asymmetric = links;
+        }
+    }
+
     pub(crate) fn set_tunnels(&self, specs: Vec<TunnelSpec>, statuses: Vec<TunnelStatus>) {
         self.lock().tunnels = specs.into_iter().zip(statuses).collect();
     }
@@ -303,6 +321,7 @@ impl LinkRow {
             bfd: None,
             mtu: 0,
             path: None,
+            preference: links::Preference::default(),
             drill: None,
             dollars: 0.0,
         }

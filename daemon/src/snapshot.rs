@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bgp::rib::PeerCounts;
+use bgp::rib::{Asked, PeerCounts, Preference};
 use bgp::session::{SessionStatus, State};
 use bgp::{Family, PeerId};
 use config::Config;
@@ -94,6 +94,8 @@ pub(crate) struct PeerView {
     /// How it is reached; without its key.
     pub(crate) interface: Option<String>,
     pub(crate) counts: BTreeMap<Family, PeerCounts>,
+    /// What it is asked for the way back, and why.
+    pub(crate) asked: Option<(Preference, Asked)>,
     /// `None`: it is to have no session of its own; `Some(None)`: it cannot have one yet.
     pub(crate) bfd: Option<Option<bfd::Status>>,
 }
@@ -126,20 +128,18 @@ impl Reader {
         let applied = self.applied();
         let ids: Vec<PeerId> = applied.peers.keys().copied().collect();
         let read = rib::read(&self.rib, move |rib| {
-            let counts = ids.iter().map(|peer| {
-                (
-                    *peer,
-                    Family::ALL.map(|family| (family, rib.counts(*peer, family))),
-                )
+            let peers = ids.iter().map(|peer| {
+                let counts = Family::ALL.map(|family| (family, rib.counts(*peer, family)));
+                (*peer, (counts, rib.asked(*peer)))
             });
-            let counts: BTreeMap<_, _> = counts.collect();
+            let peers: BTreeMap<_, _> = peers.collect();
             (
-                counts,
+                peers,
                 Family::ALL.map(|family| (family, rib.prefix_count(family))),
             )
         });
-        let (counts, rib_prefixes) = read.await.unzip();
-        let counts = counts.unwrap_or_default();
+        let (of_rib, rib_prefixes) = read.await.unzip();
+        let of_rib = of_rib.unwrap_or_default();
         let rows = self.board.rows();
         let traffic = fib::traffic().unwrap_or_default();
         let config = Arc::clone(&applied.config);
@@ -171,6 +171,7 @@ impl Reader {
             let row = rows.peers.get(name).cloned().unwrap_or_default();
             let link = peer.link.as_ref().and_then(|link| config.links.get(link));
             let interface = link.map(|link| &link.interface);
+            let of_rib = by_name.get(name).and_then(|id| of_rib.get(id));
             PeerView {
                 bfd: peer
                     .bfd
@@ -183,11 +184,10 @@ impl Reader {
                 ends: row.ends,
                 ao: row.ao,
                 interface: interface.or(peer.interface.as_ref()).cloned(),
-                counts: by_name
-                    .get(name)
-                    .and_then(|id| counts.get(id))
-                    .map(|counts| counts.iter().copied().collect())
+                counts: of_rib
+                    .map(|(counts, _)| counts.iter().copied().collect())
                     .unwrap_or_default(),
+                asked: of_rib.and_then(|(_, asked)| *asked),
             }
         };
         let peers = config.peers.iter().map(peer_view).collect();

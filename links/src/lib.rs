@@ -14,6 +14,8 @@
 //! - [`Health`]: whether one link is usable, with hysteresis.
 //! - [`Meter`]: what its traffic costs.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
+//! - [`Preferences`]: which of them the far side is asked to send by.
+//! - [`Symmetry`]: whether it does.
 //! - [`Drill`]: a failover exercise, with its guards and its report. [`Drain`]: what emptying a link waits for.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
@@ -33,9 +35,11 @@ mod drill;
 mod group;
 mod health;
 mod meter;
+mod preference;
 mod probe;
 mod random;
 mod reflector;
+mod symmetry;
 
 pub use drain::{Drain, DrainEnd, DrainInput, Waiting};
 pub use drill::{
@@ -50,8 +54,10 @@ pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
 };
 pub use meter::Meter;
+pub use preference::{Preference, PreferenceInput, Preferences, Use};
 pub use probe::{
     AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
     Statistics, TcpState, Transmit, Via, WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, Refusal};
+pub use symmetry::{Share, Symmetry, SymmetryInput, SymmetryOutput, Traffic};

@@ -6,7 +6,7 @@
 //!
 //! | To | nexthop | AS_PATH | LOCAL_PREF | MED |
 //! |---|---|---|---|---|
-//! | external | ourselves | our AS in front | removed (RFC 4271 §5.1.5) | removed unless the filter sets it (§5.1.4) |
+//! | external | ourselves | our AS in front, as often as the way back asks | removed (RFC 4271 §5.1.5) | that of the filter, else of the way back (§5.1.4) |
 //! | internal | ourselves | as it is | kept, or 100 | kept |
 //! | internal, reflected | as it is (RFC 4456 §10) | as it is | kept, or 100 | kept |
 //!
@@ -22,6 +22,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::interface::{
     AsOverride, LocalAsPrepend, NexthopMode, PrivateAs, ReflectionRole, RibConfig, RibPeer,
 };
+use super::preference::Asked;
 use super::select::DEFAULT_LOCAL_PREF;
 use crate::attrs::{AsPath, Attrs, Community, Reflection, SegmentKind};
 use crate::route::SessionUp;
@@ -57,6 +58,8 @@ pub(super) struct EgressKey {
     nexthop: Nexthop,
     /// Families in which it can be told of paths that are long-lived stale.
     long_lived: FamilySet,
+    /// For the way back. Nothing, of an internal peer.
+    pub(super) asked: Asked,
 }
 
 /// On which side of the AS border a peer is.
@@ -79,7 +82,7 @@ enum Nexthop {
 }
 
 impl EgressKey {
-    pub(super) fn new(config: &RibConfig, peer: &RibPeer, up: &SessionUp) -> Self {
+    pub(super) fn new(config: &RibConfig, peer: &RibPeer, up: &SessionUp, asked: Asked) -> Self {
         let options = &peer.options;
         let shown = shown_asn(config, peer);
         let side = if peer.asn == shown {
@@ -110,6 +113,7 @@ impl EgressKey {
                 (NexthopMode::ThirdParty, Some(network)) => Nexthop::Within(network, peer.address),
             },
             long_lived: up.long_lived,
+            asked,
         }
     }
 }
@@ -158,7 +162,7 @@ fn crosses_inside(sender: Sender, to: ReflectionRole) -> bool {
 ///
 /// - `before`: the path as accepted
 /// - `filtered`: what the export filter has made of it
-/// - `med`: the MED that the filter sets
+/// - `med`: the MED that the filter sets, or that is asked for the way back
 pub(super) fn treat(
     to: &EgressKey,
     sender: Sender,
@@ -178,6 +182,7 @@ pub(super) fn treat(
             after.as_path = to.as_path(&before.as_path, &after.as_path);
             after.local_pref = None;
             after.med = med;
+            to.asked.mark(&mut after);
             after.nexthop = to.nexthop(sender, after.nexthop);
             after.reflection = None;
             after
@@ -235,7 +240,11 @@ impl EgressKey {
         if let Some(own) = self.behind {
             path = path.prepended(own, 1);
         }
-        path.prepended(self.shown, 1)
+        let asked = match front {
+            [] => self.asked.prepends(),
+            _ => 0,
+        };
+        path.prepended(self.shown, 1 + asked)
     }
 
     /// `as-override` and `remove-private`. The peer's own AS stays for its loop check, even if it

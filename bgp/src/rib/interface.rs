@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::preference::{DrainNotice, Preference, WayBack};
 use crate::attrs::Attrs;
 use crate::filter::Filter;
 use crate::route::{Retention, RouteEvent, SessionUp};
@@ -126,6 +127,10 @@ pub struct PeerOptions {
     /// How many paths for a prefix it is sent where the session says that it takes
     /// several. 0: all.
     pub add_path_limit: u8,
+    /// How it is asked to prefer one of several links.
+    pub way_back: WayBack,
+    /// How it is told that its link is about to go, where it is asked anything.
+    pub drain_notice: DrainNotice,
 }
 
 /// What an internal peer is to us (RFC 4456 §4).
@@ -235,6 +240,9 @@ pub enum Input {
     Refresh(PeerId, Family),
     /// Where the link of this peer stands. [`Standing::Unranked`] until said otherwise.
     Standing(PeerId, Standing),
+    /// How much this peer is to like its link, for packets that come back by it. [`Preference::Unsaid`] until
+    /// said otherwise. What it was told is brought in line.
+    Preference(PeerId, Preference),
     /// Whether a nexthop can be used. Usable until said otherwise. What depends on it follows with
     /// the next [`Input::Timeout`], so that many can be told one after the other.
     Nexthop(IpAddr, NexthopState),

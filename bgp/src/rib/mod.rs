@@ -49,6 +49,7 @@ mod limit;
 #[cfg(test)]
 mod model;
 mod multipath;
+mod preference;
 mod select;
 mod source;
 mod stale;
@@ -75,6 +76,8 @@ pub use interface::{
     PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection,
     Standing, Step,
 };
+
+pub use preference::{Asked, DrainNotice, Preference, WayBack};
 
 use aggregate::{Aggregates, Counting};
 use attrs::{AttrsId, AttrsTable};
@@ -145,6 +148,7 @@ pub struct Rib {
 struct Peer {
     config: RibPeer,
     standing: Standing,
+    preference: Preference,
     ingress: Ingress,
     /// While its session is established.
     session: Option<Established>,
@@ -220,6 +224,7 @@ impl Rib {
             Input::Routes(peer, events) => self.on_routes(peer, events, now),
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
+            Input::Preference(peer, preference) => self.on_preference(peer, preference),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::OwnAddresses(addresses) => self.on_own_addresses(addresses),
             Input::Originate(prefixes) => self.on_originate(prefixes),
@@ -249,6 +254,7 @@ impl Rib {
             | Input::Down(..)
             | Input::Refresh(..)
             | Input::Standing(..)
+            | Input::Preference(..)
             | Input::OwnAddresses(_)
             | Input::Originate(_)
             | Input::Defer
@@ -278,6 +284,7 @@ impl Rib {
             let peer = Peer {
                 config,
                 standing: Standing::Unranked,
+                preference: Preference::default(),
                 ingress,
                 session: None,
                 kept: Default::default(),
@@ -353,7 +360,7 @@ impl Rib {
                 })
             })
         });
-        let key = Key::new(&self.config, &peer.config, &up);
+        let key = Key::new(&self.config, &peer.config, &up, peer.preference);
         let marks = match up.enhanced_refresh {
             true => Marks::Enhanced,
             false => Marks::EndOfRib,
@@ -400,6 +407,15 @@ impl Rib {
         for source in self.sources_of(id) {
             self.sources.source_mut(source).standing = standing;
             self.sweep.recheck(source);
+        }
+    }
+
+    fn on_preference(&mut self, id: PeerId, preference: Preference) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut peer.preference, preference) != preference {
+            self.on_export_changed(id);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Rib;
 use super::decision::{self, Candidate, Decision};
 use super::interface::{PathView, PeerCounts, Place, PrefixPage, RouteView, Selection, Step};
+use super::preference::{Asked, Preference, is_asked};
 use super::select::Ineligible;
 use super::source::{Life, SourceCounts, SourceId, index_of};
 use super::stale::Kept;
@@ -107,6 +108,18 @@ impl Rib {
     #[must_use]
     pub fn peer_address(&self, id: PeerId) -> Option<IpAddr> {
         self.peers.get(&id).map(|peer| peer.config.address)
+    }
+
+    /// How much a peer is to like its link, and what it is asked with every path because of that; `None`:
+    /// nothing is asked of it.
+    #[must_use]
+    pub fn asked(&self, id: PeerId) -> Option<(Preference, Asked)> {
+        let peer = self.peers.get(&id)?;
+        let is_said = peer.preference != Preference::Unsaid;
+        (is_said && is_asked(&self.config, &peer.config)).then(|| {
+            let asked = Asked::new(&self.config, &peer.config, peer.preference);
+            (peer.preference, asked)
+        })
     }
 
     /// Numbers of one peer, those of what is kept of it while it is not up. Maintained, not counted: costs nothing.

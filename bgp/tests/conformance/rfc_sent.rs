@@ -1,9 +1,10 @@
 //! What leaves us, octet by octet, and what kinds of peers do to it.
 
 use bgp::rib::{
-    AsOverride, LocalAs, LocalAsPrepend, MultipathAs, NexthopMode, PrivateAs, RibConfig,
+    AsOverride, DrainNotice, LocalAs, LocalAsPrepend, MultipathAs, NexthopMode, Preference,
+    PrivateAs, RibConfig, WayBack,
 };
-use bgp::{Asn, FamilySet};
+use bgp::{Asn, Community, FamilySet};
 
 use crate::rib::{Setup, among};
 use crate::row::{Row, row};
@@ -38,6 +39,12 @@ pub(crate) fn rows() -> Vec<Row> {
         row("4271 §9.2.2.2", "aggregate", "An aggregate says what was left out: ATOMIC_AGGREGATE and AGGREGATOR.", among(&["aggregate 203.0.112.0/22", "A path 65002"]).sends('C', "40 01 01 02 40 02 06 02010000fde9 40 03 04 0a000101 40 06 00 c0 07 08 0000fde90a000001 | 16cb0070 and 40 01 01 00 40 02 0a 02020000fde90000fdea 40 03 04 0a000101 | 18cb0071")),
         row("4271 §9.2.2.2", "summary", "What is within it can be told to nobody.", among(&["summary 203.0.112.0/22", "A path 65002"]).sends('C', "40 01 01 02 40 02 06 02010000fde9 40 03 04 0a000101 40 06 00 c0 07 08 0000fde90a000001 | 16cb0070")),
         row("4271 §9.2.2.2", "empty", "It is there only while something within it is.", among(&["aggregate 203.0.112.0/22"]).sends('C', "")),
+        row("4271 §5.1.4", "way-back", "A neighbour that honours MED is asked by it to come back by another link,", among(&["A path 65002 med 7"]).configured("B is on the secondary link, by MED: ", |peer, setup| way_back(peer, setup, WayBack::Med, Preference::Secondary)).tells('B', "via self path 65001 65002 med 100")),
+        row("4271 §5.1.4", "way-back-primary", "or by this one.", among(&["A path 65002 med 7"]).configured("B is on the primary link, by MED: ", |peer, setup| way_back(peer, setup, WayBack::Med, Preference::Primary)).tells('B', "via self path 65001 65002 med 0")),
+        row("4271 §5.1.2", "way-back", "One that honours the length of paths is asked by that.", among(&["A path 65002"]).configured("B is on the secondary link, by prepending: ", |peer, setup| way_back(peer, setup, WayBack::Prepend, Preference::Secondary)).tells('B', "via self path 65001 65001 65001 65002")),
+        row("4271 §5.1.2", "way-back-internal", "A neighbour in our AS is asked nothing.", among(&["A path 65002"]).configured("I is on the secondary link, by prepending: ", |peer, setup| if peer == 'I' { way_back('B', setup, WayBack::Prepend, Preference::Secondary); }).tells('I', "via self path 65002 pref 100")),
+        row("1997 §2", "way-back", "One that has communities for it is told the one of this link.", among(&["A path 65002 community 65002:7"]).configured("B is on a further link, by communities: ", |peer, setup| way_back(peer, setup, WayBack::Communities([Community(7224 << 16 | 7300), Community(7224 << 16 | 7200), Community(7224 << 16 | 7100)]), Preference::Further)).tells('B', "via self path 65001 65002 community 7224:7100 community 65002:7")),
+        row("8326 §4.2", "sent", "A link that is about to go says so, and is the last that one would choose.", among(&["A path 65002"]).configured("B is on a link that drains, by MED: ", |peer, setup| { setup.options.drain_notice = DrainNotice::GracefulShutdown; way_back(peer, setup, WayBack::Med, Preference::Draining); }).tells('B', "via self path 65001 65002 med 65535 community 65535:0")),
         row("4486 §4", "own-limit", "A peer that takes none is sent none.", among(&["A path 65002"]).configured("B takes no prefixes: ", |peer, setup| if peer == 'B' { setup.options.send_limit = [Some(0); 2]; }).tells('B', "nothing")),
         row("4271 §9.1.2.2", "multipath", "Paths that only the identifier tells apart can share the traffic.", among(&["A path 65002", "C path 65002"]).router("two ways: ", two_ways).leads("A 1, C 1")),
         row("4271 §9.1.2.2", "multipath-neighbour", "They come from one neighbouring AS,", among(&["A path 65002", "B path 65003"]).router("two ways: ", two_ways).leads("A 0, B 0")),
@@ -46,6 +53,14 @@ pub(crate) fn rows() -> Vec<Row> {
         row("4271 §9.1.2.2", "multipath-bandwidth", "Bandwidths of links are the weights, where every path says one.", among(&["A path 65002 ext-community 4004fdea4cee6b28", "C path 65002 ext-community 4004fdea4bee6b28"]).router("two ways: ", two_ways).leads("A 255, C 64")),
         row("4271 §9.1.2.2", "multipath-unknown", "Otherwise the parts are equal.", among(&["A path 65002 ext-community 4004fdea4cee6b28", "C path 65002"]).router("two ways: ", two_ways).leads("A 1, C 1")),
     ]
+}
+
+/// B is asked in this way to make so much of its link.
+fn way_back(peer: char, setup: &mut Setup, way_back: WayBack, preference: Preference) {
+    if peer == 'B' {
+        setup.options.way_back = way_back;
+        setup.preference = preference;
+    }
 }
 
 fn several(peer: char, setup: &mut Setup) {

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use bgp::filter::Filter;
 use bgp::rib::{
-    Aggregate, Input, MoreSpecifics, Output, PeerOptions, Rib, RibConfig, RibPeer, RouteHop,
+    Aggregate, Input, MoreSpecifics, Output, PeerOptions, Preference, Rib, RibConfig, RibPeer,
+    RouteHop,
 };
 use bgp::wire::Dialect;
 use bgp::{
@@ -56,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) import: Filter,
     pub(crate) export: Filter,
     pub(crate) up: SessionUp,
+    /// For the way back.
+    pub(crate) preference: Preference,
 }
 
 enum Question {
@@ -202,6 +205,7 @@ impl Case {
                 nexthops: [Some(OUR_NEXTHOP), None],
                 ..SessionUp::new(identifier, dialect)
             },
+            preference: Preference::Unsaid,
         };
         (self.change)(peer, &mut setup);
         setup
@@ -227,6 +231,7 @@ impl Case {
             };
             rib.handle(Input::Configure(peer), now);
             rib.handle(Input::Up(id(name), setup.up), now);
+            rib.handle(Input::Preference(id(name), setup.preference), now);
         }
         for path in self.paths {
             if let Some(seconds) = path.strip_prefix("wait ") {

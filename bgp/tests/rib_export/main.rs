@@ -9,6 +9,7 @@
 mod limits;
 #[path = "../listener/mod.rs"]
 mod listener;
+mod preference;
 mod router;
 mod several;
 
@@ -21,8 +22,8 @@ use bgp::filter::{
     Action, Filter, Match, MedChange, Nexthop, Number, PrefixPattern, Prepend, Rule, Set,
 };
 use bgp::rib::{
-    ExportBounds, Input, LimitEvent, NexthopState, Output, PeerOptions, Rib, RibConfig, RibPeer,
-    RouteChange, Standing, Step,
+    ExportBounds, Input, LimitEvent, NexthopState, Output, PeerOptions, Preference, Rib, RibConfig,
+    RibPeer, RouteChange, Standing, Step, WayBack,
 };
 use bgp::wire::Dialect;
 use bgp::{

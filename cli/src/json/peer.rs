@@ -42,6 +42,8 @@ pub(crate) struct Peer {
     last_fault: Option<String>,
     role: Option<String>,
     peer_role: Option<String>,
+    profile: Option<String>,
+    way_back: Option<String>,
     bfd: Option<Bfd>,
 }
 
@@ -81,6 +83,8 @@ impl From<&v1::Peer> for Peer {
             last_fault: filled(&message.last_fault),
             role: filled(&message.role),
             peer_role: filled(&message.peer_role),
+            profile: filled(&message.profile),
+            way_back: filled(&message.way_back),
         }
     }
 }

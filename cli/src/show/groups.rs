@@ -9,7 +9,7 @@ use crate::units::age;
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Table, cell, toned};
-use super::{Screen, Tone, or_dash, words};
+use super::{Screen, Tone, clean, or_dash, words};
 
 pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
     let response = LinksClient::new(channel)
@@ -101,7 +101,47 @@ pub(crate) fn render(groups: &[v1::Group], screen: &Screen) -> String {
             cell(&group.last_move_text),
         ]);
     }
-    table.render(screen)
+    let mut text = table.render(screen);
+    let lines: String = groups
+        .iter()
+        .filter_map(|group| asymmetry(group, screen))
+        .collect();
+    if !lines.is_empty() {
+        text.push('\n');
+        text.push_str(&lines);
+    }
+    text
+}
+
+/// One line about a group whose traffic comes back by another link.
+fn asymmetry(group: &v1::Group, screen: &Screen) -> Option<String> {
+    let asymmetry = group.asymmetric.as_ref()?;
+    let [name, by, back] =
+        [&group.name, &asymmetry.sent_by, &asymmetry.received_by].map(|name| clean(name));
+    let text = format!("{name} is asymmetric: most leaves by {by}, and comes by {back}");
+    Some(format!("{}\n", screen.paint(Tone::Odd, &text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::screen;
+    use super::*;
+
+    #[test]
+    fn a_group_says_that_traffic_comes_back_by_another_link() {
+        let group = v1::Group {
+            name: "azure".to_owned(),
+            active: vec!["wg-a".to_owned()],
+            asymmetric: Some(v1::Asymmetry {
+                sent_by: "wg-a".to_owned(),
+                received_by: "wg-b".to_owned(),
+            }),
+            ..v1::Group::default()
+        };
+        let text = render(&[group], &screen());
+        let said = "\n\nazure is asymmetric: most leaves by wg-a, and comes by wg-b\n";
+        assert!(text.ends_with(said), "{text}");
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,10 @@ pub(crate) async fn run(
 /// What `show links` says of it, then what each window does.
 fn detail(link: &v1::Link, screen: &Screen) -> String {
     let mut text = render(std::slice::from_ref(link), screen);
+    if !link.way_back.is_empty() {
+        let [name, word] = [&link.name, &link.way_back].map(|text| clean(text));
+        text.push_str(&format!("\n{name} is {word} for the way back\n"));
+    }
     let Some(quality) = link.quality.as_ref().filter(|quality| quality.sent > 0) else {
         return text;
     };
@@ -289,6 +293,7 @@ pub(crate) mod tests {
             path_mtu_note: "the path takes 1300 of 1420".to_owned(),
             drill_until: None,
             bfd: None,
+            way_back: String::new(),
         };
         let down = v1::Link {
             name: "nic".to_owned(),
@@ -341,5 +346,18 @@ LAST   PROBES    LOST     OUT  IN       RTT       P95       P99   JITTER  REORDE
         assert_eq!(windows, expected);
         let unprobed = detail(&links[1], &screen());
         assert!(!unprobed.contains("LAST"), "{unprobed}");
+    }
+
+    #[test]
+    fn a_link_by_itself_says_what_the_far_side_is_to_make_of_it() {
+        let link = v1::Link {
+            way_back: "secondary".to_owned(),
+            ..links()[1].clone()
+        };
+        let text = detail(&link, &screen());
+        assert!(
+            text.ends_with("\nnic is secondary for the way back\n"),
+            "{text}"
+        );
     }
 }

@@ -147,6 +147,8 @@ pub(crate) mod tests {
             messages_received: 70,
             messages_sent: 71,
             import_filter: "from-azure".to_owned(),
+            profile: "gcp-ha-vpn".to_owned(),
+            way_back: "secondary (MED 100)".to_owned(),
             last_session_end: "hold timer expired".to_owned(),
             last_down: "hold timer expired".to_owned(),
             ..v1::Peer::default()

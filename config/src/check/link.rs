@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Group, Inside, Policy, Probe, ProbeMethod};
+use crate::model::{Group, Inside, Knob, Policy, Probe, ProbeMethod, WayBack};
 use crate::read::value::spell;
 use crate::read::{BGP_PORT, Draft, Sketch};
 use crate::report::{Sink, Wrong};
@@ -35,6 +35,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
             let fix = "say method = \"bgp\", or another `port`";
             sink.error(place, Wrong::new("probe.port", message, fix));
         }
+        way_back(name, link, sink);
         if link.probe.method == ProbeMethod::Bgp && !draft.peers.contains_key(name) {
             let place = sink.place(&format!("link.{name}.probe.method"));
             let message = format!("link {name} has no BGP session that could be looked at");
@@ -147,6 +148,44 @@ fn probe(name: &str, probe: &Probe, sink: &mut Sink<'_>) {
         let place = sink.place(&format!("link.{name}.probe.timeout"));
         sink.error(place, Wrong::new("probe.timeout", message, fix));
     }
+}
+
+/// Words that nobody at the far end listens to.
+fn way_back(name: &str, link: &Sketch, sink: &mut Sink<'_>) {
+    let honoured = link.profile.map(|profile| profile.bgp.honours);
+    let knows = |is: fn(&Knob) -> bool| honoured.is_none_or(|knobs| knobs.iter().any(is));
+    let service = link
+        .profile
+        .map_or("a far end without `profile`", |profile| profile.name);
+    let place = sink.place(&format!("link.{name}.way-back"));
+    let is_heard = match link.way_back {
+        WayBack::Auto | WayBack::Off => return,
+        WayBack::Med => knows(|knob| *knob == Knob::Med),
+        WayBack::Prepend => knows(|knob| *knob == Knob::Prepend),
+        WayBack::Communities => {
+            let is_communities = |knob: &Knob| matches!(knob, Knob::Communities(_));
+            if !honoured.is_some_and(|knobs| knobs.iter().any(is_communities)) {
+                let message = format!("{service} has no communities for this");
+                let fix = "write \"auto\", or set communities in the export filter";
+                sink.error(place, Wrong::new("way-back.communities", message, fix));
+                return;
+            }
+            true
+        }
+    };
+    let (message, fix) = if link.group.is_none() {
+        let message = "a link without `group` is the only one: there is nothing to say".to_owned();
+        (
+            message,
+            "leave it out, or name the group of links to this site",
+        )
+    } else if !is_heard {
+        let message = format!("nothing says that {service} honours this");
+        (message, "write \"auto\": it says what is honoured")
+    } else {
+        return;
+    };
+    sink.warning(place, Wrong::new("way-back.unheard", message, fix));
 }
 
 fn networks(first: &str, a: IpNet, second: &str, b: IpNet, sink: &mut Sink<'_>) {

@@ -3,6 +3,7 @@
 mod link;
 mod peer;
 mod policy;
+mod profile;
 
 use std::net::IpAddr;
 
@@ -17,6 +18,7 @@ pub(crate) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     listen(draft, sink);
     link::check(draft, sink);
     peer::check(draft, sink);
+    profile::check(draft, sink);
     policy::check(draft, sink);
     metrics(draft, sink);
 }

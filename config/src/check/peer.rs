@@ -42,7 +42,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
 }
 
 /// Where a peer stands in the file: `peer.aws-gw` or `link.wg-a.bgp`.
-pub(super) fn path(name: &str, draft: &Draft, sink: &Sink<'_>) -> String {
+pub(in crate::check) fn path(name: &str, draft: &Draft, sink: &Sink<'_>) -> String {
     let own = format!("peer.{name}");
     let is_of_link = draft
         .peers

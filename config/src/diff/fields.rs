@@ -125,6 +125,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         profile,
         probe,
         bfd,
+        way_back,
     } = link;
     let mut fields = vec![
         field(LinkPart::Group, "group", or_none(group.as_ref())),
@@ -132,6 +133,7 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Group, "cost", or_none(*cost)),
         field(LinkPart::Group, "weight", weight),
         field(LinkPart::Group, "drain", drain),
+        field(LinkPart::Group, "way-back", word(way_back)),
         field(LinkPart::Tunnel, "interface", interface),
         field(LinkPart::Inside, "inside.local", inside.local),
         field(LinkPart::Inside, "inside.remote", inside.remote),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Bfd, Family, Signing};
+use super::{Bfd, Family, Knob, Signing};
 
 /// `[peer.NAME]`, or `bgp = { … }` of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +15,9 @@ pub struct Peer {
     pub link: Option<String>,
     /// The listen range that it called from. Never set in what a file says.
     pub range: Option<String>,
+    /// `profile`: the provider service that it is, by the name of a [`Profile`](crate::profile::Profile);
+    /// the link's for a peer of a link.
+    pub profile: Option<&'static str>,
     /// Its address; the link's `inside.remote` for a peer of a link.
     pub address: IpAddr,
     /// `port`; default 179.
@@ -85,6 +88,8 @@ pub struct Peer {
     pub prefix_limit: Option<PrefixLimit>,
     /// `prefix-limit-out`: how much it is sent at most.
     pub prefix_limit_out: Limits,
+    /// By the link's `way-back`: how it is asked to prefer that link, or not to. `None`: it is not asked.
+    pub way_back: Option<Knob>,
 }
 
 /// `[listen.NAME]`: peers that need no configuration of their own.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Bfd, BfdAuth, BfdAuthKind, Distance, Peer, PeerBfd};
+use crate::profile::{self, Profile};
 use crate::report::Sink;
 
 use super::section::Section;
@@ -11,24 +12,30 @@ use super::{secret, value};
 const EXAMPLE: &str = "bfd = { interval = \"300ms\" }";
 
 /// Of a link.
-pub(crate) fn of_link(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Bfd> {
+/// - `profile`: of the service at its end
+pub(crate) fn of_link(
+    section: &mut Section<'_>,
+    sink: &mut Sink<'_>,
+    profile: Option<&Profile>,
+) -> Option<Bfd> {
     let mut table = section.table(sink, "bfd", EXAMPLE)?;
-    let bfd = terms(&mut table, sink);
+    let bfd = terms(&mut table, sink, profile);
     table.finish(sink);
     bfd
 }
 
 /// Of a peer, whose other keys say how far away it is unless `hops` does.
 ///
-/// - `router_asn`: our own AS, where it is known
+/// - `peer`: with our own AS, where it is known
+/// - `profile`: of the service that it is
 pub(crate) fn of_peer(
     section: &mut Section<'_>,
     sink: &mut Sink<'_>,
-    peer: &Peer,
-    router_asn: Option<u32>,
+    (peer, router_asn): (&Peer, Option<u32>),
+    profile: Option<&Profile>,
 ) -> Option<PeerBfd> {
     let mut table = section.table(sink, "bfd", EXAMPLE)?;
-    let bfd = terms(&mut table, sink);
+    let bfd = terms(&mut table, sink, profile);
     let usual = match peer.distance {
         Distance::Connected => 1,
         // What is internal may be any number of hops away, and says so nowhere.
@@ -47,11 +54,14 @@ pub(crate) fn of_peer(
     })
 }
 
-fn terms(table: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Bfd> {
-    let interval = table.or(sink, "interval", Duration::from_millis(300), |v| {
+fn terms(table: &mut Section<'_>, sink: &mut Sink<'_>, profile: Option<&Profile>) -> Option<Bfd> {
+    let usual = profile.map_or(profile::BFD, |profile| profile.bgp.bfd);
+    let interval = table.or(sink, "interval", usual.interval, |v| {
         value::duration(v, Duration::from_millis(10)..=Duration::from_secs(60))
     });
-    let multiplier = table.or(sink, "multiplier", 3, |v| value::integer(v, 2..=u8::MAX));
+    let multiplier = table.or(sink, "multiplier", usual.multiplier, |v| {
+        value::integer(v, 2..=u8::MAX)
+    });
     let strict = table.or(sink, "strict", false, value::boolean);
     let auth = table
         .table(

@@ -24,7 +24,8 @@ pub(super) fn ipsec(
     inside: Option<Inside>,
     sink: &mut Sink<'_>,
 ) -> Option<Ipsec> {
-    let usual = profile.map_or(&profile::PLAIN, |profile| &profile.ipsec);
+    let of_profile = profile.and_then(|profile| profile.ipsec.as_ref());
+    let usual = of_profile.unwrap_or(&profile::PLAIN);
     let local = table.optional(sink, "local", value::address);
     let remote = table.required(sink, "remote", "remote = \"198.51.100.1\"", value::address);
     let local_id = table.optional(sink, "local-id", identity);
@@ -126,7 +127,11 @@ fn auth(
                 let example = format!("{key} = …, or use `psk`");
                 table.missing(sink, key, &example);
             }
-            if let Some(profile) = profile.filter(|profile| profile.ipsec.auth == Auth::Psk) {
+            let is_by_psk = |profile: &&Profile| {
+                let ipsec = profile.ipsec.as_ref();
+                ipsec.is_some_and(|ipsec| ipsec.auth == Auth::Psk)
+            };
+            if let Some(profile) = profile.filter(is_by_psk) {
                 let message = format!("{} knows no certificates", profile.name);
                 let place = table.key_span("certificate");
                 sink.error(place, Wrong::new("profile.auth", message, "use `psk`"));

@@ -8,11 +8,12 @@ use toml::de::DeValue;
 
 use crate::model::{
     Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, RttMargin,
-    SecretSource, Slo, WireGuard,
+    SecretSource, Slo, WayBack, WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
+use super::peer::{Usual, Watch};
 use super::section::Section;
 use super::{
     BGP_PORT, Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret,
@@ -45,11 +46,15 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     let profile = section.optional(sink, "profile", profile);
     let carried = carried(name, &mut section, (profile, inside), sink);
     let probe = probe(&mut section, sink);
-    let bfd = bfd::of_link(&mut section, sink);
+    let bfd = bfd::of_link(&mut section, sink, profile);
+    let watch = bfd.as_ref().map_or(Watch::NoBfd, |_| Watch::Bfd);
+    let way_back = section.or(sink, "way-back", WayBack::Auto, way_back);
+    let far_end = inside.map(|inside| inside.remote);
+    let usual = Usual::of_link(profile, far_end, watch, way_back);
     let terms = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
         .map(|mut table| {
-            let terms = peer::terms(&mut table, sink, draft);
+            let terms = peer::terms(&mut table, sink, draft, &usual);
             table.finish(sink);
             terms
         });
@@ -72,6 +77,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
         port,
         carrier: carrier.clone(),
         profile,
+        way_back,
         probe: probe.clone(),
     };
     draft.sketches.insert(name.to_owned(), sketch);
@@ -88,17 +94,29 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
             profile: profile.map(|profile| profile.name),
             probe,
             bfd,
+            way_back,
         };
         draft.links.insert(name.to_owned(), link);
     }
 }
 
-fn profile(value: &DeValue<'_>) -> Result<&'static Profile, Wrong> {
+pub(super) fn profile(value: &DeValue<'_>) -> Result<&'static Profile, Wrong> {
     let known: Vec<(&str, &'static Profile)> = PROFILES
         .iter()
-        .map(|profile| (profile.name, profile))
+        .map(|profile| (profile.name, *profile))
         .collect();
     value::word(value, &known)
+}
+
+fn way_back(value: &DeValue<'_>) -> Result<WayBack, Wrong> {
+    let words = [
+        ("auto", WayBack::Auto),
+        ("off", WayBack::Off),
+        ("med", WayBack::Med),
+        ("prepend", WayBack::Prepend),
+        ("communities", WayBack::Communities),
+    ];
+    value::word(value, &words)
 }
 
 fn group_name(value: &DeValue<'_>) -> Result<String, Wrong> {

@@ -21,7 +21,7 @@ use toml::de::DeTable;
 use crate::Config;
 use crate::model::{
     Aggregate, Api, Carrier, Fib, Group, Inside, Link, Log, Metrics, Peer, PrefixPattern, Probe,
-    Router, Rule, StrongSwan,
+    Router, Rule, StrongSwan, WayBack,
 };
 use crate::profile::Profile;
 use crate::report::{Sink, Wrong};
@@ -69,6 +69,7 @@ pub(crate) struct Sketch {
     pub(crate) port: Option<u16>,
     pub(crate) carrier: Option<Carrier>,
     pub(crate) profile: Option<&'static Profile>,
+    pub(crate) way_back: WayBack,
     pub(crate) probe: Probe,
 }
 

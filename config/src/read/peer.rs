@@ -2,6 +2,7 @@
 
 mod limits;
 mod signing;
+mod usual;
 mod words;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,11 +13,12 @@ use toml::de::DeValue;
 use crate::model::{Inside, NexthopMode, Peer, PrivateAs, Range};
 use crate::report::{Sink, Wrong};
 
-use super::link::interface_name;
+use super::link::{interface_name, profile};
 use super::section::Section;
 use super::{Draft, bfd, check_name, value};
 
-const HOLD_TIME: Duration = Duration::from_secs(90);
+pub(crate) use usual::{Usual, Watch};
+
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
 /// Peers of one range at once.
 const RANGE_LIMIT: u32 = 64;
@@ -55,11 +57,13 @@ fn peer(mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) -> Opt
         let place = sink.place(&format!("{}.link", section.path()));
         draft.link_uses.push((link.clone(), place));
     }
-    let terms = terms(&mut section, sink, draft);
+    let given = section.optional(sink, "profile", profile);
+    let usual = Usual::of_peer(given, link.as_deref(), address, draft);
+    let terms = terms(&mut section, sink, draft, &usual);
     let router_asn = draft.router.as_ref().map(|router| router.asn);
     let bfd = terms
         .as_ref()
-        .and_then(|terms| bfd::of_peer(&mut section, sink, terms, router_asn));
+        .and_then(|terms| bfd::of_peer(&mut section, sink, (terms, router_asn), usual.profile));
     section.finish(sink);
     Some(Peer {
         link,
@@ -92,7 +96,7 @@ pub(crate) fn ranges(root: &mut Section<'_>, sink: &mut Sink<'_>, draft: &mut Dr
         });
         let local_address = section.optional(sink, "local-address", value::address);
         let interface = section.optional(sink, "interface", interface_name);
-        let terms = terms(&mut section, sink, draft);
+        let terms = terms(&mut section, sink, draft, &Usual::default());
         section.finish(sink);
         let (Some(network), Some(terms)) = (network, terms) else {
             continue;
@@ -119,8 +123,9 @@ pub(crate) fn terms(
     section: &mut Section<'_>,
     sink: &mut Sink<'_>,
     draft: &mut Draft,
+    usual: &Usual,
 ) -> Option<Peer> {
-    let asn = section.required(sink, "asn", "asn = 64512", value::asn);
+    let asn = asn(section, sink, usual);
     let router_asn = draft.router.as_ref().map(|router| router.asn);
     let is_internal = asn.is_some() && asn == router_asn;
     let peer = Peer {
@@ -135,16 +140,17 @@ pub(crate) fn terms(
         export: filter_use(section, sink, draft, "export"),
         description: section.optional(sink, "description", value::text),
         shutdown: section.optional(sink, "shutdown", shutdown).flatten(),
-        families: words::families(section, sink),
+        profile: usual.profile.map(|profile| profile.name),
+        families: words::families(section, sink, usual.families()),
         passive: section.or(sink, "passive", false, value::boolean),
-        hold_time: section.or(sink, "hold-time", HOLD_TIME, hold_time),
+        hold_time: section.or(sink, "hold-time", usual.hold_time(), hold_time),
         send_hold_time: section.optional(sink, "send-hold-time", |v| {
             value::duration(v, seconds(1, 86_400))
         }),
         connect_retry: section.or(sink, "connect-retry", CONNECT_RETRY, |v| {
             value::duration(v, seconds(1, 120))
         }),
-        distance: words::distance(section, sink, is_internal),
+        distance: words::distance(section, sink, usual.distance(is_internal)),
         bfd: None,
         signing: signing::signing(section, sink),
         extended_messages: section.or(sink, "extended-messages", true, value::boolean),
@@ -152,7 +158,7 @@ pub(crate) fn terms(
         extended_nexthop: section.or(sink, "extended-nexthop", false, value::boolean),
         add_path: section.or(sink, "add-path", Default::default(), words::add_path),
         add_path_limit: section.or(sink, "add-path-limit", 0, |v| value::integer(v, 0..=64)),
-        graceful_restart: words::graceful_restart(section, sink),
+        graceful_restart: words::graceful_restart(section, sink, usual.graceful_restart()),
         role: section.optional(sink, "role", words::role),
         role_strict: section.or(sink, "role-strict", false, value::boolean),
         local_as: words::local_as(section, sink),
@@ -163,9 +169,18 @@ pub(crate) fn terms(
         nexthop: section.or(sink, "nexthop", NexthopMode::Ourselves, words::nexthop),
         reflector_client: section.or(sink, "route-reflector-client", false, value::boolean),
         prefix_limit: limits::prefix_limit(section, sink),
-        prefix_limit_out: limits::out(section, sink),
+        prefix_limit_out: limits::out(section, sink, usual.limits()),
+        way_back: usual.way_back(),
     };
     asn.map(|_| peer)
+}
+
+/// A provider's may be left out where it is always the same, or nearly.
+fn asn(section: &mut Section<'_>, sink: &mut Sink<'_>, usual: &Usual) -> Option<u32> {
+    match usual.asn() {
+        Some(asn) => Some(section.or(sink, "asn", asn, value::asn)),
+        None => section.required(sink, "asn", "asn = 64512", value::asn),
+    }
 }
 
 fn seconds(least: u64, most: u64) -> std::ops::RangeInclusive<Duration> {

@@ -62,7 +62,7 @@ fn keys_and_sections_that_are_not_known_are_named_with_the_nearest() {
                 "key.unknown",
                 3,
                 1,
-                "known here: `bfd`, `bgp`, `cost`, `drain`, `gre`, `group`, `inside`, `interface`, `ipsec`, `priority`, `probe`, `profile`, `vlan`, `weight`, `wireguard`",
+                "known here: `bfd`, `bgp`, `cost`, `drain`, `gre`, `group`, `inside`, `interface`, `ipsec`, `priority`, `probe`, `profile`, `vlan`, `way-back`, `weight`, `wireguard`",
             )],
         ),
         (
@@ -536,7 +536,7 @@ fn a_profile_refuses_what_its_provider_refuses() {
         (
             "aws-vpn-tgw",
             "169.254.21",
-            "interface = \"eth1\"",
+            "gre = { local = \"10.0.0.4\", remote = \"10.0.1.9\" }",
             "profile.carrier",
         ),
     ] {
@@ -551,6 +551,7 @@ fn a_profile_refuses_what_its_provider_refuses() {
         ("oci-vpn", "169.254.20", psk),
         ("azure-vpn", "169.254.22", psk),
         ("azure-vpn", "10.1.2", psk),
+        ("aws-vpn-tgw", "169.254.21", "interface = \"eth1\""),
         ("gcp-ha-vpn", "169.254.20", psk),
     ] {
         let found = findings(&file(profile, inside, carrier));

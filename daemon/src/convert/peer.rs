@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bgp::attrs::Community;
 use bgp::rib::{
-    AsOverride, LimitAction, LocalAs, LocalAsPrepend, NexthopMode, PeerOptions, PrefixLimit,
-    PrivateAs, ReflectionRole,
+    AsOverride, DrainNotice, LimitAction, LocalAs, LocalAsPrepend, NexthopMode, PeerOptions,
+    PrefixLimit, PrivateAs, ReflectionRole, WayBack,
 };
 use bgp::session::{GracefulRestart, Mode, SessionConfig, SessionRole};
 use bgp::{Asn, Family, FamilySet, FirstAs, Role};
@@ -230,6 +231,24 @@ pub(crate) fn options(peer: &model::Peer) -> PeerOptions {
         ],
         send_limit: [outward.ipv4, outward.ipv6],
         add_path_limit: peer.add_path_limit,
+        way_back: peer.way_back.map_or(WayBack::Off, way_back),
+        // Other routers may know it; of clouds, none says that it does.
+        drain_notice: match peer.profile {
+            Some(_) => DrainNotice::None,
+            None => DrainNotice::GracefulShutdown,
+        },
+    }
+}
+
+fn way_back(knob: model::Knob) -> WayBack {
+    match knob {
+        model::Knob::Med => WayBack::Med,
+        model::Knob::Prepend => WayBack::Prepend,
+        model::Knob::Communities(communities) => {
+            let community =
+                |(high, low): (u16, u16)| Community(u32::from(high) << 16 | u32::from(low));
+            WayBack::Communities(communities.map(community))
+        }
     }
 }
 
@@ -286,6 +305,7 @@ mod tests {
         assert_eq!((restart.restart_secs, restart.long_lived_secs), (120, 0));
         let usual = PeerOptions {
             receive_limit: [Some(MOST_PATHS); Family::ALL.len()],
+            drain_notice: DrainNotice::GracefulShutdown,
             ..PeerOptions::default()
         };
         assert_eq!(options(&peer), usual);

@@ -11,7 +11,8 @@ use bgp::PeerId;
 use bgp::rib::{Input, Standing};
 use bgp::session::Cease;
 use links::{
-    Figures, Group, GroupInput, GroupOutput, HealthChange, LinkId, MoveReason, Role, Scene, State,
+    Figures, Group, GroupInput, GroupOutput, HealthChange, LinkId, MoveReason, Preference, Role,
+    Scene, State,
 };
 use tokio::sync::{mpsc, watch};
 use tracing::info;
@@ -19,6 +20,7 @@ use tracing::info;
 use super::drill::{self, Scenes};
 use super::messages::{GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology};
 use super::until;
+use super::way_back::WayBack;
 use crate::board::{Board, MemberRow};
 use crate::fib::LinkStanding;
 use crate::journal::Severity;
@@ -42,6 +44,7 @@ pub(crate) async fn run(
         names: BTreeMap::new(),
         changes: BTreeMap::new(),
         standings: BTreeMap::new(),
+        way_back: WayBack::default(),
         deaf: BTreeSet::new(),
         watched: BTreeMap::new(),
     };
@@ -61,6 +64,7 @@ struct Driver {
     changes: BTreeMap<String, HealthChange>,
     names: BTreeMap<LinkId, String>,
     standings: BTreeMap<LinkId, links::Standing>,
+    way_back: WayBack,
     /// Links whose peers are not believed, for a drill.
     deaf: BTreeSet<String>,
     /// Of the peers on no link that BFD watches, where it has said something.
@@ -78,7 +82,8 @@ struct Move {
 impl Driver {
     async fn run(mut self) {
         loop {
-            let deadline = self.groups.values().filter_map(Group::poll_timeout).min();
+            let deadlines = self.groups.values().filter_map(Group::poll_timeout);
+            let deadline = deadlines.chain(self.way_back.deadline()).min();
             tokio::select! {
                 message = self.inbox.recv() => match message {
                     Some(GroupsMessage::Configure(topology)) => self.configure(topology).await,
@@ -249,8 +254,13 @@ impl Driver {
             .fib
             .send(Steering::Links(self.fib_standings(), found_out))
             .await;
-        for input in self.rib_standings() {
+        let preferred = self.way_back.hear(&self.groups, found_out);
+        let standings = self.rib_standings().into_iter();
+        for input in standings.chain(self.way_back.inputs(&self.topology)) {
             let _ = self.rib.send(RibMessage::Input(input)).await;
+        }
+        for (link, preference) in preferred {
+            self.tell_preference(link, preference);
         }
         for moved in moves {
             self.tell(&moved);
@@ -373,6 +383,17 @@ impl Driver {
         if !moved.from.is_empty() {
             self.board.group_moved(group, *reason);
         }
+    }
+
+    fn tell_preference(&self, link: LinkId, preference: Preference) {
+        let Some(name) = self.names.get(&link) else {
+            return;
+        };
+        self.board.set_preference(name, preference);
+        let text = format!("{preference} for the way back");
+        self.board
+            .journal
+            .record(Severity::Info, "way-back", name, text);
     }
 
     /// For API and metrics.

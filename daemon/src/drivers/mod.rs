@@ -42,8 +42,10 @@ pub(crate) mod permit;
 mod read_buffer;
 pub(crate) mod rib;
 mod settle;
+pub(crate) mod symmetry;
 pub(crate) mod tunnels;
 pub(crate) mod watched;
+mod way_back;
 
 use std::time::{Duration, Instant, SystemTime};
 

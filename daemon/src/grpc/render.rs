@@ -167,6 +167,7 @@ fn link(link: &LinkView) -> v1::Link {
         mtu: link.row.mtu,
         path_mtu: link.row.path.and_then(Verdict::mtu).unwrap_or(0),
         path_mtu_note: path_mtu_note(link.row.path),
+        way_back: way_back(link.row.preference),
         bfd: bfd_session(link.bfd),
         drill_until: link.row.drill.map(timestamp),
     }
@@ -179,6 +180,13 @@ fn path_mtu_note(verdict: Option<Verdict>) -> String {
         Some(verdict) => verdict.to_string(),
         None => String::new(),
     }
+}
+
+fn way_back(said: links::Preference) -> String {
+    if said == links::Preference::Unsaid {
+        return String::new();
+    }
+    said.to_string()
 }
 
 fn link_state(state: Option<links::State>) -> v1::LinkState {
@@ -268,6 +276,13 @@ fn statistics(statistics: &links::Statistics) -> v1::LinkStatistics {
 
 pub(super) fn groups(snapshot: &Snapshot) -> Vec<v1::Group> {
     let group = |(name, row): &(String, GroupRow)| v1::Group {
+        asymmetric: row
+            .asymmetric
+            .as_ref()
+            .map(|(sent, received)| v1::Asymmetry {
+                sent_by: sent.clone(),
+                received_by: received.clone(),
+            }),
         name: name.clone(),
         policy: snapshot
             .config

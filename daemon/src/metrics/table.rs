@@ -122,6 +122,20 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "1 while the traffic of its group goes over the link",
         links.iter().map(|link| (named(link), flag(link.active))),
     )?;
+    let groups = &snapshot.groups;
+    let of = |group: &str| [("group", group.to_owned())];
+    table.gauge(
+        "group_asymmetric",
+        "1 while most traffic leaves by one link and comes by another",
+        groups
+            .iter()
+            .map(|(name, row)| (of(name), flag(row.asymmetric.is_some()))),
+    )?;
+    table.counter(
+        "group_asymmetries",
+        "How often traffic began to leave by one link and come by another",
+        groups.iter().map(|(name, row)| (of(name), row.asymmetries)),
+    )?;
     table.gauge(
         "link_drill",
         "1 while the link is failed on purpose",

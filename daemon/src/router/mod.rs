@@ -272,6 +272,7 @@ impl Router {
             counters: reader.board.counters.clone(),
         };
         tokio::spawn(drivers::costs::run(reader.clone()));
+        tokio::spawn(drivers::symmetry::run(reader.clone()));
         tokio::spawn(grpc::serve(places.api, reader.clone(), commands));
         let metrics = places.metrics.map(|(address, listener)| {
             let task = tokio::spawn(metrics::serve(listener, reader.clone()));

@@ -25,6 +25,7 @@ pub mod process;
 pub mod scratch;
 mod site;
 pub mod strongswan;
+pub mod ways;
 
 use std::fs;
 use std::path::{Path, PathBuf};

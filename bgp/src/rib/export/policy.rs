@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::super::attrs::{AttrsId, AttrsTable, EXTRA};
 use super::super::egress::{self, EgressKey, Sender};
 use super::super::interface::{RibConfig, RibPeer};
+use super::super::preference::{Asked, Preference};
 use super::super::source::index_of;
 use crate::attrs::Attrs;
 use crate::filter::{Filter, Nexthop, Outcome, Prepared};
@@ -40,7 +41,12 @@ pub(in crate::rib) struct Key {
 }
 
 impl Key {
-    pub(in crate::rib) fn new(config: &RibConfig, peer: &RibPeer, up: &SessionUp) -> Self {
+    pub(in crate::rib) fn new(
+        config: &RibConfig,
+        peer: &RibPeer,
+        up: &SessionUp,
+        preference: Preference,
+    ) -> Self {
         let dialect = Dialect {
             // Whether it is ours decides about LOCAL_PREF; which one it is does not.
             peer_asn: if up.dialect.is_internal() {
@@ -56,7 +62,7 @@ impl Key {
         let is_alone = is_limited || !up.dialect.add_path_send.is_empty();
         Self {
             filter: Arc::clone(&peer.export),
-            egress: EgressKey::new(config, peer, up),
+            egress: EgressKey::new(config, peer, up, Asked::new(config, peer, preference)),
             dialect,
             nexthops: up.nexthops,
             own_nexthop: Some(peer.address).filter(|own| peer.export.names_nexthop(*own)),
@@ -225,7 +231,10 @@ impl Policy {
     fn treat(&self, rule: Outcome, sender: Sender, before: &Arc<Attrs>) -> Attrs {
         let Key { filter, egress, .. } = &self.key;
         let filtered = Attrs::clone(&filter.apply(rule, before, egress.shown));
-        let med = filtered.med.filter(|_| filter.sets_med(rule));
+        let med = match filter.sets_med(rule) {
+            true => filtered.med,
+            false => egress.asked.med(),
+        };
         let mut after = egress::treat(egress, sender, before, filtered, med);
         match filter.sets_nexthop(rule) {
             // RFC 4271 §5.1.3: a peer is never told its own address.

@@ -214,7 +214,20 @@ fn random_options(random: &mut Random) -> PeerOptions {
         receive_limit: [limit(random), limit(random)],
         send_limit: [0; 2].map(|_: u8| (random.below(5) == 0).then(|| random.pick(&[0, 2, 5]))),
         add_path_limit: random.pick(&[0, 0, 1, 2]),
+        way_back: random.pick(&ways_back()),
+        drain_notice: random.pick(&[DrainNotice::None, DrainNotice::GracefulShutdown]),
     }
+}
+
+fn ways_back() -> [WayBack; 4] {
+    // The first is one that filters here know.
+    let communities = [9, 7, 12].map(Community);
+    [
+        WayBack::Off,
+        WayBack::Med,
+        WayBack::Prepend,
+        WayBack::Communities(communities),
+    ]
 }
 
 pub(super) fn random_retention(random: &mut Random) -> Retention {

@@ -34,6 +34,7 @@ const OURS: [Option<IpAddr>; Family::ALL.len()] = [
 struct ModelPeer {
     config: RibPeer,
     standing: Standing,
+    preference: Preference,
     session: Option<ModelSession>,
     received: BTreeMap<(Prefix, Option<PathId>), Held>,
     /// By family, until when what is stale waits, and for what.
@@ -504,7 +505,8 @@ impl Model {
                 router_id: best.router_id?.address(),
             },
         };
-        let key = EgressKey::new(&self.config, &to.config, &to.session.as_ref()?.up);
+        let asked = Asked::new(&self.config, &to.config, to.preference);
+        let key = EgressKey::new(&self.config, &to.config, &to.session.as_ref()?.up, asked);
         let suppresses = |aggregate: &Prefix| {
             aggregate != prefix
                 && aggregate.contains(prefix)
@@ -522,7 +524,7 @@ impl Model {
         let Verdict::Accept(attrs) = filtered else {
             return None;
         };
-        let med = med_of_export(to, prefix, &best.attrs);
+        let med = med_of_export(to, prefix, &best.attrs).or(asked.med());
         let attrs = Attrs::clone(&attrs);
         let mut attrs = egress::treat(&key, sender, &best.attrs, attrs, med);
         let family = Family::of(prefix);

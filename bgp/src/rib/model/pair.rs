@@ -240,6 +240,7 @@ impl Pair {
                 let peer = ModelPeer {
                     config: config.clone(),
                     standing: Standing::Unranked,
+                    preference: Preference::default(),
                     session: None,
                     received: BTreeMap::new(),
                     kept: [None; 2],
@@ -274,7 +275,7 @@ impl Pair {
 
     fn step(&mut self, random: &mut Random) {
         let id = PeerId(random.below(PEERS as usize) as u32);
-        match random.below(33) {
+        match random.below(34) {
             0..8 => self.announce(id, random),
             8..11 => self.withdraw(id, random),
             11 | 12 => self.up(id, random),
@@ -314,6 +315,7 @@ impl Pair {
                 self.model.peers.remove(&id);
                 self.handle(Input::Remove(id));
             }
+            33 => self.prefer(id, random),
             21..24 => self.mark(id, random),
             24 => {
                 self.now += Duration::from_secs(random.pick(&[1, 30, 100, 400]));
@@ -448,6 +450,20 @@ impl Pair {
         ]);
         self.model.nexthops.insert(address, state);
         self.handle(Input::Nexthop(address, state));
+    }
+
+    fn prefer(&mut self, id: PeerId, random: &mut Random) {
+        let preference = random.pick(&[
+            Preference::Unsaid,
+            Preference::Primary,
+            Preference::Secondary,
+            Preference::Further,
+            Preference::Draining,
+        ]);
+        if let Some(peer) = self.model.peers.get_mut(&id) {
+            peer.preference = preference;
+        }
+        self.handle(Input::Preference(id, preference));
     }
 
     /// Takes everything away and looks for what was left behind.

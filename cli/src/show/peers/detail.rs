@@ -80,6 +80,7 @@ fn session(peer: &v1::Peer, screen: &Screen, lines: &mut Lines) {
 
 fn transport(peer: &v1::Peer, lines: &mut Lines) {
     lines.line("link", clean(&peer.link));
+    lines.line("profile", clean(&peer.profile));
     lines.line("range", clean(&peer.range));
     let Some(transport) = &peer.transport else {
         return;
@@ -257,6 +258,7 @@ fn policy(peer: &v1::Peer, lines: &mut Lines) {
     };
     lines.line("import", filter(&peer.import_filter));
     lines.line("export", filter(&peer.export_filter));
+    lines.line("tells", clean(&peer.way_back));
 }
 
 fn prefixes(family: &v1::PeerFamily, screen: &Screen, lines: &mut Lines) {
@@ -324,12 +326,14 @@ wg-a  10.99.0.1  AS 65020
   last failure    hold timer expired
   established     2 times
   link            wg-a
+  profile         gcp-ha-vpn
   router id       10.20.0.4
   hold time       90 s
   received        70
   sent            71
   import          from-azure
   export          none: nothing passes (RFC 8212)
+  tells           secondary (MED 100)
   ipv4            120 received, 100 accepted, 90 best, 2 sent
   ipv6            101 received, 100 accepted, 90 best, 2 sent
 ";

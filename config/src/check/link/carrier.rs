@@ -3,15 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::model::{Carrier, Gre, IkeVersion, Ipsec, Selectors};
-use crate::profile::Profile;
 use crate::read::value::spell;
 use crate::read::{Draft, Sketch};
 use crate::report::{Sink, Wrong};
-
-use super::super::overlap;
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
     for (name, sketch) in &draft.sketches {
@@ -24,9 +19,6 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
                 self::ipsec(name, ipsec, sink);
             }
             Some(Carrier::Interface | Carrier::WireGuard(_) | Carrier::Vlan(_)) | None => {}
-        }
-        if let Some(profile) = sketch.profile {
-            self::profile(name, profile, sketch, sink);
         }
     }
     taken(draft, sink);
@@ -83,57 +75,6 @@ fn ipsec(name: &str, ipsec: &Ipsec, sink: &mut Sink<'_>) {
         let place = sink.place(&format!("link.{name}.ipsec.esp-lifetime"));
         sink.error(place, wrong);
     }
-}
-
-/// What the provider at the far end does not do.
-fn profile(name: &str, profile: &Profile, sketch: &Sketch, sink: &mut Sink<'_>) {
-    let service = profile.name;
-    let Some(Carrier::Ipsec(ipsec)) = &sketch.carrier else {
-        if sketch.carrier.is_some() {
-            let message = format!("{service} is reached over IPsec");
-            let wrong = Wrong::new("profile.carrier", message, "write `ipsec = { … }`");
-            sink.error(sink.place(&format!("link.{name}.profile")), wrong);
-        }
-        return;
-    };
-    if !profile.ipsec.versions.contains(&ipsec.version) {
-        let message = format!("{service} does not speak this version of IKE");
-        let wrong = Wrong::new("profile.version", message, "leave `version` out");
-        sink.error(sink.place(&format!("link.{name}.ipsec.version")), wrong);
-    }
-    let Some(inside) = sketch.inside.map(|inside| inside.local) else {
-        return;
-    };
-    let reserved = profile.reserved_inside.iter().find(|reserved| {
-        let reserved: Option<IpNet> = reserved.parse().ok();
-        reserved.is_some_and(|reserved| overlap(&reserved, &inside))
-    });
-    let outside = profile
-        .link_local_inside
-        .filter(|range| is_link_local(inside) && !is_within(inside, *range));
-    let (message, fix) = match (reserved, outside) {
-        (Some(reserved), _) => (
-            format!("{service} keeps {reserved} for itself"),
-            "take a network from 169.254.21.0/24 or 169.254.22.0/24".to_owned(),
-        ),
-        (None, Some((first, last))) => (
-            format!("{service} takes only {first} to {last} of 169.254.0.0/16"),
-            format!("take a network from {first} to {last}"),
-        ),
-        (None, None) => return,
-    };
-    let place = sink.place(&format!("link.{name}.inside.local"));
-    sink.error(place, Wrong::new("inside.reserved", message, fix));
-}
-
-fn is_link_local(net: IpNet) -> bool {
-    matches!(net.addr(), IpAddr::V4(address) if address.is_link_local())
-}
-
-fn is_within(net: IpNet, (first, last): (&str, &str)) -> bool {
-    let (first, last): (Option<IpAddr>, Option<IpAddr>) = (first.parse().ok(), last.parse().ok());
-    first.is_some_and(|first| first <= net.network())
-        && last.is_some_and(|last| net.broadcast() <= last)
 }
 
 /// What the kernel can have only once.

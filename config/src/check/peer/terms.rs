@@ -1,6 +1,7 @@
 //! Terms of a session that contradict each other, or the kind of peer.
 
 use crate::model::{Carrier, Distance, LimitAction, Peer, PrivateAs, Router};
+use crate::profile::Reach;
 use crate::read::Draft;
 use crate::report::{Sink, Wrong};
 
@@ -46,7 +47,10 @@ pub(super) fn distance_of_link(peer: &Peer, path: &str, draft: &Draft, sink: &mu
         return;
     }
     let link = peer.link.as_ref().and_then(|link| draft.sketches.get(link));
-    if link.is_some_and(|link| matches!(link.carrier, Some(Carrier::Gre(_)))) {
+    let is_gre = link.is_some_and(|link| matches!(link.carrier, Some(Carrier::Gre(_))));
+    let profile = link.and_then(|link| link.profile);
+    // Where the service says more than that, `check/profile` does.
+    if is_gre || profile.is_some_and(|profile| profile.bgp.reach != Reach::OneHop) {
         return;
     }
     let message = "the far end of a link is one hop away";

@@ -12,6 +12,7 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
     let Peer {
         link,
         range,
+        profile,
         address,
         port,
         local_address,
@@ -46,6 +47,7 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
         reflector_client,
         prefix_limit,
         prefix_limit_out,
+        way_back,
     } = peer;
     use PeerPart::{Live, Session};
     let md5 = signing.as_ref().and_then(Signing::md5);
@@ -54,6 +56,7 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
     let mut fields = vec![
         field(Session, "link", or_none(link.as_ref())),
         field(Session, "range", or_none(range.as_ref())),
+        field(Live, "profile", or_none(*profile)),
         field(Session, "address", address),
         field(Session, "port", port),
         field(Session, "local-address", or_none(*local_address)),
@@ -121,6 +124,7 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
             or_none(prefix_limit.as_ref().map(spell_limit)),
         ),
         field(Live, "prefix-limit-out", spell_limits(*prefix_limit_out)),
+        field(Live, "way-back", or_none(*way_back)),
     ]);
     fields
 }
@@ -136,7 +140,7 @@ pub(in super::super) fn range(range: &Range) -> Vec<Field<PeerPart>> {
         field(PeerPart::Live, "range", network),
         field(PeerPart::Live, "limit", limit),
     ];
-    let own = ["link", "range", "address", "passive"];
+    let own = ["link", "range", "profile", "address", "passive"];
     fields.extend(
         peer(common)
             .into_iter()

@@ -63,14 +63,17 @@ pub(super) fn prefix_limit(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Op
     })
 }
 
-/// `prefix-limit-out`.
-pub(super) fn out(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Limits {
+/// `prefix-limit-out`; a family that it does not name has the usual one.
+pub(super) fn out(section: &mut Section<'_>, sink: &mut Sink<'_>, usual: Limits) -> Limits {
     let Some(mut table) = section.table(sink, "prefix-limit-out", EXAMPLE) else {
-        return Limits::default();
+        return usual;
     };
-    let max = limits(&mut table, sink);
+    let given = limits(&mut table, sink);
     table.finish(sink);
-    max
+    Limits {
+        ipv4: given.ipv4.or(usual.ipv4),
+        ipv6: given.ipv6.or(usual.ipv6),
+    }
 }
 
 fn limits(table: &mut Section<'_>, sink: &mut Sink<'_>) -> Limits {

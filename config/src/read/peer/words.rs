@@ -14,15 +14,18 @@ use crate::report::{Sink, Wrong};
 
 const FAMILIES: [(&str, Family); 2] = [("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
 
-pub(super) fn families(section: &mut Section<'_>, sink: &mut Sink<'_>) -> BTreeSet<Family> {
+pub(super) fn families(
+    section: &mut Section<'_>,
+    sink: &mut Sink<'_>,
+    usual: &[Family],
+) -> BTreeSet<Family> {
     let key = "families";
-    let all = || FAMILIES.iter().map(|(_, family)| *family).collect();
     let given = section.has(key);
     let families = section.list(sink, key, "[\"ipv4\", \"ipv6\"]", |v| {
         value::word(v, &FAMILIES)
     });
     if !given {
-        return all();
+        return usual.iter().copied().collect();
     }
     if section.is_empty_list(key) {
         let wrong = Wrong::new(
@@ -39,11 +42,11 @@ pub(super) fn families(section: &mut Section<'_>, sink: &mut Sink<'_>) -> BTreeS
 pub(super) fn distance(
     section: &mut Section<'_>,
     sink: &mut Sink<'_>,
-    is_internal: bool,
+    usual: Distance,
 ) -> Distance {
-    let multihop = section.optional(sink, "multihop", |v| value::integer(v, 2..=u8::MAX));
+    let multihop = section.optional(sink, "multihop", multihop);
     let secured = section.optional(sink, "ttl-security", hops).flatten();
-    if multihop.is_some() && secured.is_some() {
+    if matches!(multihop, Some(Distance::Multihop(_))) && secured.is_some() {
         let wrong = Wrong::new(
             "peer.ttl",
             "`ttl-security` says how far away the peer is as well",
@@ -51,12 +54,15 @@ pub(super) fn distance(
         );
         sink.error(sink.place(&format!("{}.multihop", section.path())), wrong);
     }
-    match (secured, multihop) {
-        (Some(hops), _) => Distance::Secured(hops),
-        (None, Some(ttl)) => Distance::Multihop(ttl),
-        (None, None) if is_internal => Distance::Multihop(u8::MAX),
-        (None, None) => Distance::Connected,
+    secured.map(Distance::Secured).or(multihop).unwrap_or(usual)
+}
+
+/// `false` is one hop, whatever is usual.
+fn multihop(value: &DeValue<'_>) -> Result<Distance, Wrong> {
+    if matches!(value, DeValue::Boolean(false)) {
+        return Ok(Distance::Connected);
     }
+    value::integer(value, 2..=u8::MAX).map(Distance::Multihop)
 }
 
 /// `true` is one hop: the peer is on our own network.
@@ -120,11 +126,12 @@ pub(super) fn private_as(value: &DeValue<'_>) -> Result<PrivateAs, Wrong> {
 pub(super) fn graceful_restart(
     section: &mut Section<'_>,
     sink: &mut Sink<'_>,
+    unless_said: Option<GracefulRestart>,
 ) -> Option<GracefulRestart> {
     let key = "graceful-restart";
     let usual = GracefulRestart::default();
     if section.kind_of(key) != Some("a table") {
-        let is_on = section.or(sink, key, true, value::boolean);
+        let is_on = section.or(sink, key, unless_said.is_some(), value::boolean);
         return is_on.then_some(usual);
     }
     let example = "graceful-restart = { time = \"120s\" }";

@@ -2,7 +2,7 @@
 
 use api::v1::{self, alarm, peer};
 use bgp::Family;
-use bgp::rib::{LimitAction, PeerCounts};
+use bgp::rib::{Asked, LimitAction, PeerCounts, Preference};
 use bgp::session::{MessageCounts, Negotiated, SessionStatus, State};
 
 use super::{duration, timestamp};
@@ -134,6 +134,15 @@ fn render(peer: &PeerView, router_asn: u32) -> v1::Peer {
         last_fault: words(status.and_then(|status| status.last_fault.as_ref())),
         role: words(config.role.map(convert::role).as_ref()),
         peer_role: words(negotiated.and_then(|n| n.peer_role).as_ref()),
+        profile: config.profile.unwrap_or_default().to_owned(),
+        way_back: peer.asked.map(way_back).unwrap_or_default(),
+    }
+}
+
+fn way_back((preference, asked): (Preference, Asked)) -> String {
+    match asked.to_string().as_str() {
+        "" => preference.to_string(),
+        asked => format!("{preference} ({asked})"),
     }
 }
 
