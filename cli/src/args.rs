@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -70,11 +71,77 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
+    /// Fail a link on purpose and see what happens: detected in, switched in, packets lost
+    #[command(
+        subcommand,
+        after_help = "Refused when no other link of the group is usable. Ctrl-C ends a drill; it also ends by itself,\n\
+                      and when the daemon does. Exit codes: 0 done, and within the objective if there is one; 1 not."
+    )]
+    Drill(Drill),
+    /// Empty a link of traffic, and wait until nothing passes over it
+    #[command(
+        after_help = "It stays so until `undrain`, or until the daemon starts again; `drain = true` in the file lasts.\n\
+                      Exit codes: 0 it is empty, 1 not within the time; the order stands all the same."
+    )]
+    Drain(DrainArgs),
+    /// Give a link back to its group
+    Undrain(DrainArgs),
     /// The completion script of a shell
     Completions {
         /// Which shell
         shell: Shell,
     },
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct DrainArgs {
+    /// Name of the link
+    pub(crate) link: String,
+    /// How long to wait, up to 1h; 0s: not at all
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = drain_time)]
+    pub(crate) timeout: Duration,
+}
+
+fn drain_time(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text, Duration::ZERO..=Duration::from_secs(3600))
+}
+
+#[derive(Subcommand, Debug)]
+#[command(infer_subcommands = true)]
+pub(crate) enum Drill {
+    /// Drop everything on it, in both directions
+    Fail {
+        #[command(flatten)]
+        on: DrillOn,
+    },
+    /// Drop a part of what passes, in both directions
+    Loss {
+        #[command(flatten)]
+        on: DrillOn,
+        /// How much, in percent
+        #[arg(long, value_name = "NUMBER")]
+        percent: f64,
+    },
+    /// Take what its peers announce for withdrawn
+    Withdraw {
+        #[command(flatten)]
+        on: DrillOn,
+    },
+    /// End the drill that is under way
+    Stop,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct DrillOn {
+    /// Name of the link
+    pub(crate) link: String,
+    /// How long: 1s to 1h
+    #[arg(long = "for", value_name = "DURATION", value_parser = drill_time)]
+    pub(crate) lasts: Duration,
+}
+
+fn drill_time(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text, Duration::from_secs(1)..=Duration::from_secs(3600))
 }
 
 /// Which routes are exchanged again.

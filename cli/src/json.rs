@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use api::v1;
 use serde::Serialize;
 
+use crate::show::bfd::Watched;
 use crate::show::words;
 use crate::units::{rfc3339, seconds};
 
+mod drill;
 mod peer;
 
+pub(crate) use drill::{DrainEvent, DrillEvent, EndDrill};
 pub(crate) use peer::{Peer, Reset};
 
 /// `skybridge status`.
@@ -112,6 +115,7 @@ pub(crate) struct Link {
     transmit_bytes: u64,
     mtu: u32,
     bfd: Option<Bfd>,
+    drill_until: Option<String>,
 }
 
 impl From<&v1::Link> for Link {
@@ -133,28 +137,31 @@ impl From<&v1::Link> for Link {
             transmit_bytes: message.transmit_bytes,
             mtu: message.mtu,
             bfd: message.bfd.as_ref().map(Bfd::from),
+            drill_until: rfc3339(message.drill_until.as_ref()),
         }
     }
 }
 
-/// One of `skybridge show bfd`.
+/// One of `skybridge show bfd`: of a link, or of a peer on none.
 #[derive(Serialize, Debug)]
-pub(crate) struct BfdOfLink {
-    link: String,
-    interface: String,
-    local: String,
+pub(crate) struct BfdRow {
+    link: Option<String>,
+    peer: Option<String>,
+    interface: Option<String>,
+    local: Option<String>,
     remote: String,
-    session: Option<Bfd>,
+    session: Bfd,
 }
 
-impl From<&v1::Link> for BfdOfLink {
-    fn from(message: &v1::Link) -> Self {
+impl From<&Watched> for BfdRow {
+    fn from(watched: &Watched) -> Self {
         Self {
-            link: message.name.clone(),
-            interface: message.interface.clone(),
-            local: message.local.clone(),
-            remote: message.remote.clone(),
-            session: message.bfd.as_ref().map(Bfd::from),
+            link: filled(&watched.link),
+            peer: filled(&watched.peer),
+            interface: filled(&watched.interface),
+            local: filled(&watched.local),
+            remote: watched.remote.clone(),
+            session: Bfd::from(&watched.session),
         }
     }
 }

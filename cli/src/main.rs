@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use api::v1;
+use api::v1::drain_request::Order;
 use api::v1::list_routes_request::View;
 use api::v1::reset_peer_request::Manner;
 use args::{Args, Bgp, Command, Filter, Routes, Show, Soft};
@@ -63,10 +64,13 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             output.text(&String::from_utf8_lossy(&script))?;
             Ok(Outcome::Good)
         }
-        Command::Reload
+        Command::Drain(_)
+        | Command::Drill(_)
+        | Command::Reload
         | Command::Reset { .. }
         | Command::Show(_)
         | Command::Status
+        | Command::Undrain(_)
         | Command::Watch { .. } => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -80,6 +84,9 @@ fn run(args: Args) -> Result<Outcome, Failure> {
 async fn ask(args: Args, output: &mut Output) -> Result<Outcome, Failure> {
     let channel = client::connect(&args.socket).await?;
     match args.command {
+        Command::Drain(args) => show::drain::run(channel, args, Order::Drain, output).await,
+        Command::Undrain(args) => show::drain::run(channel, args, Order::Carry, output).await,
+        Command::Drill(drill) => show::drill::run(channel, drill, output).await,
         Command::Reload => show::reload::run(channel, output).await,
         Command::Status => show::status::run(channel, output).await,
         Command::Watch { history, no_follow } => {

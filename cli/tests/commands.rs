@@ -217,6 +217,24 @@ fn every_command_prints_what_the_daemon_answers() {
             &["reset", "gw", "--soft", "out", "--json"],
             "\"done\": \"SoftOut \"",
         ),
+        (
+            &["drill", "fail", "wg-a", "--for", "1m30s"],
+            "   90.000 s  Silence 0\n",
+        ),
+        (
+            &["drill", "loss", "wg-a", "--percent", "5", "--for", "2s"],
+            "Loss 0.05\n",
+        ),
+        (
+            &["drill", "withdraw", "wg-a", "--for", "2s", "--json"],
+            "{\"report\":{\"lasted\":null,",
+        ),
+        (&["drill", "stop"], "the drill is ended"),
+        (&["drain", "wg-a"], "wg-a: waiting: Drain\nwg-a: Drain\n"),
+        (
+            &["undrain", "wg-a", "--timeout", "0s", "--json"],
+            "{\"stage\":\"done\",\"text\":\"Carry\"}",
+        ),
         (&["show", "tunnels"], "wg-a    up     wireguard  kernel"),
         (
             &["show", "routes"],
@@ -305,6 +323,23 @@ fn a_negative_answer_is_1_and_a_failure_is_2() {
     for wrong in [&["reset"][..], &["reset", "gw", "--soft", "in", "--hard"]] {
         assert_eq!(run(&daemon.socket, wrong).0, 2, "{wrong:?}");
     }
+    let (code, _, why) = run(&daemon.socket, &["drill", "fail", "wg-b", "--for", "2s"]);
+    assert_eq!((code, why.contains("nowhere to go")), (1, true), "{why}");
+    for wrong in ["0s", "2h", "long"] {
+        let (code, _, why) = run(&daemon.socket, &["drill", "fail", "wg-a", "--for", wrong]);
+        assert_eq!(
+            (code, why.contains("from \"1s\" to \"1h\"")),
+            (2, true),
+            "{why}"
+        );
+    }
+    assert_eq!(run(&daemon.socket, &["drain", "wg-b"]).0, 1, "not in time");
+    let (code, _, why) = run(&daemon.socket, &["undrain", "nobody"]);
+    assert_eq!(
+        (code, why.contains("no link is called")),
+        (1, true),
+        "{why}"
+    );
     daemon.refuse_reload();
     let (code, _, why) = run(&daemon.socket, &["reload"]);
     assert_eq!(

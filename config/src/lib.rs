@@ -21,6 +21,7 @@ mod route;
 
 pub use diff::{Change, FieldChange, LinkPart, PeerPart, RouterField, diff};
 pub use model::Config;
+pub use read::value::parse_duration;
 pub use report::{Finding, Report, Severity};
 pub use route::{Route, Segment};
 

@@ -203,21 +203,21 @@ pub enum ProbeMethod {
 }
 
 /// `bfd = { interval = "300ms", multiplier = 3, strict = false, auth = { … } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bfd {
     /// Sent and heard no more often than this, once up. Default 300 ms, at least 10 ms.
     pub interval: Duration,
     /// So many packets missing in a row are too many. 2 to 255, default 3.
     pub multiplier: u8,
-    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is. Default: it may
-    /// be, and BFD counts from when it was up first.
+    /// `strict`: the link is not up, and so its BGP session is not tried, before BFD is; without a link, the
+    /// peer's session is not. Default: it may be, and BFD counts from when it was up first.
     pub strict: bool,
     /// `auth = { … }`.
     pub auth: Option<BfdAuth>,
 }
 
 /// `auth = { type = "keyed-sha1", id = 1, key = { file = "secrets/bfd.key" } }`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BfdAuth {
     /// `keyed-sha1` or `meticulous-keyed-sha1`.
     pub kind: BfdAuthKind,
@@ -296,6 +296,8 @@ pub struct Slo {
     pub rtt: Option<Duration>,
     /// 0 to 1.
     pub loss: Option<f64>,
+    /// From a fault to the kernel forwarding over another link: what drills are judged by.
+    pub failover: Option<Duration>,
 }
 
 /// `[fib]`.

@@ -135,11 +135,11 @@ pub static PROFILES: &[Profile] = &[
     Profile {
         name: "azure-vpn",
         ipsec: Ipsec {
+            // Which of its defaults go together is not said.
             ike: &["aes256-sha256-modp1024"],
             esp: &["aes256gcm16", "aes256gcm16-modp2048"],
             esp_lifetime: Duration::from_secs(27_000),
             dpd: Duration::from_secs(30),
-            auth: Auth::Psk,
             selectors: None,
             mtu: Some(1400),
             ..PLAIN
@@ -150,7 +150,7 @@ pub static PROFILES: &[Profile] = &[
     Profile {
         name: "gcp-ha-vpn",
         ipsec: Ipsec {
-            // One cipher a role: more make its answers fragment.
+            // One cipher a role: more make its answers fragment. Which one is not said.
             ike: &["aes256-sha256-modp2048"],
             esp: &["aes256gcm16-modp2048"],
             ike_lifetime: hours(10),

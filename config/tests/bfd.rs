@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::model::{Bfd, BfdAuth, BfdAuthKind, SecretSource};
-use config::{Change, Config, LinkPart, diff, load};
+use config::{Change, Config, LinkPart, PeerPart, diff, load};
 
 fn text(bfd: &str) -> String {
     format!(
@@ -92,5 +92,65 @@ fn a_new_interval_concerns_bfd_and_nothing_else() {
         panic!("{changes:?}");
     };
     assert_eq!(parts.iter().collect::<Vec<_>>(), [&LinkPart::Bfd]);
+    assert_eq!(fields[0].to_string(), "bfd.interval 300ms -> 100ms");
+}
+
+fn of_peer(keys: &str) -> String {
+    format!(
+        "[router]\nname = \"t\"\nasn = 65010\nid = \"192.0.2.1\"\n[link.a]\ninterface = \"eth1\"\n\
+         inside = {{ local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }}\n[peer.p]\naddress = \"10.9.0.2\"\n{keys}\n"
+    )
+}
+
+#[test]
+fn a_peer_on_no_link_is_as_far_away_for_bfd_as_for_bgp() {
+    for (keys, hops) in [
+        ("asn = 65020\nbfd = {}", 1),
+        (
+            "asn = 65020\nttl-security = 2\nlocal-address = \"10.8.0.1\"\nbfd = {}",
+            2,
+        ),
+        (
+            "asn = 65020\nmultihop = 5\nlocal-address = \"10.8.0.1\"\nbfd = {}",
+            5,
+        ),
+        ("asn = 65020\nmultihop = 5\nbfd = { hops = 1 }", 1),
+        ("asn = 65010\nbfd = {}", 1),
+        (
+            "asn = 65010\nlocal-address = \"10.8.0.1\"\nbfd = { hops = 255 }",
+            255,
+        ),
+    ] {
+        let config = load(&of_peer(keys), "t.toml").expect(keys).config;
+        let bfd = config.peers["p"].bfd.as_ref().expect(keys);
+        assert_eq!(bfd.hops, hops, "{keys}");
+        assert_eq!(bfd.bfd.interval, Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn bfd_of_a_peer_needs_what_it_is_known_by_and_no_link() {
+    for (keys, part) in [
+        ("asn = 65020\nmultihop = 5\nbfd = {}", "local-address"),
+        ("asn = 65020\nlink = \"a\"\nbfd = {}", "[link.a]"),
+    ] {
+        let report = load(&of_peer(keys), "t.toml").expect_err(keys);
+        let finding = &report.findings()[0];
+        assert_eq!(finding.rule, "peer.bfd", "{keys}");
+        assert!(finding.fix.contains(part), "{}", finding.fix);
+    }
+}
+
+#[test]
+fn bfd_of_a_peer_changes_under_its_session() {
+    let load = |keys: &str| load(&of_peer(keys), "t.toml").expect(keys).config;
+    let changes = diff(
+        &load("asn = 65020\nbfd = {}"),
+        &load("asn = 65020\nbfd = { interval = \"100ms\" }"),
+    );
+    let [Change::PeerChanged { fields, part, .. }] = changes.as_slice() else {
+        panic!("{changes:?}");
+    };
+    assert_eq!(*part, PeerPart::Live);
     assert_eq!(fields[0].to_string(), "bfd.interval 300ms -> 100ms");
 }

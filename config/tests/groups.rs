@@ -18,7 +18,7 @@ fn file(links: [&str; 2], group: &str) -> String {
 }
 
 fn config(links: [&str; 2], group: &str) -> Config {
-    let loaded = load(&file(links, group), "t.toml").unwrap_or_else(|report| panic!("{report}"));
+    let loaded = load(&file(links, group), "t.toml").expect("legal");
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     loaded.config
 }
@@ -29,9 +29,8 @@ fn finding(links: [&str; 2], group: &str) -> (&'static str, Severity, String) {
         Ok(loaded) => loaded.warnings.findings().to_vec(),
         Err(report) => report.findings().to_vec(),
     };
-    let [finding] = &findings[..] else {
-        panic!("{findings:#?}");
-    };
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    let finding = &findings[0];
     let said = format!("{}: {}", finding.message, finding.fix);
     (finding.rule, finding.severity, said)
 }

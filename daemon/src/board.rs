@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
-use links::{MoveReason, Quality, Rank, TcpState, bfd};
+use links::{MoveReason, Quality, Rank, SessionTcp, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
 use crate::counters::{Counters, StepCount};
+use crate::drivers::bfd::Watched;
 use crate::drivers::permit::Held;
 use crate::fib::{Counts, Interface, Interfaces};
 use crate::journal::Journal;
@@ -29,6 +30,8 @@ pub(crate) struct Board {
 pub(crate) struct Rows {
     pub(crate) peers: BTreeMap<String, PeerRow>,
     pub(crate) links: BTreeMap<String, LinkRow>,
+    /// Of peers on no link.
+    pub(crate) bfd_of_peers: BTreeMap<String, bfd::Status>,
     pub(crate) groups: BTreeMap<String, GroupRow>,
     pub(crate) tunnels: Vec<(TunnelSpec, TunnelStatus)>,
     pub(crate) fib: FibRow,
@@ -62,6 +65,8 @@ pub(crate) struct LinkRow {
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
     pub(crate) mtu: u32,
+    /// Until when it is failed on purpose.
+    pub(crate) drill: Option<SystemTime>,
     /// What was sent has cost, since the start; 0 without a price.
     pub(crate) dollars: f64,
 }
@@ -122,6 +127,8 @@ impl Board {
         let mut rows = self.lock();
         rows.peers.retain(|name, _| config.peers.contains_key(name));
         rows.links.retain(|name, _| config.links.contains_key(name));
+        rows.bfd_of_peers
+            .retain(|name, _| config.peers.contains_key(name));
         rows.groups
             .retain(|name, _| config.groups.contains_key(name));
         for name in config.peers.keys() {
@@ -151,14 +158,16 @@ impl Board {
         self.lock().peers.get(peer).cloned()
     }
 
-    /// How the TCP connection of an established session stands.
-    pub(crate) fn session_tcp(&self, peer: &str) -> Option<TcpState> {
-        let rows = self.lock();
-        let row = rows.peers.get(peer)?;
-        let is_up = row.session.as_ref()?.state == State::Established;
-        let gauge = row.gauge.upgrade().filter(|_| is_up);
-        drop(rows);
-        gauge?.read()
+    /// What there is of the session of a peer, and how its TCP connection stands.
+    pub(crate) fn session_tcp(&self, peer: &str) -> SessionTcp {
+        let row = self.peer(peer).unwrap_or_default();
+        match row.session.map_or(State::Idle, |status| status.state) {
+            State::Idle | State::Connect | State::Active => SessionTcp::Absent,
+            State::OpenSent | State::OpenConfirm | State::Established => {
+                let read = row.gauge.upgrade().and_then(|gauge| gauge.read());
+                read.map_or(SessionTcp::Forming, SessionTcp::Established)
+            }
+        }
     }
 
     pub(crate) fn set_peer(&self, peer: &str, shown: PeerRow) {
@@ -194,14 +203,29 @@ impl Board {
         self.with_link(link, |row| row.quality = Some(quality));
     }
 
-    pub(crate) fn set_bfd(&self, link: &str, status: Option<bfd::Status>) {
-        self.with_link(link, |row| row.bfd = status);
+    pub(crate) fn set_bfd(&self, watched: &Watched, status: Option<bfd::Status>) {
+        match (watched, status) {
+            (Watched::Link(link), status) => self.with_link(link, |row| row.bfd = status),
+            (Watched::Peer(peer), None) => {
+                self.lock().bfd_of_peers.remove(peer);
+            }
+            (Watched::Peer(peer), Some(status)) => {
+                let mut rows = self.lock();
+                if rows.peers.contains_key(peer) {
+                    rows.bfd_of_peers.insert(peer.clone(), status);
+                }
+            }
+        }
     }
 
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
         self.with_link(link, |row| {
             row.mtu = interface.map_or(0, |interface| interface.mtu)
         });
+    }
+
+    pub(crate) fn set_drill(&self, link: &str, until: Option<SystemTime>) {
+        self.with_link(link, |row| row.drill = until);
     }
 
     pub(crate) fn set_dollars(&self, link: &str, dollars: f64) {
@@ -261,6 +285,7 @@ impl LinkRow {
             quality: None,
             bfd: None,
             mtu: 0,
+            drill: None,
             dollars: 0.0,
         }
     }

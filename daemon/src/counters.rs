@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use links::{Fault, Verdict};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -47,6 +48,12 @@ struct TransitionLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DrillLabels {
+    fault: &'static str,
+    objective: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct RefusalLabels {
     reason: &'static str,
 }
@@ -86,6 +93,7 @@ pub(crate) struct Counters {
     transitions: Family<TransitionLabels, Counter>,
     restarts: Counter,
     refusals: Family<RefusalLabels, Counter>,
+    drills: Family<DrillLabels, Counter>,
 }
 
 /// Steps of one kind that the kernel has been through.
@@ -106,6 +114,7 @@ impl Default for Counters {
             transitions: Family::default(),
             restarts: Counter::default(),
             refusals: refusals(),
+            drills: Family::default(),
         }
     }
 }
@@ -129,6 +138,22 @@ fn refusals() -> Family<RefusalLabels, Counter> {
 impl Counters {
     pub(crate) fn refused(&self, why: Refusal) {
         self.refusals.get_or_create(&why.labels()).inc();
+    }
+
+    pub(crate) fn drill(&self, fault: Fault, verdict: Verdict) {
+        let fault = match fault {
+            Fault::Silence => "fail",
+            Fault::Loss(_) => "loss",
+            Fault::Withdrawal => "withdraw",
+        };
+        let objective = match verdict {
+            Verdict::Met => "met",
+            Verdict::Missed => "missed",
+            Verdict::Nothing => "none",
+        };
+        self.drills
+            .get_or_create(&DrillLabels { fault, objective })
+            .inc();
     }
 
     pub(crate) fn fib_steps(&self, step: &'static str, count: StepCount) {
@@ -242,6 +267,11 @@ impl Counters {
             "bgp_connections_refused",
             "BGP connections closed before a byte was read; strangers are scanners or a peer missing in the file",
             self.refusals.clone(),
+        );
+        registry.register(
+            "link_drills",
+            "Failover exercises that ended; objective: met, missed, none",
+            self.drills.clone(),
         );
         registry.register(
             "task_restarts",

@@ -17,6 +17,7 @@ mod router;
 mod secrets;
 mod snapshot;
 mod sockets;
+mod traffic;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -152,7 +153,11 @@ fn vici(file: &Path) -> PathBuf {
 fn flush(file: &Path) -> anyhow::Result<()> {
     check_privileges()?;
     let removed = fib::flush().context("cannot read the kernel's routes")?;
-    let interfaces = Runtime::new()?
+    let runtime = Runtime::new()?;
+    runtime
+        .block_on(traffic::clear())
+        .context("cannot remove the rules of a drill")?;
+    let interfaces = runtime
         .block_on(tunnels::backend::flush(&vici(file)))
         .context("cannot remove the tunnel interfaces")?;
     let (mut routes, mut objects) = (0, 0);

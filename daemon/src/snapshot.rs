@@ -91,6 +91,8 @@ pub(crate) struct PeerView {
     /// How it is reached; without its key.
     pub(crate) interface: Option<String>,
     pub(crate) counts: BTreeMap<Family, PeerCounts>,
+    /// `None`: it is to have no session of its own; `Some(None)`: it cannot have one yet.
+    pub(crate) bfd: Option<Option<bfd::Status>>,
 }
 
 impl PeerView {
@@ -167,6 +169,10 @@ impl Reader {
             let link = peer.link.as_ref().and_then(|link| config.links.get(link));
             let interface = link.map(|link| &link.interface);
             PeerView {
+                bfd: peer
+                    .bfd
+                    .as_ref()
+                    .map(|_| rows.bfd_of_peers.get(name).copied()),
                 name: name.clone(),
                 config: peer.clone(),
                 status: row.session,

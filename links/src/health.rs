@@ -119,6 +119,18 @@ pub enum BfdWord {
     Down(Diagnostic),
 }
 
+impl BfdWord {
+    /// The state of what is watched by nothing else, and was in another one or in the same. Waiting for a
+    /// session forbids a beginning, and ends nothing that runs.
+    pub fn state(self, before: State) -> State {
+        match self {
+            Self::Silent | Self::Up => State::Up,
+            Self::Awaited => before,
+            Self::Down(_) => State::Down,
+        }
+    }
+}
+
 /// Whether a link is usable. Ordered: better is less.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum State {

@@ -13,6 +13,7 @@
 //! - [`Health`]: whether one link is usable, with hysteresis.
 //! - [`Meter`]: what its traffic costs.
 //! - [`Group`]: which of several links carries the traffic, without flapping.
+//! - [`Drill`]: a failover exercise, with its guards and its report. [`Drain`]: what emptying a link waits for.
 //!
 //! Every machine has one way in, `handle(input, now)`, and gives back what it wants through
 //! `poll_output`, `poll_timeout` and, for the probe, `poll_transmit`. Nothing here reads a clock,
@@ -25,6 +26,8 @@ pub mod bfd;
 pub mod icmp;
 pub mod stamp;
 
+mod drain;
+mod drill;
 mod group;
 mod health;
 mod meter;
@@ -32,6 +35,11 @@ mod probe;
 mod random;
 mod reflector;
 
+pub use drain::{Drain, DrainEnd, DrainInput, Waiting};
+pub use drill::{
+    Drill, DrillConfig, DrillEnd, DrillInput, DrillOutput, DrillRefusal, DrillReport, Fault,
+    Packets, Progress, Role, Scene, Verdict,
+};
 pub use group::{
     FORGET, Figure, Figures, Group, GroupConfig, GroupInput, GroupOutput, LONGEST, LinkId, Member,
     MoveReason, Policy, Rank, RttMargin, START, Standing, View, Why,
@@ -41,7 +49,7 @@ pub use health::{
 };
 pub use meter::Meter;
 pub use probe::{
-    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, Statistics,
-    TcpState, Transmit, Via, WINDOWS,
+    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
+    Statistics, TcpState, Transmit, Via, WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, Refusal};

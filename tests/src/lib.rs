@@ -4,5 +4,6 @@ pub mod bench;
 pub mod interrupt;
 pub mod lab;
 pub mod sim;
+pub mod tunnels;
 pub mod wan;
 pub mod wireguard;

@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
-use api::v1::{BfdState, LinkState};
+use api::v1::{BfdSession, BfdState, LinkState, peer};
 use rustix::process::Signal;
-use tests::lab::bfd::{Over, Program, Terms, Watched};
+use tests::lab::bfd::{Over, Program, Role, Terms, Watched};
 
 const FAST: &str = "interval = \"50ms\"";
 
@@ -215,6 +215,143 @@ fn keys_are_the_same_as_birds_and_another_key_is_refused() -> Result<()> {
         watched.wait_for_both("up")?;
         let metrics = watched.router.metrics()?;
         ensure!(metrics.contains("skybridge_bfd_session_up{link=\"wire\"} 1"));
+    }
+    Ok(())
+}
+
+fn ensure_bgp(watched: &Watched, state: peer::State) -> Result<()> {
+    let peer = watched.peer()?;
+    ensure!(
+        peer.state() == state,
+        "{:?}: {}",
+        peer.state(),
+        peer.last_down
+    );
+    Ok(())
+}
+
+/// A peer on no link: its session ends when its BFD does, and not before it is asked to.
+fn ends_with_its_bfd(program: Program, test: &str, role: Role) -> Result<()> {
+    let mut watched = Watched::up(program, test, Terms::as_a(role, 50), FAST)?;
+    watched.wait_for("BGP", |watched| {
+        ensure_bgp(watched, peer::State::Established)
+    })?;
+    let shown = watched.router.cli(&["show", "bfd"])?;
+    ensure!(shown.contains("peer wire"), "{shown}");
+    let metrics = watched.router.metrics()?;
+    ensure!(
+        metrics.contains("skybridge_bfd_session_up{peer=\"wire\"} 1"),
+        "{metrics}"
+    );
+    watched.freeze()?;
+    let found = watched.wait_for("the end of BGP", |watched| {
+        let peer = watched.peer()?;
+        ensure!(peer.state() != peer::State::Established);
+        let why = &peer.last_session_end;
+        ensure!(why == "its link or its BFD went down", "{why}");
+        Ok(())
+    });
+    watched.resume()?;
+    found?;
+    watched.wait_for_both("up")?;
+    watched.wait_for("BGP again", |watched| {
+        ensure_bgp(watched, peer::State::Established)
+    })?;
+    watched.packets().map(drop)
+}
+
+#[test]
+fn bgp_with_a_peer_on_no_link_ends_with_its_bfd() -> Result<()> {
+    ends_with_its_bfd(Program::Frr, "bfd-p", Role::Peer)
+}
+
+#[test]
+fn bgp_with_a_peer_behind_a_router_ends_with_its_bfd_of_frr() -> Result<()> {
+    ends_with_its_bfd(Program::Frr, "bfd-pf", Role::FarPeer)
+}
+
+#[test]
+fn bgp_with_a_peer_behind_a_router_ends_with_its_bfd_of_bird() -> Result<()> {
+    ends_with_its_bfd(Program::Bird, "bfd-pb", Role::FarPeer)
+}
+
+#[test]
+fn packets_from_farther_away_than_agreed_on_are_refused() -> Result<()> {
+    let terms = Terms::as_a(Role::FarPeer, 50);
+    let keys = "interval = \"50ms\", hops = 2";
+    let mut watched = Watched::up(Program::Bird, "bfd-h", terms, keys)?;
+    // Two hops are one router. As if there were another one, from here on, BIRD's packets arrive with 253.
+    let table = "table ip far { chain in { type filter hook prerouting priority mangle; \
+                 udp dport 4784 ip ttl set 253; }; }";
+    watched.router.namespace().run("nft", &[table])?;
+    watched.wait_for("the refusal", |watched| {
+        let session = watched.session()?;
+        ensure!(session.state() == BfdState::Down, "{session:?}");
+        ensure!(session.dropped > 3, "{session:?}");
+        Ok(())
+    })?;
+    watched
+        .router
+        .namespace()
+        .run("nft", &["delete table ip far"])?;
+    watched.wait_for_both("up")
+}
+
+#[test]
+fn bgp_with_a_peer_on_no_link_waits_for_bfd_where_it_is_strict() -> Result<()> {
+    let keys = "interval = \"50ms\", strict = true";
+    let mut watched = Watched::build(Program::Frr, "bfd-ps", Terms::as_a(Role::Peer, 50), keys)?;
+    watched.frr_change("shutdown")?;
+    watched.router.start()?;
+    watched.wait_for("BFD unanswered", |watched| {
+        let session = watched.session()?;
+        ensure!(session.sent >= 3, "{session:?}");
+        Ok(())
+    })?;
+    ensure!(watched.bgp()? != "Established");
+    watched.frr_change("no shutdown")?;
+    watched.wait_for_both("up")?;
+    watched.wait_for("BGP", |watched| {
+        ensure_bgp(watched, peer::State::Established)
+    })
+}
+
+/// The session is the one that it was, and was never down.
+fn ensure_same(watched: &Watched, before: &BfdSession) -> Result<()> {
+    let after = watched.session()?;
+    ensure!(after.state() == BfdState::Up, "{after:?}");
+    ensure!(after.local_discriminator == before.local_discriminator);
+    ensure!(after.remote_discriminator == before.remote_discriminator);
+    let log = fs::read_to_string(watched.router.log())?;
+    ensure!(!log.contains("BFD down"), "it was down in between:\n{log}");
+    Ok(())
+}
+
+#[test]
+fn whatever_begins_anew_in_bgp_bfd_does_not_notice() -> Result<()> {
+    for (test, role) in [("bfd-rl", Role::Link), ("bfd-rp", Role::Peer)] {
+        let mut watched = Watched::up(Program::Frr, test, Terms::as_a(role, 50), FAST)?;
+        let established = |watched: &Watched, times: u64| {
+            ensure_bgp(watched, peer::State::Established)?;
+            let count = watched.peer()?.established_count;
+            ensure!(count >= times, "established {count} times");
+            Ok(())
+        };
+        watched.wait_for("BGP", |watched| established(watched, 1))?;
+        let before = watched.session()?;
+        watched.router.cli(&["reset", "wire"])?;
+        watched.wait_for("BGP after a reset", |watched| established(watched, 2))?;
+        ensure_same(&watched, &before)?;
+        watched.router.cli(&["reset", "wire", "--hard"])?;
+        watched.wait_for("BGP after a hard reset", |watched| established(watched, 3))?;
+        ensure_same(&watched, &before)?;
+        // Its task ends, and another one begins.
+        watched.configure_with(FAST, ", description = \"another\", port = 1179")?;
+        watched.router.cli(&["reload"])?;
+        watched.configure(FAST)?;
+        watched.router.cli(&["reload"])?;
+        watched.wait_for("BGP of another task", |watched| established(watched, 1))?;
+        ensure_same(&watched, &before)?;
     }
     Ok(())
 }

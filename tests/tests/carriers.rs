@@ -3,8 +3,6 @@
 //! Needs root and `cargo build --workspace --bins`; GRE and VLANs only where the kernel has them, which
 //! `./dev vm` boots.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use api::v1::LinkState;
 use api::v1::peer::State;
 use tests::lab::gateway::Bird;
 use tests::lab::netns::{End, Namespace, cable};
-use tests::lab::nva::{Binaries, Nva};
+use tests::lab::nva::{Binaries, KeyPair, Nva};
 use tests::lab::process::wait_for;
 use tests::lab::scratch::Scratch;
 
@@ -271,28 +269,54 @@ fn a_kernel_that_cannot_carry_a_link_is_said_at_that_link_and_hurts_no_other() -
     })
 }
 
-/// One host behind the router, and a tunnel that leads nowhere: what goes into it is seen all the same.
+/// One end of a WireGuard tunnel: the words of the file.
+fn wireguard(inside: [&str; 2], far: &str, own: &KeyPair, peer: &KeyPair) -> String {
+    format!(
+        "[link.t]\ninside = {{ local = \"{}/30\", remote = \"{}\" }}\n\
+         wireguard = {{ private-key = {{ file = \"{}\" }}, listen = 51820, backend = \"userspace\", mtu = 1300, \
+         peer = {{ public-key = \"{}\", endpoint = \"{far}:51820\" }} }}\n",
+        inside[0],
+        inside[1],
+        own.private.display(),
+        peer.public
+    )
+}
+
+/// One host behind the router, and a tunnel whose far end knows nothing of where it calls: what goes into it
+/// is seen all the same.
 #[test]
 fn tcp_through_a_tunnel_is_told_what_fits_and_the_rules_go_with_the_tunnel() -> Result<()> {
     let mut scratch = Scratch::new("cm")?;
     let (near, host) = (scratch.namespace("nva")?, scratch.namespace("host")?);
-    let end = |namespace, address| End {
+    let far = scratch.namespace("far")?;
+    let end = |namespace, interface, address| End {
         namespace,
-        interface: "lan",
+        interface,
         address,
     };
-    cable(end(&near, "10.1.0.1/24"), end(&host, "10.1.0.2/24"))?;
+    cable(
+        end(&near, "lan", "10.1.0.1/24"),
+        end(&host, "lan", "10.1.0.2/24"),
+    )?;
+    cable(
+        end(&near, "wan", "192.0.2.1/24"),
+        end(&far, "wan", "192.0.2.2/24"),
+    )?;
     host.ip("route add default via 10.1.0.1")?;
     near.sysctl("net.ipv4.ip_forward", "1")?;
     near.sysctl("net.ipv4.conf.default.rp_filter", "1")?;
-    let key = scratch.directory().join("key");
-    fs::write(&key, "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n")?;
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+    let key = |name: &str| KeyPair::generate(&scratch.directory().join(name));
+    let (key_near, key_far) = (key("near")?, key("far")?);
     let router = "[router]\nname = \"r\"\nasn = 65010\nid = \"10.1.1.1\"\n";
-    let link = "[link.t]\ninside = { local = \"10.99.0.1/30\", remote = \"10.99.0.2\" }\n\
-                wireguard = { private-key = { file = \"key\" }, listen = 51820, backend = \"userspace\", mtu = 1300, \
-                peer = { public-key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\" } }\n";
-    let mut nva = Nva::new(&near, scratch.directory(), &Binaries::find()?)?;
+    let binaries = Binaries::find()?;
+    let mut other = Nva::new(&far, &scratch.directory().join("other"), &binaries)?;
+    let inside = ["10.99.0.2", "10.99.0.1"];
+    let link = wireguard(inside, "192.0.2.1", &key_far, &key_near);
+    other.configure(&format!("{router}{link}"))?;
+    other.start()?;
+    let inside = ["10.99.0.1", "10.99.0.2"];
+    let link = wireguard(inside, "192.0.2.2", &key_near, &key_far);
+    let mut nva = Nva::new(&near, scratch.directory(), &binaries)?;
     nva.configure(&format!("{router}{link}"))?;
     nva.start()?;
     wait_for("the rules", PATIENCE, || {
@@ -305,6 +329,9 @@ fn tcp_through_a_tunnel_is_told_what_fits_and_the_rules_go_with_the_tunnel() -> 
         let found = near.run("cat", &[&path])?;
         ensure!(found == value, "{name}: {found}");
     }
+    let said = std::fs::read_to_string(nva.log())?;
+    let note = "forwarding on, rp_filter 2 (loose)";
+    ensure!(said.contains(note), "not said: {said}");
     let mut capture = near.command("timeout");
     capture.args(["20", "tcpdump", "-n", "-l", "-c", "1", "-i", "sb-t", "tcp"]);
     let capture = capture

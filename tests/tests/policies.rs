@@ -103,9 +103,7 @@ fn moves_to(
     lab.wait_for_active(way, PATIENCE)?;
     thread::sleep(Duration::from_millis(300));
     let report = flow.finish()?;
-    println!("{reason}: lost {} of {}", report.lost(), report.sent());
     let said = lab.aws.cli(&["show", "groups"])?;
-    println!("{said}");
     ensure!(
         moves(lab, reason)? == before + 1,
         "not for {reason}: {said}"

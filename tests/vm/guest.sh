@@ -1,6 +1,8 @@
 #!/bin/bash
 # Runs inside the guest as its first process: modules, the tests, the exit code, power off.
 mode=$1 target=$2
+# Joined by plus signs, for the kernel's command line has blanks between its words.
+IFS=+ read -ra arguments <<<"${3-}"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 # The kernel would panic if this process ended, so every way out is this one.
@@ -42,6 +44,7 @@ foundation() {
 case $mode in
     shell) setsid -c bash -i </dev/ttyS0 >/dev/ttyS0 2>&1 || true ;;
     foundation) foundation ;;
+    bench) "$target/bench_tunnels" --emulated "${arguments[@]}" ;;
     test)
         foundation
         kernel=$(binary kernel)

@@ -16,6 +16,7 @@ for word in $(/bin/busybox cat /proc/cmdline); do
         skybridge.mode=*) mode=${word#*=} ;;
         skybridge.guest=*) guest=${word#*=} ;;
         skybridge.target=*) target=${word#*=} ;;
+        skybridge.arguments=*) arguments=${word#*=} ;;
     esac
 done
 /bin/busybox mount -t proc proc /root/proc
@@ -23,4 +24,4 @@ done
 /bin/busybox mount -t devtmpfs dev /root/dev
 /bin/busybox mount -t tmpfs tmpfs /root/run
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target"
+exec /bin/busybox switch_root /root /bin/bash "$guest" "$mode" "$target" "$arguments"

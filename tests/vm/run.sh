@@ -3,8 +3,11 @@
 # that need a kernel with WireGuard. Nothing of the host is written to: see guest.sh.
 #
 #   run.sh test|foundation|shell TARGET_DIRECTORY
+#   run.sh bench DIRECTORY_OF_PROGRAMS [ARGUMENTS OF bench_tunnels]
 set -euo pipefail
 readonly MODE=$1 TARGET=$2
+ARGUMENTS=$(IFS=+; echo "${*:3}")
+readonly ARGUMENTS
 HERE=$(dirname "$(readlink -f "$0")")
 readonly HERE
 # What the guest needs before it sees the host's files, and what the tests need from inside.
@@ -36,14 +39,14 @@ start=$EPOCHREALTIME
 # shellcheck disable=SC2054 # the commas are qemu's
 qemu=(qemu-system-x86_64 -accel tcg,thread=multi -M q35 -cpu max -smp 2 -m 2048 -nic none
     -kernel "$kernel" -initrd "$work/initramfs.gz" -nographic -no-reboot
-    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET"
+    -append "console=ttyS0 quiet panic=-1 skybridge.mode=$MODE skybridge.guest=$HERE/guest.sh skybridge.target=$TARGET skybridge.arguments=$ARGUMENTS"
     -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap)
 if [[ $MODE == shell ]]; then
     "${qemu[@]}"
     exit
 fi
 # A guest that hangs is ended: the longest run took a fraction of this.
-timeout --foreground 1800 "${qemu[@]}" </dev/null | tr -d '\r' | tee "$log"
+timeout --foreground 1800 "${qemu[@]}" </dev/null | stdbuf -oL tr -d '\r' | tee "$log"
 now=${EPOCHREALTIME//[.,]/} from=${start//[.,]/}
 echo "vm: $(((now - from) / 1000000)) s on $version"
 # The guest's own words, for qemu knows nothing about what ran inside.

@@ -5,7 +5,7 @@ mod error;
 mod interfaces;
 mod kernel;
 mod netlink;
-mod nft;
+pub mod nft;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +22,7 @@ use interfaces::Interfaces;
 use kernel::WireGuard;
 use netlink::Watch;
 use netlink_packet_route::link::LinkInfo;
+use tokio::sync::Notify;
 
 use crate::{
     ipsec::{
@@ -29,7 +30,7 @@ use crate::{
         machine::State,
     },
     names::Answers,
-    plan::{Action, Device, MARK, Observed, ObservedWireGuard, Owner, Step},
+    plan::{Action, Device, Life, MARK, Observed, ObservedWireGuard, Owner, Step},
     spec::{
         BackendChoice, FarEnd, HANDSHAKE_FRESH, IpsecSpec, Kind, TunnelSpec, TunnelStatus,
         VlanSpec, WireGuardCounts, WireGuardSpec,
@@ -48,6 +49,8 @@ pub struct Linux {
     watch: Watch,
     keeper: Keeper,
     tunnels: BTreeMap<String, Tunnel>,
+    /// One of them has begun or ceased to lead somewhere.
+    stirred: Arc<Notify>,
     /// What serves them, once there is one.
     pool: Option<Arc<Pool>>,
     /// Keepers that we started, to be reaped when they end.
@@ -65,7 +68,7 @@ pub struct Linux {
 /// What [`Linux::watch`] has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Noticed {
-    /// An interface or an address is not what it was: time to observe and plan.
+    /// An interface or an address is not what it was, or not what its tunnel is: time to observe and plan.
     Interfaces,
     /// An IPsec tunnel has got or lost its far end: time to ask for the status.
     FarEnd,
@@ -84,6 +87,7 @@ impl Linux {
             wireguard: WireGuard::open()?,
             keeper: Keeper::own_binary(),
             tunnels: BTreeMap::new(),
+            stirred: Arc::default(),
             pool: None,
             keepers: Vec::new(),
             endpoints: BTreeMap::new(),
@@ -173,6 +177,7 @@ impl Linux {
         tokio::select! {
             changed = self.watch.changed() => changed.map(|()| Noticed::Interfaces),
             () = stirred => Ok(Noticed::FarEnd),
+            () = self.stirred.notified() => Ok(Noticed::Interfaces),
         }
     }
 
@@ -242,6 +247,9 @@ impl Linux {
                 self.interfaces.remove_address(interface, *address).await
             }
             Action::Down => self.interfaces.set_down(interface).await,
+            Action::Say(readiness) => self.interfaces.say(interface, *readiness).await,
+            // One that has just been made; with its first session it is looked at again.
+            Action::Up if self.leads_nowhere(interface) => Ok(()),
             Action::Up => {
                 // A kernel `wireguard` interface binds its port when it goes up.
                 let port = self.wireguard.listen_port(interface).await;
@@ -387,7 +395,13 @@ impl Linux {
         if !self.interfaces.has_carrier(interface).await? {
             self.keep(interface);
         }
-        let tunnel = Tunnel::start(&self.pool()?, interface, spec)?;
+        // What was up when we came may lead somewhere, and others rely on it.
+        let life = match self.interfaces.is_up(interface).await? {
+            true => Life::Possible,
+            false => Life::Over,
+        };
+        let (pool, stirred) = (self.pool()?, self.stirred.clone());
+        let tunnel = Tunnel::start(&pool, interface, spec, life, stirred)?;
         self.tunnels.insert(interface.to_owned(), tunnel);
         Ok(())
     }
@@ -433,10 +447,17 @@ impl Linux {
                 }
             });
         for interface in lost {
-            if self.tunnels.get(&interface).is_some_and(Tunnel::is_running) {
+            let is_kept = self.keepers.iter().any(|(kept, _)| *kept == interface);
+            // It may have ended with an interface that was then made anew, which has its own.
+            if !is_kept && self.tunnels.get(&interface).is_some_and(Tunnel::is_running) {
                 self.keep(&interface);
             }
         }
+    }
+
+    fn leads_nowhere(&self, interface: &str) -> bool {
+        let tunnel = self.tunnels.get(interface);
+        tunnel.is_some_and(|tunnel| tunnel.counters().life() == Life::Over)
     }
 
     fn serving(&self, interface: &str) -> Option<ObservedWireGuard> {

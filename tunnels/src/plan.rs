@@ -33,6 +33,8 @@ pub struct Observed {
     pub addresses: BTreeSet<IpNet>,
     /// Admin up (`IFF_UP`).
     pub admin_up: bool,
+    /// What it is said to be while admin up.
+    pub readiness: Readiness,
     /// IPv4 is forwarded through it, with loose reverse path filtering.
     pub forwards: bool,
     /// How WireGuard is set up on it; `None` when it is not, as on a TUN that no process serves.
@@ -89,18 +91,28 @@ pub struct ObservedWireGuard {
     pub private_key: Option<crate::spec::Secret>,
     /// UDP.
     pub listen_port: u16,
-    /// Whether the interface may be up.
+    /// Whether the interface may look as if it led somewhere.
     pub life: Life,
 }
 
 /// Whether a tunnel leads anywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Life {
-    /// It does, or it is too early to say; or its handshakes need the interface, as the kernel's do.
+    /// It does, or it did when we found it and it is too early to say.
     #[default]
     Possible,
-    /// Nobody has answered for [`HANDSHAKE_FRESH`](crate::spec::HANDSHAKE_FRESH).
+    /// Nobody has answered for [`HANDSHAKE_FRESH`](crate::spec::HANDSHAKE_FRESH), or ever.
     Over,
+}
+
+/// What the operational state of an interface that is admin up (RFC 2863 §3.1.12) says to others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Readiness {
+    /// It can carry packets, as far as anybody knows.
+    #[default]
+    Ready,
+    /// It waits for something outside: `dormant`, and not `IFF_RUNNING`.
+    Dormant,
 }
 
 /// One thing to do.
@@ -132,10 +144,12 @@ pub enum Action {
     SetAddress(IpNet),
     /// Have IPv4 forwarded through it, with loose reverse path filtering.
     Forward,
-    /// Set it admin up.
+    /// Set it admin up; a userspace tunnel that has no session yet stays down.
     Up,
     /// Set it admin down: what is sent there would be lost.
     Down,
+    /// Set its operational state, which routing daemons of others look at.
+    Say(Readiness),
     /// Do nothing, and fail: an interface of that name exists and is not ours.
     Refuse,
 }
@@ -286,14 +300,29 @@ fn adjust(spec: &TunnelSpec, seen: &Observed, steps: &mut Vec<Step>) {
     if !seen.forwards {
         steps.push(step(name, Action::Forward));
     }
+    follow_life(name, seen, steps);
+}
+
+/// An interface is what its tunnel is. Handshakes of the kernel's WireGuard need it up: there it is dormant
+/// instead of down.
+fn follow_life(name: &str, seen: &Observed, steps: &mut Vec<Step>) {
     let life = seen
         .wireguard
         .as_ref()
         .map_or(Life::Possible, |seen| seen.life);
+    let in_kernel = seen.device == Some(Device::WireGuard);
     match (life, seen.admin_up) {
         (Life::Possible, false) => steps.push(step(name, Action::Up)),
-        (Life::Over, true) => steps.push(step(name, Action::Down)),
-        (Life::Possible, true) | (Life::Over, false) => {}
+        (Life::Over, false) if in_kernel => steps.push(step(name, Action::Up)),
+        (Life::Over, true) if !in_kernel => steps.push(step(name, Action::Down)),
+        (Life::Possible | Life::Over, _) => {}
+    }
+    let readiness = match life {
+        Life::Possible => Readiness::Ready,
+        Life::Over => Readiness::Dormant,
+    };
+    if in_kernel && seen.readiness != readiness {
+        steps.push(step(name, Action::Say(readiness)));
     }
 }
 

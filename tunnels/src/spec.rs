@@ -232,13 +232,18 @@ impl TunnelStatus {
     }
 
     fn has_fresh_handshake(&self, now: SystemTime) -> bool {
-        self.last_handshake.is_some_and(|at| {
-            // A handshake "in the future" means the clock stepped back, not that it is stale.
-            now.duration_since(at)
-                .is_ok_and(|age| age <= HANDSHAKE_FRESH)
-                || at > now
-        })
+        self.last_handshake
+            .is_some_and(|at| is_fresh_handshake(at, now))
     }
+}
+
+/// Whether a session of a handshake at this moment may still carry packets.
+#[must_use]
+pub fn is_fresh_handshake(at: SystemTime, now: SystemTime) -> bool {
+    // A handshake "in the future" means the clock stepped back, not that it is stale.
+    now.duration_since(at)
+        .is_ok_and(|age| age <= HANDSHAKE_FRESH)
+        || at > now
 }
 
 /// A private or preshared key. Wiped from memory when dropped; never printed.

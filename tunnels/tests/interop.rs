@@ -93,7 +93,8 @@ fn we_call_wireguard_go() {
 fn wireguard_go_calls_us() {
     let (a, b) = cabled();
     let end = End::start(&a, &Words::new(1, 2, "10.99.0.1/24", None));
-    assert!(end.says("up=true", SOON), "{}", end.status());
+    let listens = "waiting for the peer to reach UDP port 51820";
+    assert!(end.says(listens, SOON), "{}", end.status());
     let _go = WireguardGo::start(&b, 2, 1, Some("172.31.0.1:51820"));
     assert!(b.reaches("10.99.0.1", SOON), "{}", end.status());
     assert!(

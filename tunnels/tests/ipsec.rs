@@ -45,12 +45,17 @@ impl StrongSwan {
             true => "kernel-netlink",
             false => "kernel-libipsec kernel-netlink",
         };
+        // Userspace ESP routes what the first tunnel lets pass into that, which shall not be what is said to others.
+        let apart = match kernel_has_esp() {
+            true => "",
+            false => "socket-default { fwmark = 0x42 }\n kernel-netlink { fwmark = !0x42 }",
+        };
         let conf = format!(
             "charon {{\n load_modular = no\n load = random nonce drbg aes sha1 sha2 hmac kdf gmp gcm openssl pem pkcs1 \
              pkcs8 x509 pubkey constraints revocation {kernel} socket-default vici\n \
              retransmit_timeout = 1.0\n retransmit_tries = 2\n install_routes = no\n \
-             filelog {{ log {{ path = {}\n default = 1\n }} }}\n \
-             plugins {{ vici {{ socket = unix://{} }} }}\n}}\n",
+             filelog {{ log {{ path = {}\n flush_line = yes\n default = 1\n }} }}\n \
+             plugins {{ vici {{ socket = unix://{} }}\n {apart} }}\n}}\n",
             directory.join("log").display(),
             directory.join("vici").display(),
         );
@@ -144,7 +149,7 @@ struct Ends {
     b: StrongSwan,
     spec_a: IpsecSpec,
     spec_b: IpsecSpec,
-    _netns: (Netns, Netns),
+    netns: (Netns, Netns),
 }
 
 fn ends() -> Ends {
@@ -172,7 +177,7 @@ fn ends() -> Ends {
         b: StrongSwan::start(&netns.1),
         spec_a: spec("172.31.0.1", "172.31.0.2", Initiator::Us),
         spec_b: spec("172.31.0.2", "172.31.0.1", Initiator::Them),
-        _netns: netns,
+        netns,
     }
 }
 
@@ -342,6 +347,11 @@ fn what_is_wrong_is_said_with_its_remedy_and_mended_live() {
         until_down_for(&mut a, "no proposal for ESP in common").await;
 
         wrong = ends.spec_a.clone();
+        wrong.selectors = Selectors::V6;
+        a.want("t", &wrong).await;
+        until_down_for(&mut a, "refuses our traffic selectors ::/0").await;
+
+        wrong = ends.spec_a.clone();
         wrong.remote_id = Some("203.0.113.9".to_owned());
         a.want("t", &wrong).await;
         until_down_for(&mut a, "`remote-id`").await;
@@ -359,6 +369,67 @@ fn what_is_wrong_is_said_with_its_remedy_and_mended_live() {
         a.want("t", &ends.spec_a).await;
         until(&mut a, "mended", is_up).await;
         until(&mut b, "mended there as well", is_up).await;
+    });
+}
+
+/// strongSwan has sixteen threads, and each call keeps one waiting.
+#[test]
+fn more_tunnels_than_strongswan_has_threads_come_up_at_once() {
+    const TUNNELS: u8 = 40;
+    let ends = ends();
+    let (near, far) = &ends.netns;
+    near.ip(&["route", "add", "172.31.1.0/24", "via", "172.31.0.2"]);
+    let link = |number: u8| format!("t{number}");
+    let specs = (1..=TUNNELS).map(|number| {
+        let gateway = address(&format!("172.31.1.{number}"));
+        far.ip(&["addr", "add", &gateway.to_string(), "dev", "lo"]);
+        let if_id = u32::from(number).try_into().expect("not zero");
+        let near = IpsecSpec {
+            if_id,
+            remote: gateway,
+            ..ends.spec_a.clone()
+        };
+        let far = IpsecSpec {
+            if_id,
+            local: Some(gateway),
+            ..ends.spec_b.clone()
+        };
+        (number, near, far)
+    });
+    let specs: Vec<_> = specs.collect();
+    block_on(async {
+        let mut b = Handle::start(&ends.b.socket(), 1);
+        let mut a = Handle::start(&ends.a.socket(), 2);
+        for (number, near, far) in &specs {
+            b.want(&link(*number), far).await;
+            a.want(&link(*number), near).await;
+        }
+        b.complete().await;
+        // Who waits is loaded before who calls.
+        let loaded = async || {
+            let conns = vici(&ends.b, "get-conns", Message::new()).await;
+            conns.list("conns").len() == usize::from(TUNNELS)
+        };
+        while !loaded().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        a.complete().await;
+        let up = |a: &Handle| {
+            let standings = specs.iter().map(|(number, ..)| a.standing(&link(*number)));
+            standings
+                .filter(|standing| {
+                    standing
+                        .as_ref()
+                        .is_some_and(|standing| is_up(&standing.state))
+                })
+                .count()
+        };
+        let all = tokio::time::timeout(SOON, async {
+            while up(&a) < specs.len() {
+                a.changed().await;
+            }
+        });
+        assert!(all.await.is_ok(), "{} of {TUNNELS} are up", up(&a));
     });
 }
 
@@ -434,6 +505,31 @@ fn a_gateway_that_somebody_else_has_set_up_knows_us_by_our_identity() {
         );
         a.want("t", &spec).await;
         until(&mut a, "up again", is_up).await;
+
+        // The same while a tunnel is up and nobody calls: it is noticed, and nothing ends.
+        let before = child_of(&a);
+        let uri = format!("unix://{}", ends.a.socket().display());
+        run(
+            "swanctl",
+            &["--load-all", "--noprompt", "--file", &conf, "--uri", &uri],
+        );
+        for (command, key) in [("get-conns", "conns"), ("get-shared", "keys")] {
+            let loaded = vici(&ends.a, command, Message::new()).await;
+            let gone = !loaded.list(key).contains(&"skybridge-t");
+            assert!(gone, "{command}: nothing was removed");
+        }
+        for (command, key) in [("get-conns", "conns"), ("get-shared", "keys")] {
+            let give_up = Instant::now() + SOON;
+            while !vici(&ends.a, command, Message::new())
+                .await
+                .list(key)
+                .contains(&"skybridge-t")
+            {
+                assert!(Instant::now() < give_up, "{command}: nobody noticed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        assert_eq!(child_of(&a), before);
     });
 }
 
@@ -451,7 +547,11 @@ fn certificates_prove_who_is_who() {
         run("openssl", &words)
     };
     openssl("req -x509 -newkey rsa:2048 -nodes -keyout @ca.key -out @ca.pem -subj /CN=ca -days 2");
-    for (name, address) in [("a", "172.31.0.1"), ("b", "172.31.0.2")] {
+    for (name, address) in [
+        ("a", "172.31.0.1"),
+        ("a-next", "172.31.0.1"),
+        ("b", "172.31.0.2"),
+    ] {
         openssl(&format!(
             "req -newkey rsa:2048 -nodes -keyout @{name}.key -out @{name}.csr -subj /CN={name}"
         ));
@@ -472,7 +572,59 @@ fn certificates_prove_who_is_who() {
         let mut a = driven(&ends.a, &ends.spec_a).await;
         until(&mut a, "by certificate", is_up).await;
         until(&mut b, "by certificate", is_up).await;
+
+        // Both are replaced: what is up goes on, and who calls next proves it with the next ones.
+        let before = child_of(&a);
+        ends.spec_a.auth = auth("a-next");
+        let last = keys(&ends.a).await;
+        a.want("t", &ends.spec_a).await;
+        until_another_than(last, &ends.a).await;
+        assert_eq!(child_of(&a), before);
+        assert!(!ends.b.log().contains("CN=a-next"), "it has called again");
+        let name = Message::new().with("ike", "skybridge-t");
+        vici(&ends.a, "terminate", name.clone()).await;
+        let again = |state: &State| matches!(state, State::Up(child) if child.id.0 != before);
+        until(&mut a, "called again", again).await;
+        assert!(ends.b.log().contains("CN=a-next"), "{}", ends.b.log());
+
+        // The key alone, which is not the certificate's: said when it is needed, and mended live.
+        let Auth::Certificate { key, .. } = auth("b") else {
+            return;
+        };
+        let before = child_of(&a);
+        let right = ends.spec_a.auth.clone();
+        if let Auth::Certificate { key: ours, .. } = &mut ends.spec_a.auth {
+            *ours = key;
+        }
+        let last = keys(&ends.a).await;
+        a.want("t", &ends.spec_a).await;
+        until_another_than(last, &ends.a).await;
+        assert_eq!(child_of(&a), before);
+        vici(&ends.a, "terminate", name).await;
+        until_down_for(&mut a, "is `private-key` that of `certificate`?").await;
+        ends.spec_a.auth = right;
+        a.want("t", &ends.spec_a).await;
+        until(&mut a, "mended", is_up).await;
     });
+}
+
+/// The private keys that strongSwan has.
+async fn keys(strongswan: &StrongSwan) -> Vec<String> {
+    let answer = vici(strongswan, "get-keys", Message::new()).await;
+    answer.list("keys").into_iter().map(str::to_owned).collect()
+}
+
+/// Waits until it has one, and not this one.
+async fn until_another_than(before: Vec<String>, strongswan: &StrongSwan) {
+    let give_up = Instant::now() + SOON;
+    loop {
+        let now = keys(strongswan).await;
+        if now.len() == 1 && now != before {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{before:?}, then {now:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]
@@ -500,23 +652,26 @@ fn without_strongswan_it_is_said_what_to_install() {
         handle.want("t", &spec).await;
         handle.complete().await;
         until_down_for(&mut handle, "strongSwan does not run").await;
-        nonsense(&nowhere, &mut handle).await;
+        let (odd, unknown_event) = (&[0, 0, 0, 3, 99, 0, 0], &[0, 0, 0, 1, 6]);
+        answered_by(odd, "nonsense", &nowhere, &mut handle).await;
+        let too_old = "this strongSwan does not know event `ike-updown`; version 5.9 does";
+        answered_by(unknown_event, too_old, &nowhere, &mut handle).await;
     });
 }
 
-/// Somebody at the socket who answers, but not in VICI.
-async fn nonsense(socket: &Path, handle: &mut Handle) {
+/// Somebody at the socket who has one answer to everything.
+async fn answered_by(answer: &'static [u8], expected: &str, socket: &Path, handle: &mut Handle) {
     use tokio::io::AsyncWriteExt;
     let listener = tokio::net::UnixListener::bind(socket).expect("nobody is there");
     let talker = tokio::spawn(async move {
         let mut open = Vec::new();
         loop {
             let (mut stream, _) = listener.accept().await.expect("it listens");
-            let _ = stream.write_all(&[0, 0, 0, 3, 99, 0, 0]).await;
+            let _ = stream.write_all(answer).await;
             open.push(stream);
         }
     });
-    until_down_for(handle, "nonsense").await;
+    until_down_for(handle, expected).await;
     talker.abort();
     let _ = fs::remove_file(socket);
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{End, Netns, Words, cabled, eventually};
+use common::{End, Netns, Pings, Words, cabled, eventually, public};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -35,7 +35,7 @@ fn auto_takes_the_kernel_where_it_has_wireguard_and_userspace_elsewhere() {
         "userspace"
     };
     assert!(
-        end.says(&format!("backend={expected} up=true"), SOON),
+        end.says(&format!("backend={expected} up="), SOON),
         "{}",
         end.status()
     );
@@ -136,4 +136,81 @@ fn a_change_of_backend_replaces_the_interface() {
         assert!(end_a.says(&expected, SOON), "{}", end_a.status());
         assert!(a.reaches("10.99.0.2", SOON), "{}", end_a.status());
     }
+}
+
+#[test]
+fn a_kernel_tunnel_that_nobody_answers_is_dormant_and_ready_with_its_first_session() {
+    if !has_wireguard() {
+        println!("THIS KERNEL HAS NO WIREGUARD. NOT TESTED: the operational state of its tunnels");
+        return;
+    }
+    let (a, b) = cabled();
+    let (words_a, words_b) = words("kernel");
+    let end_a = End::start(&a, &words_a);
+    let shows = |state: &str| {
+        let shown = || a.ip(&["link", "show", "sb-test"]);
+        assert!(
+            eventually(SOON, || a
+                .output("ip", &["link", "show", "sb-test"])
+                .status
+                .success()),
+            "no interface"
+        );
+        assert!(eventually(SOON, || shown().contains(state)), "{}", shown());
+        shown()
+    };
+    let flags = shows("state DORMANT");
+    assert!(
+        flags.contains(",UP,LOWER_UP"),
+        "its handshakes need it: {flags}"
+    );
+    assert!(
+        end_a.says("up=true fresh=false", SOON),
+        "{}",
+        end_a.status()
+    );
+    let _end_b = End::start(&b, &words_b);
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end_a.status());
+    shows("state UP");
+}
+
+/// The kernel forgets sessions when its own private key or the peer changes. So that end goes last, and what
+/// it has to send waits for one round trip.
+#[test]
+fn keys_change_with_the_kernel_s_end_last() {
+    if !has_wireguard() {
+        println!("THIS KERNEL HAS NO WIREGUARD. NOT TESTED: keys of its tunnels under traffic");
+        return;
+    }
+    let (a, b) = cabled();
+    let (mut words_a, mut words_b) = words("kernel");
+    words_b.endpoint = Some("172.31.0.1:51820".to_owned());
+    let (mut end_a, mut end_b) = (End::start(&a, &words_a), End::start(&b, &words_b));
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end_a.status());
+    let mut rotate = |what: &str, words_a: &Words, words_b: &Words| {
+        let pings = Pings::start(&a, "10.99.0.2");
+        let pause = || std::thread::sleep(Duration::from_secs(2));
+        pause();
+        end_b.reconfigure(Some(words_b));
+        pause();
+        end_a.reconfigure(Some(words_a));
+        pause();
+        pause();
+        let (sent, lost) = pings.stop();
+        println!("{what}: {sent} pings, 2 ms apart, {lost} lost");
+        assert!(sent > 100, "{sent}");
+        assert!(a.reaches("10.99.0.2", SOON), "{}", end_a.status());
+        lost
+    };
+    (words_a.psk, words_b.psk) = (Some([9; 32]), Some([9; 32]));
+    assert_eq!(rotate("preshared key", &words_a, &words_b), 0);
+    (words_a.private, words_b.peer) = ([5; 32], public([5; 32]));
+    assert_eq!(
+        rotate("private key of the kernel's end", &words_a, &words_b),
+        0
+    );
+    // What comes in the old session after its peer is gone is nobody's.
+    (words_b.private, words_a.peer) = ([6; 32], public([6; 32]));
+    let lost = rotate("private key of the far end", &words_a, &words_b);
+    assert!(lost < 500, "{lost} lost: a second is no round trip");
 }

@@ -156,16 +156,26 @@ fn keys_and_endpoints_change_under_traffic_without_losing_a_packet() {
 
 #[test]
 fn another_port_is_in_use_at_once_and_nobody_needs_to_be_told() {
-    let (a, _b, end_a, mut end_b) = connected();
+    let (_a, b, end_a, mut end_b) = connected();
     let (_, mut words_b) = words();
-    words_b.listen = 4500;
-    end_b.reconfigure(Some(&words_b));
-    assert!(
-        end_a.says("endpoint=172.31.0.2:4500", SOON),
-        "{}",
-        end_a.status()
-    );
-    assert!(a.reaches("10.99.0.2", SOON));
+    // From the end that moves: what the other sends to the old port before it has heard is nobody's.
+    let pings = Pings::start(&b, "10.99.0.1");
+    let pause = || std::thread::sleep(Duration::from_millis(700));
+    for port in [4500, 4501] {
+        pause();
+        words_b.listen = port;
+        end_b.reconfigure(Some(&words_b));
+        assert!(
+            end_a.says(&format!("endpoint=172.31.0.2:{port}"), SOON),
+            "{}",
+            end_a.status()
+        );
+    }
+    pause();
+    let (sent, lost) = pings.stop();
+    println!("{sent} pings, {lost} lost");
+    assert!(sent > 20, "{sent}");
+    assert_eq!(lost, 0, "of {sent}");
 }
 
 /// Two tunnels of one process, to two others; one of them is flooded.

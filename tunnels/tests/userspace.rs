@@ -7,6 +7,8 @@ use std::{net::UdpSocket, time::Duration};
 use common::{End, Netns, Words, cabled, eventually, run};
 
 const SOON: Duration = Duration::from_secs(10);
+/// What an end says that waits to be called.
+const LISTENS: &str = "waiting for the peer to reach UDP port 51820";
 
 /// A knows where B is, B waits for A.
 fn words() -> (Words, Words) {
@@ -19,7 +21,7 @@ fn connected() -> (Netns, Netns, End, End) {
     let (a, b) = cabled();
     let (words_a, words_b) = words();
     let end_b = End::start(&b, &words_b);
-    assert!(end_b.says("up=true", SOON), "{}", end_b.status());
+    assert!(end_b.says(LISTENS, SOON), "{}", end_b.status());
     let end_a = End::start(&a, &words_a);
     assert!(
         a.reaches("10.99.0.2", SOON),
@@ -259,7 +261,7 @@ fn a_keeper_holds_one_queue_and_no_privileges_and_ends_with_its_interface() {
     let (a, _b) = cabled();
     let (words_a, _) = words();
     let mut end = End::start(&a, &words_a);
-    assert!(end.says("up=true", SOON), "{}", end.status());
+    assert!(end.says("no handshake yet", SOON), "{}", end.status());
     assert!(eventually(SOON, || keepers(&a).len() == 1));
     let keeper = keepers(&a)[0];
     let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).expect("it runs");
@@ -319,7 +321,7 @@ fn a_killed_keeper_is_replaced() {
     let (a, _b) = cabled();
     let (words_a, _) = words();
     let end = End::start(&a, &words_a);
-    assert!(end.says("up=true", SOON) && eventually(SOON, || keepers(&a).len() == 1));
+    assert!(end.says("no handshake yet", SOON) && eventually(SOON, || keepers(&a).len() == 1));
     let old = keepers(&a)[0];
     run("kill", &["-9", &old.to_string()]);
     assert!(eventually(SOON, || keepers(&a)
@@ -442,7 +444,7 @@ fn a_wrong_key_makes_no_handshake_and_both_ends_say_why() {
     let wrong = "172.31.0.1:51820 uses another key than the configured peer's";
     assert!(end_b.says(wrong, SOON), "{}", end_b.status());
     assert!(
-        end_b.status().contains("up=true fresh=false"),
+        end_b.status().contains("up=false fresh=false"),
         "{}",
         end_b.status()
     );
@@ -482,8 +484,57 @@ fn what_cannot_be_made_is_said_with_its_remedy() {
     );
     drop(_taken);
     assert!(
-        end.says("up=true", SOON),
+        end.says("no handshake yet", SOON),
         "a retry did not bring it up: {}",
         end.status()
     );
+}
+
+fn is_up(netns: &Netns) -> bool {
+    let flags = netns.ip(&["link", "show", "sb-test"]);
+    flags.contains(",UP")
+}
+
+#[test]
+fn an_interface_is_down_until_its_tunnel_leads_somewhere() {
+    let (a, b) = cabled();
+    let (words_a, words_b) = words();
+    let end_a = End::start(&a, &words_a);
+    assert!(end_a.says("no handshake yet", SOON), "{}", end_a.status());
+    assert!(
+        end_a.status().contains("up=false fresh=false"),
+        "{}",
+        end_a.status()
+    );
+    assert!(!is_up(&a), "nobody has answered");
+    let end_b = End::start(&b, &words_b);
+    assert!(
+        end_a.says("up=true fresh=true", SOON) && end_b.says("up=true fresh=true", SOON),
+        "{} / {}",
+        end_a.status(),
+        end_b.status()
+    );
+    assert!(is_up(&a) && a.reaches("10.99.0.2", SOON));
+}
+
+/// Waits for WireGuard's own 180 s.
+#[test]
+fn an_interface_goes_down_with_its_tunnel_and_comes_up_with_the_next_session() {
+    let (a, b, end_a, end_b) = connected();
+    end_b.kill();
+    let silent = std::time::Instant::now();
+    let went = eventually(Duration::from_secs(230), || !is_up(&a));
+    assert!(went, "still up: {}", end_a.status());
+    // The last handshake was at most a moment before the far end fell silent.
+    let after = silent.elapsed();
+    assert!(after > Duration::from_secs(150), "already after {after:?}");
+    assert!(
+        end_a.says("no handshake for 180 seconds", SOON),
+        "{}",
+        end_a.status()
+    );
+    let (_, words_b) = words();
+    let _end_b = End::start(&b, &words_b);
+    assert!(a.reaches("10.99.0.2", SOON), "{}", end_a.status());
+    assert!(is_up(&a));
 }

@@ -8,7 +8,7 @@ use crate::wire::Notification;
 impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stopped(Cease::BfdDown) => f.write_str("its link went down"),
+            Self::Stopped(Cease::BfdDown) => f.write_str("its link or its BFD went down"),
             Self::Stopped(cease) => write!(f, "stopped: {cease}"),
             Self::Sent(notification) => write!(f, "sent {notification}"),
             Self::Received(notification) => match notification.prefix_limit() {

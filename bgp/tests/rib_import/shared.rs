@@ -121,7 +121,7 @@ fn lower_med_moves_a_prefix_between_links_of_equal_rank_and_the_link_in_use_brea
     assert_eq!(wishes(&router), [(A, 0, 0), (B, 0, 1)]);
 
     router.handle(Input::Standing(A, ranked(1, 2)));
-    router.pass(std::time::Duration::from_secs(1));
+    router.pass(Duration::from_secs(1));
     assert_eq!(router.steps("10.0.0.0/24")[0], (B, Step::LinkRank));
     assert_eq!(
         wishes(&router),

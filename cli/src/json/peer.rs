@@ -3,7 +3,7 @@
 use api::v1;
 use serde::Serialize;
 
-use super::filled;
+use super::{Bfd, filled};
 use crate::show::words;
 use crate::units::{rfc3339, seconds};
 
@@ -42,11 +42,13 @@ pub(crate) struct Peer {
     last_fault: Option<String>,
     role: Option<String>,
     peer_role: Option<String>,
+    bfd: Option<Bfd>,
 }
 
 impl From<&v1::Peer> for Peer {
     fn from(message: &v1::Peer) -> Self {
         Self {
+            bfd: message.bfd.as_ref().map(Bfd::from),
             name: message.name.clone(),
             address: message.address.clone(),
             asn: message.asn,

@@ -2,6 +2,7 @@
 
 use api::v1;
 use api::v1::links_client::LinksClient;
+use api::v1::peers_client::PeersClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
@@ -12,29 +13,73 @@ use super::table::{Table, cell, toned};
 use super::{Screen, clean, or_dash, words};
 
 pub(crate) async fn run(channel: Channel, output: &mut Output) -> Result<Outcome, Failure> {
-    let response = LinksClient::new(channel)
+    let links = LinksClient::new(channel.clone())
         .list(v1::ListLinksRequest {})
         .await;
-    let mut links = response
-        .map_err(|status| client::refused(&status))?
-        .into_inner()
-        .links;
-    links.retain(|link| link.bfd.is_some());
+    let links = links.map_err(|status| client::refused(&status))?;
+    let peers = PeersClient::new(channel)
+        .list(v1::ListPeersRequest {})
+        .await;
+    let peers = peers.map_err(|status| client::refused(&status))?;
+    let sessions = sessions(links.into_inner().links, peers.into_inner().peers);
     answer(
         output,
-        || json::list::<_, json::BfdOfLink>("sessions", &links),
-        |screen| render(&links, screen),
+        || json::list::<_, json::BfdRow>("sessions", &sessions),
+        |screen| render(&sessions, screen),
     )
 }
 
+/// A session, and whom it is for.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// Empty for a peer.
+    pub(crate) link: String,
+    /// Empty for a link.
+    pub(crate) peer: String,
+    pub(crate) interface: String,
+    pub(crate) local: String,
+    pub(crate) remote: String,
+    pub(crate) session: v1::BfdSession,
+}
+
+impl Watched {
+    fn name(&self) -> String {
+        match self.link.is_empty() {
+            true => format!("peer {}", clean(&self.peer)),
+            false => clean(&self.link),
+        }
+    }
+}
+
+/// Those of links, then those of peers on none.
+fn sessions(links: Vec<v1::Link>, peers: Vec<v1::Peer>) -> Vec<Watched> {
+    let of_links = links.into_iter().filter_map(|link| {
+        Some(Watched {
+            session: link.bfd?,
+            link: link.name,
+            peer: String::new(),
+            interface: link.interface,
+            local: link.local,
+            remote: link.remote,
+        })
+    });
+    let of_peers = peers.into_iter().filter_map(|peer| {
+        let transport = peer.transport.unwrap_or_default();
+        Some(Watched {
+            session: peer.bfd?,
+            link: String::new(),
+            peer: peer.name,
+            interface: transport.interface,
+            local: String::new(),
+            remote: peer.address,
+        })
+    });
+    of_links.chain(of_peers).collect()
+}
+
 /// The sessions, then why any of them is not up.
-fn render(links: &[v1::Link], screen: &Screen) -> String {
-    let sessions = || {
-        links
-            .iter()
-            .filter_map(|link| Some((link, link.bfd.as_ref()?)))
-    };
-    if sessions().next().is_none() {
+fn render(sessions: &[Watched], screen: &Screen) -> String {
+    if sessions.is_empty() {
         return "no BFD sessions\n".to_owned();
     }
     let mut table = Table::new(&[
@@ -49,11 +94,12 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         ">RECEIVED",
         ">REFUSED",
     ]);
-    for (link, session) in sessions() {
+    for watched in sessions {
+        let session = &watched.session;
         let state = session.state();
         table.row([
-            cell(&link.name),
-            cell(&link.remote),
+            cell(watched.name()),
+            cell(&watched.remote),
             toned(words::bfd_tone(state), words::bfd(state)),
             cell(age(session.since.as_ref(), screen.now)),
             cell(words::bfd(session.remote_state())),
@@ -65,8 +111,9 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         ]);
     }
     let mut text = table.render(screen);
-    let lines: String = sessions()
-        .filter_map(|(link, session)| trouble(link, session, screen))
+    let lines: String = sessions
+        .iter()
+        .filter_map(|watched| trouble(watched, screen))
         .collect();
     if !lines.is_empty() {
         text.push('\n');
@@ -76,19 +123,23 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
 }
 
 /// One line about a session that is not up.
-fn trouble(link: &v1::Link, session: &v1::BfdSession, screen: &Screen) -> Option<String> {
+fn trouble(watched: &Watched, screen: &Screen) -> Option<String> {
+    let session = &watched.session;
     let state = session.state();
     let why = match (state, session.remote_state()) {
         (v1::BfdState::Up, _) => return None,
-        (v1::BfdState::Unspecified, _) => "its interface is not ready".to_owned(),
+        (v1::BfdState::Unspecified, _) => {
+            "its interface is not ready, or its address not there".to_owned()
+        }
         (_, v1::BfdState::AdminDown) => "an operator of the neighbour keeps it down".to_owned(),
         (_, v1::BfdState::Unspecified) if session.dropped > 0 => format!(
-            "every packet of the neighbour is refused ({}): it is more than one hop away, or has \
-             another key",
+            "every packet of the neighbour is refused ({}): it is more hops away than agreed on, or \
+             has another key",
             session.dropped
         ),
         (_, v1::BfdState::Unspecified) => {
-            "the neighbour is not heard: is BFD configured there, and UDP port 3784 open?"
+            "the neighbour is not heard: is BFD configured there, and UDP port 3784 open, or 4784 \
+             over several hops?"
                 .to_owned()
         }
         (_, _) => format!(
@@ -96,7 +147,7 @@ fn trouble(link: &v1::Link, session: &v1::BfdSession, screen: &Screen) -> Option
             or_dash(&clean(&session.diagnostic))
         ),
     };
-    let text = format!("{} is {}: {why}", clean(&link.name), words::bfd(state));
+    let text = format!("{} is {}: {why}", watched.name(), words::bfd(state));
     let painted = screen.paint(words::bfd_tone(state), &text);
     Some(format!("{painted}\n"))
 }
@@ -142,24 +193,37 @@ mod tests {
             dropped: 7,
             ..deaf.clone()
         };
-        let links = [
-            link("aws-1", up),
+        let links = vec![
+            link("aws-1", up.clone()),
             link("aws-2", deaf),
             link("oci", refused),
             link("nic", v1::BfdSession::default()),
+            link("unwatched", up.clone()),
         ];
+        let mut links = links;
+        if let Some(last) = links.last_mut() {
+            last.bfd = None;
+        }
+        let far = v1::Peer {
+            name: "rs".to_owned(),
+            address: "192.0.2.9".to_owned(),
+            bfd: Some(up),
+            ..v1::Peer::default()
+        };
+        let sessions = sessions(links, vec![far, v1::Peer::default()]);
         let expected = "\
-LINK   NEIGHBOUR     STATE    SINCE  REMOTE       EVERY  DETECTION   SENT  RECEIVED  REFUSED
-aws-1  169.254.21.1  up       3m12s  up       300.00 ms  900.00 ms  12345     12344        0
-aws-2  169.254.21.1  down     1m00s  unknown  999.00 ms          -     80         0        0
-oci    169.254.21.1  down     1m00s  unknown  999.00 ms          -     80         0        7
-nic    169.254.21.1  unknown      -  unknown          -          -      0         0        0
+LINK     NEIGHBOUR     STATE    SINCE  REMOTE       EVERY  DETECTION   SENT  RECEIVED  REFUSED
+aws-1    169.254.21.1  up       3m12s  up       300.00 ms  900.00 ms  12345     12344        0
+aws-2    169.254.21.1  down     1m00s  unknown  999.00 ms          -     80         0        0
+oci      169.254.21.1  down     1m00s  unknown  999.00 ms          -     80         0        7
+nic      169.254.21.1  unknown      -  unknown          -          -      0         0        0
+peer rs  192.0.2.9     up       3m12s  up       300.00 ms  900.00 ms  12345     12344        0
 
-aws-2 is down: the neighbour is not heard: is BFD configured there, and UDP port 3784 open?
-oci is down: every packet of the neighbour is refused (7): it is more than one hop away, or has another key
-nic is unknown: its interface is not ready
+aws-2 is down: the neighbour is not heard: is BFD configured there, and UDP port 3784 open, or 4784 over several hops?
+oci is down: every packet of the neighbour is refused (7): it is more hops away than agreed on, or has another key
+nic is unknown: its interface is not ready, or its address not there
 ";
-        assert_eq!(render(&links, &screen()), expected);
+        assert_eq!(render(&sessions, &screen()), expected);
         assert_eq!(render(&[], &screen()), "no BFD sessions\n");
     }
 }

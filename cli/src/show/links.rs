@@ -8,7 +8,7 @@ use api::v1::links_client::LinksClient;
 use tonic::transport::Channel;
 
 use crate::output::Output;
-use crate::units::{age, bytes, millis, percent, span};
+use crate::units::{age, bytes, local, millis, percent, span};
 use crate::{Failure, Outcome, answer, client, json};
 
 use super::table::{Cell, Table, cell, toned};
@@ -148,8 +148,13 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     text
 }
 
-/// One line about a link that is not up.
+/// One line about a link that is not up, or is failed on purpose.
 fn trouble(link: &v1::Link, screen: &Screen) -> Option<String> {
+    if let Some(until) = &link.drill_until {
+        let (name, until) = (clean(&link.name), local(Some(until), &screen.zone));
+        let drill = format!("{name} is failed on purpose until {until}, by a drill");
+        return Some(format!("{}\n", screen.paint(Tone::Odd, &drill)));
+    }
     if link.state() == v1::LinkState::Up || link.reason.is_empty() {
         return None;
     }
@@ -265,6 +270,7 @@ pub(crate) mod tests {
             receive_bytes: 12_345_678,
             transmit_bytes: 999,
             mtu: 1420,
+            drill_until: None,
             bfd: None,
         };
         let down = v1::Link {
@@ -307,9 +313,9 @@ nic is down: eth1 has no carrier
     fn one_link_shows_each_window_and_a_dash_for_what_is_not_known() {
         let links = links();
         let text = detail(&links[0], &screen());
-        let (_, windows) = text.split_once("\nLAST").unwrap();
+        let windows = text.rsplit("\n\n").next().unwrap();
         let expected = "\
-   PROBES    LOST     OUT  IN       RTT       P95       P99   JITTER  REORDERED
+LAST   PROBES    LOST     OUT  IN       RTT       P95       P99   JITTER  REORDERED
 10s       100  1.00 %  0.50 %   -  12.00 ms  15.00 ms  18.00 ms  1.00 ms          2
 1m00s     600  0.17 %  0.50 %   -  12.00 ms  15.00 ms  18.00 ms  1.00 ms          2
 5m00s    3000  0.03 %  0.50 %   -  12.00 ms  15.00 ms  18.00 ms  1.00 ms          2

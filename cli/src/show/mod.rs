@@ -1,6 +1,8 @@
 //! Answers as text, for eyes at three in the morning.
 
 pub(crate) mod bfd;
+pub(crate) mod drain;
+pub(crate) mod drill;
 pub(crate) mod events;
 pub(crate) mod groups;
 pub(crate) mod links;

@@ -197,6 +197,65 @@ impl v1::links_server::Links for Canned {
             tunnels: vec![tunnel],
         }))
     }
+
+    type DrillStream = Answers<v1::DrillEvent>;
+
+    /// What is asked for comes back in the report.
+    async fn drill(
+        &self,
+        request: Request<v1::DrillRequest>,
+    ) -> Result<Response<Self::DrillStream>, Status> {
+        use v1::drill_event::Event;
+        let request = request.into_inner();
+        if request.link != "wg-a" {
+            return Err(Status::failed_precondition(
+                "traffic would have nowhere to go",
+            ));
+        }
+        let step = v1::DrillStep {
+            kind: v1::drill_step::Kind::Detected.into(),
+            after: request.lasts,
+            text: format!("{:?} {}", request.fault(), request.loss_ratio),
+        };
+        let report = v1::DrillReport {
+            completed: true,
+            lost_transmit_packets: 3,
+            ..v1::DrillReport::default()
+        };
+        let events = [Event::Step(step), Event::Report(report)];
+        let events = events.map(|event| Ok(v1::DrillEvent { event: Some(event) }));
+        Ok(Response::new(Box::pin(stream::iter(events))))
+    }
+
+    type DrainStream = Answers<v1::DrainEvent>;
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<Self::DrainStream>, Status> {
+        use v1::drain_event::Stage;
+        let request = request.into_inner();
+        let end = match request.link.as_str() {
+            "wg-a" => Stage::Done,
+            "wg-b" => Stage::TimedOut,
+            _ => return Err(Status::not_found("no link is called nobody")),
+        };
+        let text = format!("{:?}", request.order());
+        let events = [Stage::Waiting, end].map(|stage| {
+            Ok(v1::DrainEvent {
+                stage: stage.into(),
+                text: text.clone(),
+            })
+        });
+        Ok(Response::new(Box::pin(stream::iter(events))))
+    }
+
+    async fn end_drill(
+        &self,
+        _: Request<v1::EndDrillRequest>,
+    ) -> Result<Response<v1::EndDrillResponse>, Status> {
+        Ok(Response::new(v1::EndDrillResponse { ended: true }))
+    }
 }
 
 #[tonic::async_trait]

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::model::{Group, Inside, Policy, Probe, ProbeMethod};
 use crate::read::value::spell;
-use crate::read::{Draft, Sketch};
+use crate::read::{BGP_PORT, Draft, Sketch};
 use crate::report::{Sink, Wrong};
 
 use super::{overlap, pairs};
@@ -25,6 +25,16 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink<'_>) {
             inside(name, both, sink);
         }
         probe(name, &link.probe, sink);
+        if link.probe.method == ProbeMethod::Tcp
+            && link.probe.port == BGP_PORT
+            && draft.peers.contains_key(name)
+        {
+            let place = sink.place(&format!("link.{name}.probe.method"));
+            let message = "a BGP speaker takes a connection beside its session for a restart of ours, \
+                           and begins the session anew (RFC 4724 §5)";
+            let fix = "say method = \"bgp\", or another `port`";
+            sink.error(place, Wrong::new("probe.port", message, fix));
+        }
         if link.probe.method == ProbeMethod::Bgp && !draft.peers.contains_key(name) {
             let place = sink.place(&format!("link.{name}.probe.method"));
             let message = format!("link {name} has no BGP session that could be looked at");

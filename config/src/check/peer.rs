@@ -94,6 +94,7 @@ fn addresses(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
         let wrong = Wrong::new("peer.interface", message, "leave `interface` out");
         sink.error(sink.place(&format!("{path}.interface")), wrong);
     }
+    watched(peer, path, sink);
     let Some(local) = peer.local_address else {
         return;
     };
@@ -110,4 +111,21 @@ fn addresses(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
         "write our own address toward this peer",
     );
     sink.error(sink.place(&format!("{path}.local-address")), wrong);
+}
+
+/// Who is on a link is watched with it. Behind routers a session is known by both its addresses, of which
+/// none is that of an interface to be found.
+fn watched(peer: &Peer, path: &str, sink: &mut Sink<'_>) {
+    let Some(bfd) = &peer.bfd else { return };
+    let (message, fix) = if let Some(link) = &peer.link {
+        let fix = format!("write `bfd` in [link.{link}]");
+        ("this peer is watched with its link", fix)
+    } else if bfd.hops > 1 && peer.local_address.is_none() {
+        let fix = "add `local-address`: our own address toward this peer".to_owned();
+        ("BFD over several hops needs both addresses", fix)
+    } else {
+        return;
+    };
+    let place = sink.place(&format!("{path}.bfd"));
+    sink.error(place, Wrong::new("peer.bfd", message, fix));
 }

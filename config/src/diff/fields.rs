@@ -97,6 +97,7 @@ pub(super) fn group(group: &Group) -> Vec<Field<()>> {
             "slo.loss",
             or_none(slo.loss.map(|loss| format!("{}%", loss * 100.0))),
         ),
+        field((), "slo.failover", or_none(slo.failover.map(exact))),
         field((), "hold-down", exact(*hold_down)),
     ]
 }
@@ -142,14 +143,13 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.down-after", probe.down_after),
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
     ];
-    fields.extend(watched_by(bfd.as_ref()));
+    fields.extend(watched_by(LinkPart::Bfd, bfd.as_ref()));
     fields.extend(carrier::fields(carrier, *profile));
     fields
 }
 
-fn watched_by(bfd: Option<&Bfd>) -> Vec<Field<LinkPart>> {
-    let of = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let part = |name, value| field(LinkPart::Bfd, name, of(value));
+fn watched_by<Part: Copy>(of: Part, bfd: Option<&Bfd>) -> Vec<Field<Part>> {
+    let part = |name, value: Option<String>| field(of, name, or_none(value));
     let auth = bfd.and_then(|bfd| bfd.auth.as_ref());
     vec![
         part("bfd.interval", bfd.map(|bfd| exact(bfd.interval))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Family, SecretSource};
+use super::{Bfd, Family, SecretSource};
 
 /// `[peer.NAME]`, or `bgp = { … }` of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +47,8 @@ pub struct Peer {
     pub connect_retry: Duration,
     /// `multihop`, `ttl-security`: how far away it is.
     pub distance: Distance,
+    /// `bfd = { … }`. Never set for a peer on a link, which is watched with its link.
+    pub bfd: Option<PeerBfd>,
     /// `md5`: the key of TCP MD5 (RFC 2385).
     pub md5: Option<SecretSource>,
     /// `extended-messages` (RFC 8654). Default true.
@@ -105,6 +107,15 @@ impl Range {
             ..self.peer.clone()
         }
     }
+}
+
+/// `bfd = { … }` of a peer that is on no link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerBfd {
+    /// The keys that links have as well.
+    pub bfd: Bfd,
+    /// `hops`: at most so far away. 1 is on our own network (RFC 5881), more is behind routers (RFC 5883).
+    pub hops: u8,
 }
 
 /// How many hops away a peer is, and how that is made sure.

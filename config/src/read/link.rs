@@ -7,21 +7,22 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Bfd, BfdAuth, BfdAuthKind, Carrier, Endpoint, Group, Inside, Link, Policy, Probe,
-    ProbeMethod, RttMargin, SecretSource, Slo, WireGuard,
+    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, RttMargin,
+    SecretSource, Slo, WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
-use super::{Draft, Sketch, bad_name, carrier, check_name, ipsec, is_name, peer, secret, value};
+use super::{
+    BGP_PORT, Draft, Sketch, bad_name, bfd, carrier, check_name, ipsec, is_name, peer, secret,
+    value,
+};
 
 const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }`, `gre = { … }`, \
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
 /// The keys that say what carries a link.
 const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
-/// Where BGP listens (RFC 4271 §4).
-const BGP_PORT: u16 = 179;
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -44,7 +45,7 @@ fn link(name: &str, mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut D
     let profile = section.optional(sink, "profile", profile);
     let carried = carried(name, &mut section, (profile, inside), sink);
     let probe = probe(&mut section, sink);
-    let bfd = bfd(&mut section, sink);
+    let bfd = bfd::of_link(&mut section, sink);
     let terms = section
         .table(sink, "bgp", "bgp = { asn = 64512 }")
         .map(|mut table| {
@@ -356,56 +357,6 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     probe
 }
 
-fn bfd(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Option<Bfd> {
-    let mut table = section.table(sink, "bfd", "bfd = { interval = \"300ms\" }")?;
-    let interval = table.or(sink, "interval", Duration::from_millis(300), |v| {
-        value::duration(v, millis(10..=60_000))
-    });
-    let multiplier = table.or(sink, "multiplier", 3, |v| value::integer(v, 2..=u8::MAX));
-    let strict = table.or(sink, "strict", false, value::boolean);
-    let auth = table
-        .table(
-            sink,
-            "auth",
-            "auth = { type = \"keyed-sha1\", key = { file = \"secrets/bfd.key\" } }",
-        )
-        .map(|auth| bfd_auth(auth, sink));
-    table.finish(sink);
-    // Without the key that was asked for there is no session, rather than one that believes anybody.
-    let auth = match auth {
-        Some(Some(auth)) => Some(auth),
-        Some(None) => return None,
-        None => None,
-    };
-    Some(Bfd {
-        interval,
-        multiplier,
-        strict,
-        auth,
-    })
-}
-
-fn bfd_auth(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<BfdAuth> {
-    let kinds = [
-        ("keyed-sha1", BfdAuthKind::KeyedSha1),
-        ("meticulous-keyed-sha1", BfdAuthKind::MeticulousKeyedSha1),
-    ];
-    let kind = table.required(sink, "type", "type = \"keyed-sha1\"", |v| {
-        value::word(v, &kinds)
-    });
-    let id = table.or(sink, "id", 1, |v| value::integer(v, 0..=u8::MAX));
-    if !table.has("key") {
-        table.missing(sink, "key", "key = { file = \"secrets/bfd.key\" }");
-    }
-    let key = secret::source(&mut table, sink, "key");
-    table.finish(sink);
-    Some(BfdAuth {
-        kind: kind?,
-        id,
-        key: key?,
-    })
-}
-
 /// A group of which nothing is said.
 pub(crate) fn default_group() -> Group {
     Group {
@@ -493,6 +444,9 @@ fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
     let slo = Slo {
         rtt: table.optional(sink, "rtt", |v| value::duration(v, least)),
         loss: table.optional(sink, "loss", value::percent),
+        failover: table.optional(sink, "failover", |v| {
+            value::duration(v, millis(1..=600_000))
+        }),
     };
     table.finish(sink);
     slo

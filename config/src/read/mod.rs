@@ -1,6 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
+mod bfd;
 mod carrier;
 pub(crate) mod filter;
 mod ipsec;
@@ -26,6 +27,9 @@ use crate::profile::Profile;
 use crate::report::{Sink, Wrong};
 
 use section::Section;
+
+/// Where BGP listens (RFC 4271 §4).
+pub(crate) const BGP_PORT: u16 = 179;
 
 /// A [`Config`] as far as it could be read, with what the rules across items need to know.
 #[derive(Debug)]

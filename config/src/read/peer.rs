@@ -13,7 +13,7 @@ use crate::report::{Sink, Wrong};
 
 use super::link::interface_name;
 use super::section::Section;
-use super::{Draft, check_name, secret, value};
+use super::{Draft, bfd, check_name, secret, value};
 
 const HOLD_TIME: Duration = Duration::from_secs(90);
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -55,12 +55,17 @@ fn peer(mut section: Section<'_>, sink: &mut Sink<'_>, draft: &mut Draft) -> Opt
         draft.link_uses.push((link.clone(), place));
     }
     let terms = terms(&mut section, sink, draft);
+    let router_asn = draft.router.as_ref().map(|router| router.asn);
+    let bfd = terms
+        .as_ref()
+        .and_then(|terms| bfd::of_peer(&mut section, sink, terms, router_asn));
     section.finish(sink);
     Some(Peer {
         link,
         address: address?,
         local_address,
         interface,
+        bfd,
         ..terms?
     })
 }
@@ -140,6 +145,7 @@ pub(crate) fn terms(
             value::duration(v, seconds(1, 120))
         }),
         distance: words::distance(section, sink, is_internal),
+        bfd: None,
         md5: secret::source(section, sink, "md5"),
         extended_messages: section.or(sink, "extended-messages", true, value::boolean),
         enhanced_refresh: section.or(sink, "enhanced-refresh", true, value::boolean),

@@ -209,6 +209,19 @@ pub(crate) fn duration(
     ))
 }
 
+/// A duration as the file spells it, `"1m30s"`, within `range`.
+///
+/// # Errors
+///
+/// What is wrong with it, in one sentence.
+pub fn parse_duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = duration_of(text).filter(|duration| range.contains(duration));
+    duration.ok_or_else(|| {
+        let (least, most) = (spell(*range.start()), spell(*range.end()));
+        format!("not a duration from \"{least}\" to \"{most}\", such as \"1m30s\"")
+    })
+}
+
 fn duration_of(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0u64;

@@ -148,9 +148,17 @@ fn assert_found(link: &str, cases: &[Case]) {
 #[test]
 fn a_probe_that_cannot_measure_is_refused() {
     let link = "[link.a]\ninterface = \"eth1\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         (
-            "probe = { method = \"tpc\" }\n",
+            "probe = { method = \"tcp\" }\nbgp = { asn = 65020, import = \"f\", export = \"f\" }\n\
+             [[filter.f]]\naction = \"accept\"\n",
+            &[
+                ("probe.port", 4, 20, "say method = \"bgp\""),
+                ("leak.transit", 6, 1, "list what may leave"),
+            ],
+        ),
+        (
+            "probe = { method = \"tcps\" }\n",
             &[("value.unknown", 4, 20, "did you mean \"tcp\"?")],
         ),
         (

@@ -17,8 +17,10 @@ use crate::fib::{
 };
 use crate::journal::Severity;
 
-/// Batches that the kernel may have to do: one that it works on, and the next.
-const IN_FLIGHT: usize = 2;
+/// Batches that the kernel may have to do. One takes it a millisecond or two, and while a table comes
+/// in this task may wait longer than that for a processor: with fewer, the kernel waits for us. With
+/// more, a link that dies waits longer for what is ahead of it.
+const IN_FLIGHT: usize = 8;
 
 /// Whether routes are given to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +39,7 @@ pub(crate) async fn run(
     others: watch::Sender<Arc<Others>>,
     installing: Installing,
     via_default: ViaDefault,
+    switched: watch::Sender<Option<Instant>>,
     board: Arc<Board>,
 ) {
     let table = Table::new(via_default, Instant::now());
@@ -51,6 +54,7 @@ pub(crate) async fn run(
         steering,
         interfaces,
         others,
+        switched,
         board,
         row,
         in_flight: VecDeque::new(),
@@ -67,6 +71,8 @@ struct Driver<F> {
     steering: mpsc::Receiver<Steering>,
     interfaces: watch::Sender<Arc<Interfaces>>,
     others: watch::Sender<Arc<Others>>,
+    /// When the kernel last was made to forward elsewhere because of a link.
+    switched: watch::Sender<Option<Instant>>,
     board: Arc<Board>,
     row: FibRow,
     in_flight: VecDeque<oneshot::Receiver<Applied>>,
@@ -120,6 +126,10 @@ impl<F: Fib> Driver<F> {
                 self.table.set_links(links);
             }
             Steering::Peers(peers) => self.table.set_peers(peers),
+            Steering::Dead(peers, found_out) => {
+                self.found_out = Some(found_out);
+                self.table.set_dead(peers);
+            }
         }
     }
 
@@ -226,6 +236,7 @@ impl<F: Fib> Driver<F> {
             .any(|step| matches!(step, Step::SetGroup { .. }));
         if let Some(found_out) = self.found_out.take_if(|_| moved) {
             self.board.failover(found_out.elapsed());
+            self.switched.send_replace(Some(Instant::now()));
         }
         let Some((number, error)) = failures.into_iter().next() else {
             self.row.last_error.clear();

@@ -2,18 +2,22 @@
 //!
 //! The FIB comes first: traffic has moved before anyone else hears of it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bgp::PeerId;
 use bgp::rib::{Input, Standing};
 use bgp::session::Cease;
-use links::{Figures, Group, GroupInput, GroupOutput, HealthChange, LinkId, MoveReason, State};
-use tokio::sync::mpsc;
+use links::{
+    Figures, Group, GroupInput, GroupOutput, HealthChange, LinkId, MoveReason, Role, Scene, State,
+};
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::messages::{GroupsMessage, Place, RibMessage, Steering, ToPeer, Topology};
+use super::drill::{self, Scenes};
+use super::messages::{GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology};
 use super::until;
 use crate::board::{Board, MemberRow};
 use crate::fib::LinkStanding;
@@ -24,18 +28,22 @@ pub(crate) async fn run(
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    scenes: watch::Sender<Scenes>,
     board: Arc<Board>,
 ) {
     let driver = Driver {
         inbox,
         fib,
         rib,
+        scenes,
         board,
         topology: Topology::default(),
         groups: BTreeMap::new(),
         names: BTreeMap::new(),
         changes: BTreeMap::new(),
         standings: BTreeMap::new(),
+        deaf: BTreeSet::new(),
+        watched: BTreeMap::new(),
     };
     driver.run().await;
 }
@@ -44,6 +52,7 @@ struct Driver {
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    scenes: watch::Sender<Scenes>,
     board: Arc<Board>,
     topology: Topology,
     groups: BTreeMap<String, Group>,
@@ -52,6 +61,10 @@ struct Driver {
     changes: BTreeMap<String, HealthChange>,
     names: BTreeMap<LinkId, String>,
     standings: BTreeMap<LinkId, links::Standing>,
+    /// Links whose peers are not believed, for a drill.
+    deaf: BTreeSet<String>,
+    /// Of the peers on no link that BFD watches, where it has said something.
+    watched: BTreeMap<PeerId, State>,
 }
 
 /// A group's traffic moved.
@@ -74,6 +87,10 @@ impl Driver {
                     }
                     Some(GroupsMessage::Figures { name, figures }) => {
                         self.on_figures(&name, figures).await;
+                    }
+                    Some(GroupsMessage::Hear { name, hearing }) => self.hear(name, hearing).await,
+                    Some(GroupsMessage::Peer { peer, state, found_out }) => {
+                        self.on_peer(peer, state, found_out).await;
                     }
                     None => return,
                 },
@@ -141,6 +158,36 @@ impl Driver {
         for (name, state) in known {
             self.drive_sessions(&name, state).await;
         }
+        let known = std::mem::take(&mut self.watched);
+        for (peer, state) in known {
+            self.on_peer(peer, state, now).await;
+        }
+    }
+
+    /// As for a link: traffic first, then the paths, then the session.
+    async fn on_peer(&mut self, peer: PeerId, state: State, found_out: Instant) {
+        let inbox = self.topology.watched.get(&peer).cloned();
+        // One that nobody watches any more is as good as any.
+        let state = inbox.as_ref().map_or(State::Up, |_| state);
+        match inbox {
+            Some(_) => self.watched.insert(peer, state),
+            None => self.watched.remove(&peer),
+        };
+        let dead = self
+            .watched
+            .iter()
+            .filter(|(_, state)| **state == State::Down);
+        let dead = dead.map(|(peer, _)| *peer).collect();
+        let _ = self.fib.send(Steering::Dead(dead, found_out)).await;
+        let (standing, order) = match state {
+            State::Up | State::Degraded | State::Draining => (Standing::Unranked, ToPeer::Start),
+            State::Down => (Standing::Unusable, ToPeer::Stop(Cease::BfdDown)),
+        };
+        let standing = Input::Standing(peer, standing);
+        let _ = self.rib.send(RibMessage::Input(standing)).await;
+        if let Some(inbox) = inbox {
+            let _ = inbox.send(order).await;
+        }
     }
 
     async fn on_link(&mut self, name: String, change: HealthChange, found_out: Instant) {
@@ -175,6 +222,14 @@ impl Driver {
         }
     }
 
+    async fn hear(&mut self, name: String, hearing: Hearing) {
+        match hearing {
+            Hearing::Deaf => self.deaf.insert(name),
+            Hearing::Attentive => self.deaf.remove(&name),
+        };
+        self.settle(Instant::now()).await;
+    }
+
     /// Sessions over a dead link end at once, and start when the link is back.
     async fn drive_sessions(&self, link: &str, state: State) {
         let place = self.topology.links.get(link);
@@ -203,6 +258,29 @@ impl Driver {
         for group in self.groups.keys() {
             self.show(group);
         }
+        let stage = self.stage();
+        self.scenes
+            .send_if_modified(|scenes| drill::update(scenes, stage, found_out));
+    }
+
+    /// How every link of a group stands.
+    fn stage(&self) -> BTreeMap<String, Scene> {
+        let links = self.topology.links.iter().filter_map(|(name, place)| {
+            let group = self.groups.get(place.group.as_ref()?)?;
+            let link = place.member.link;
+            let is_usable = |it: &&links::Standing| it.link != link && it.rank.is_some();
+            let change = self.changes.get(name);
+            let scene = Scene {
+                state: change.map_or(State::Down, |change| change.state),
+                role: match group.active().contains(&link) {
+                    true => Role::Active,
+                    false => Role::Idle,
+                },
+                others: group.ranking().iter().filter(is_usable).count(),
+            };
+            Some((name.clone(), scene))
+        });
+        links.collect()
     }
 
     fn hear_groups(&mut self) -> Vec<Move> {
@@ -252,7 +330,8 @@ impl Driver {
                 .and_then(|group| group_numbers.get(group));
             let ranked = self.standings.get(&place.member.link);
             let ranked = ranked.and_then(|it| Some((it.rank?, it.tiebreak)));
-            let standing = match (change.state.is_usable(), group, ranked) {
+            let is_heard = change.state.is_usable() && !self.deaf.contains(name);
+            let standing = match (is_heard, group, ranked) {
                 (false, _, _) => Standing::Unusable,
                 (true, Some(group), Some((rank, tiebreak))) => Standing::Ranked {
                     group: *group,

@@ -311,8 +311,8 @@ impl Driver {
                 }
                 Transmit::Look => {
                     // The peer of a link has its name.
-                    let state = self.link.board.session_tcp(&self.link.name);
-                    probe.handle(Input::Session(state), Instant::now());
+                    let seen = self.link.board.session_tcp(&self.link.name);
+                    probe.handle(Input::Session(seen), Instant::now());
                     continue;
                 }
             };

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
-use links::{Figures, GroupConfig, HealthChange, Member};
+use links::{Fault, Figures, GroupConfig, HealthChange, Member, Order, State};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tunnels::spec::TunnelSpec;
 
+use super::drain::Told;
+use super::drill::Said;
 use crate::fib::{Carried, LinkStanding};
 
 /// What a peer task is told.
@@ -72,6 +74,8 @@ pub(crate) enum Steering {
     Links(BTreeMap<String, LinkStanding>, Instant),
     /// Interfaces of the peers that are reached through a link.
     Peers(BTreeMap<PeerId, String>),
+    /// The peers on no link that BFD calls dead, and when that was found out.
+    Dead(BTreeSet<PeerId>, Instant),
 }
 
 /// What the groups are told.
@@ -84,8 +88,16 @@ pub(crate) enum GroupsMessage {
         change: HealthChange,
         found_out: Instant,
     },
+    /// Whether what the peers of a link announce counts.
+    Hear { name: String, hearing: Hearing },
     /// What is measured of a link, once a second.
     Figures { name: String, figures: Figures },
+    /// BFD says that a peer on no link is up or down.
+    Peer {
+        peer: PeerId,
+        state: State,
+        found_out: Instant,
+    },
 }
 
 /// The links and groups of an intent.
@@ -93,6 +105,8 @@ pub(crate) enum GroupsMessage {
 pub(crate) struct Topology {
     pub(crate) links: BTreeMap<String, Place>,
     pub(crate) groups: BTreeMap<String, GroupConfig>,
+    /// Peers on no link that BFD watches, and the ways to their tasks.
+    pub(crate) watched: BTreeMap<PeerId, mpsc::Sender<ToPeer>>,
 }
 
 /// A link in its group.
@@ -103,6 +117,14 @@ pub(crate) struct Place {
     pub(crate) group: Option<String>,
     /// The peers that are reached through it, and the ways to their tasks.
     pub(crate) peers: Vec<(PeerId, mpsc::Sender<ToPeer>)>,
+}
+
+/// Whether what the peers of a link announce counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hearing {
+    Attentive,
+    /// It is held for withdrawn.
+    Deaf,
 }
 
 /// A tunnel of the intent; its endpoint may be a name.
@@ -134,6 +156,41 @@ pub(crate) enum Command {
     Reload(oneshot::Sender<Result<Reloaded, String>>),
     /// Begin anew with a peer. The answer says what was done, or is `None` for an unknown peer.
     Reset(Reset, oneshot::Sender<Option<String>>),
+    /// Fail a link on purpose.
+    Drill(
+        Ordered,
+        oneshot::Sender<Result<mpsc::Receiver<Said>, Denied>>,
+    ),
+    /// End the drill that is under way; whether there was one.
+    EndDrill(oneshot::Sender<bool>),
+    /// Empty a link, or fill it again.
+    Drain(
+        Emptied,
+        oneshot::Sender<Result<mpsc::Receiver<Told>, Denied>>,
+    ),
+}
+
+/// A drill that somebody wants.
+pub(crate) struct Ordered {
+    pub(crate) link: String,
+    pub(crate) fault: Fault,
+    pub(crate) lasts: Duration,
+}
+
+/// A link that somebody wants emptied or filled.
+pub(crate) struct Emptied {
+    pub(crate) link: String,
+    pub(crate) order: Order,
+    /// How long to wait for it to have its effect.
+    pub(crate) patience: Duration,
+}
+
+/// Why something is not done.
+pub(crate) enum Denied {
+    /// There is no such link.
+    Unknown,
+    /// In words.
+    Refused(String),
 }
 
 /// A connection from an address in a listen range, which is no peer yet.

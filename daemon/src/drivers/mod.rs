@@ -11,7 +11,8 @@
 //!                              └────────────────────── groups ─────────────────┘ link ◄──► probes
 //!                                                         ▲                    (one each)
 //!                                                         └─── GroupsMessage ────┘
-//!  bfd: a thread for the sessions of all links; each link hears its own through a watch
+//!  bfd: a thread for the sessions of all links; each link hears its own through a watch. So does `watched`,
+//!  one for each peer with BFD and without a link, and tells groups
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
 //!     ├──► link: whose far end is known to be gone (a watch)
 //!     └──► ipsec, its task at strongSwan's socket, once a link is carried by it
@@ -27,6 +28,8 @@
 
 pub(crate) mod bfd;
 pub(crate) mod costs;
+pub(crate) mod drain;
+pub(crate) mod drill;
 pub(crate) mod fib;
 pub(crate) mod groups;
 pub(crate) mod link;
@@ -39,6 +42,7 @@ mod read_buffer;
 pub(crate) mod rib;
 mod settle;
 pub(crate) mod tunnels;
+pub(crate) mod watched;
 
 use std::time::{Duration, Instant, SystemTime};
 

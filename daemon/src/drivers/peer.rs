@@ -227,11 +227,17 @@ impl Driver {
         let remote = stream.peer_addr();
         self.ends = stream.local_addr().ok().zip(remote.ok());
         *self.conns.slot(conn) = Some(Transport {
-            gauge: Gauge::of(&stream).ok().map(Arc::new),
+            gauge: self.gauge(&stream),
             stream,
             out: VecDeque::new(),
         });
         self.session.handle(Input::Connected { conn, local }, now);
+    }
+
+    /// Only a link has a use for it, and a peer on none should not cost a descriptor.
+    fn gauge(&self, stream: &TcpStream) -> Option<Arc<Gauge>> {
+        self.peer.endpoint.interface.as_ref()?;
+        Gauge::of(stream).ok().map(Arc::new)
     }
 
     fn perform(&mut self, output: Output) {

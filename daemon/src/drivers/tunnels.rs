@@ -12,8 +12,9 @@ use ::tunnels::plan::plan;
 use ::tunnels::spec::{FarEnd, Kind, TunnelSpec};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
@@ -72,7 +73,7 @@ impl Driver {
                     None => return,
                 },
                 noticed = self.backend.watch() => match noticed {
-                    Ok(Noticed::FarEnd) => self.look().await,
+                    Ok(Noticed::FarEnd) => self.look(),
                     Ok(Noticed::Interfaces) => {
                         self.supervisor.handle(Input::Changed, Instant::now());
                     }
@@ -89,7 +90,7 @@ impl Driver {
                     self.names.handle(names::Input::Timeout, now);
                 }
                 () = until(Some(look_at)) => {
-                    self.look().await;
+                    self.look();
                     look_at = Instant::now() + LOOK;
                 }
             }
@@ -107,7 +108,7 @@ impl Driver {
         self.supervisor
             .handle(Input::Wanted(&names), Instant::now());
         self.drain().await;
-        self.look().await;
+        self.look();
         // The one who waits may have given up.
         let _ = done.send(());
     }
@@ -246,13 +247,18 @@ impl Driver {
         }
     }
 
-    async fn look(&mut self) {
+    fn look(&mut self) {
         let specs: Vec<_> = self
             .wanted
             .iter()
             .map(|wanted| wanted.spec.clone())
             .collect();
-        match self.backend.status(&specs).await {
+        // The kernel may be long in answering while routes come in: other tasks go on elsewhere.
+        let statuses = match specs.is_empty() {
+            true => Ok(Vec::new()),
+            false => block_in_place(|| Handle::current().block_on(self.backend.status(&specs))),
+        };
+        match statuses {
             Ok(statuses) => {
                 // The links first: traffic moves.
                 let severed = statuses

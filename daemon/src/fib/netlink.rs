@@ -163,7 +163,7 @@ impl Netlink {
 
 impl Fib for Netlink {
     fn observe(&mut self) -> io::Result<Observed> {
-        uninterrupted(|| self.observe_all())
+        beside(|| uninterrupted(|| self.observe_all()))
     }
 
     fn observe_routes(&mut self) -> mpsc::Receiver<io::Result<FoundRoutes>> {
@@ -179,7 +179,7 @@ impl Fib for Netlink {
     }
 
     fn interfaces(&mut self) -> io::Result<Interfaces> {
-        uninterrupted(|| self.observe_interfaces())
+        beside(|| uninterrupted(|| self.observe_interfaces()))
     }
 
     fn apply(&mut self, steps: Vec<Step>) -> oneshot::Receiver<Applied> {
@@ -317,6 +317,12 @@ pub(crate) fn traffic() -> io::Result<BTreeMap<String, Traffic>> {
         traffic.extend(name.zip(bytes));
     })?;
     Ok(traffic)
+}
+
+/// Lets other tasks of this thread go on elsewhere: the kernel lists interfaces only when it has its
+/// lock, and one route that makes a large trie grow holds that for 200 ms and more.
+fn beside<T>(dump: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(dump)
 }
 
 fn uninterrupted<T>(mut dump: impl FnMut() -> io::Result<T>) -> io::Result<T> {

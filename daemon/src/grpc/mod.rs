@@ -3,6 +3,8 @@
 //! They listen on a Unix socket that only our user and group may open; whoever can open it may read
 //! everything and reload the file.
 
+mod drain;
+mod drill;
 mod events;
 mod render;
 mod routes;

@@ -22,7 +22,7 @@ pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 }
 
 /// Longer than the API can say is as long as it can say.
-fn duration(duration: Duration) -> prost_types::Duration {
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     duration.try_into().unwrap_or(prost_types::Duration {
         seconds: i64::MAX,
         nanos: 0,
@@ -145,9 +145,8 @@ fn link(link: &LinkView) -> v1::Link {
         receive_bytes: link.receive_bytes,
         transmit_bytes: link.transmit_bytes,
         mtu: link.row.mtu,
-        bfd: link
-            .bfd
-            .map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd)),
+        bfd: bfd_session(link.bfd),
+        drill_until: link.row.drill.map(timestamp),
     }
 }
 
@@ -159,6 +158,11 @@ fn link_state(state: Option<links::State>) -> v1::LinkState {
         Some(links::State::Down) => v1::LinkState::Down,
         None => v1::LinkState::Unspecified,
     }
+}
+
+/// A session that is wanted and cannot be is one of which nothing is known.
+fn bfd_session(wanted: Option<Option<bfd::Status>>) -> Option<v1::BfdSession> {
+    wanted.map(|status| status.as_ref().map_or_else(v1::BfdSession::default, bfd))
 }
 
 fn bfd(status: &bfd::Status) -> v1::BfdSession {

@@ -9,18 +9,19 @@ use api::v1::peers_server::Peers;
 use api::v1::routes_server::Routes;
 use api::v1::system_server::System;
 use api::v1::{
-    Event, ListGroupsRequest, ListGroupsResponse, ListLinksRequest, ListLinksResponse,
-    ListPeersRequest, ListPeersResponse, ListRoutesRequest, ListRoutesResponse, ListTunnelsRequest,
+    DrainEvent, DrainRequest, DrillEvent, DrillRequest, EndDrillRequest, EndDrillResponse, Event,
+    ListGroupsRequest, ListGroupsResponse, ListLinksRequest, ListLinksResponse, ListPeersRequest,
+    ListPeersResponse, ListRoutesRequest, ListRoutesResponse, ListTunnelsRequest,
     ListTunnelsResponse, ReloadRequest, ReloadResponse, ResetPeerRequest, ResetPeerResponse,
     StatusRequest, StatusResponse, WatchRequest, reset_peer_request,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::routes::Question;
-use super::{events, render};
+use super::{drain, drill, events, render};
 use crate::drivers::messages::{Command, Manner, Reset};
 use crate::snapshot::Reader;
 
@@ -77,6 +78,55 @@ impl Links for Services {
     ) -> Result<Response<ListTunnelsResponse>, Status> {
         let tunnels = render::tunnels(&self.reader.snapshot().await);
         Ok(Response::new(ListTunnelsResponse { tunnels }))
+    }
+
+    type DrillStream = Answers<DrillEvent>;
+
+    async fn drill(
+        &self,
+        request: Request<DrillRequest>,
+    ) -> Result<Response<Self::DrillStream>, Status> {
+        let ordered = drill::order(&request.into_inner())?;
+        let (link, (answer, answered)) = (ordered.link.clone(), oneshot::channel());
+        self.commands
+            .send(Command::Drill(ordered, answer))
+            .await
+            .map_err(|_| ending())?;
+        let sayings = answered.await.map_err(|_| ending())?;
+        let sayings = sayings.map_err(|denied| drill::denied(denied, &link))?;
+        let events = ReceiverStream::new(sayings).map(move |said| Ok(drill::event(&link, said)));
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    type DrainStream = Answers<DrainEvent>;
+
+    async fn drain(
+        &self,
+        request: Request<DrainRequest>,
+    ) -> Result<Response<Self::DrainStream>, Status> {
+        let emptied = drain::order(&request.into_inner())?;
+        let (link, (answer, answered)) = (emptied.link.clone(), oneshot::channel());
+        self.commands
+            .send(Command::Drain(emptied, answer))
+            .await
+            .map_err(|_| ending())?;
+        let tellings = answered.await.map_err(|_| ending())?;
+        let tellings = tellings.map_err(|denied| drill::denied(denied, &link))?;
+        let events = ReceiverStream::new(tellings).map(|told| Ok(drain::event(told)));
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn end_drill(
+        &self,
+        _: Request<EndDrillRequest>,
+    ) -> Result<Response<EndDrillResponse>, Status> {
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(Command::EndDrill(answer))
+            .await
+            .map_err(|_| ending())?;
+        let ended = answered.await.map_err(|_| ending())?;
+        Ok(Response::new(EndDrillResponse { ended }))
     }
 }
 

@@ -121,6 +121,13 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "1 while the traffic of its group goes over the link",
         links.iter().map(|link| (named(link), flag(link.active))),
     )?;
+    table.gauge(
+        "link_drill",
+        "1 while the link is failed on purpose",
+        links
+            .iter()
+            .map(|link| (only(link), flag(link.row.drill.is_some()))),
+    )?;
     let measured = |read: fn(&links::Quality) -> Option<f64>| {
         links
             .iter()
@@ -183,27 +190,25 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     bfd(snapshot, table)
 }
 
-/// Every link that is configured to have a session has its series, whether the session can be or not.
+/// Whatever is configured to have a session has its series, whether the session can be or not.
 fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     let sessions = || {
         let links = snapshot.links.iter();
-        links.filter_map(|link| Some((link, link.bfd?)))
+        let links = links.filter_map(|link| Some((("link", &link.name), link.bfd?)));
+        let peers = snapshot.peers.iter();
+        links.chain(peers.filter_map(|peer| Some((("peer", &peer.name), peer.bfd?))))
     };
     table.gauge(
         "bfd_session_up",
-        "1 while the BFD session of the link is up",
-        sessions().map(|(link, status)| {
-            let labels = [("link", link.name.clone())];
+        "1 while the BFD session of the link, or of the peer on none, is up",
+        sessions().map(|((kind, name), status)| {
             let is_up = |status: links::bfd::Status| status.state == links::bfd::State::Up;
-            (labels, flag(status.is_some_and(is_up)))
+            ([(kind, name.clone())], flag(status.is_some_and(is_up)))
         }),
     )?;
-    let packets = sessions().flat_map(|(link, status)| {
+    let packets = sessions().flat_map(|((kind, name), status)| {
         let count = |direction: &str, read: fn(&links::bfd::Status) -> u64| {
-            let labels = [
-                ("link", link.name.clone()),
-                ("direction", direction.to_owned()),
-            ];
+            let labels = [(kind, name.clone()), ("direction", direction.to_owned())];
             (labels, status.as_ref().map_or(0, read))
         };
         [
@@ -214,7 +219,7 @@ fn bfd(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
     });
     table.counter(
         "bfd_packets",
-        "BFD packets of the link's session: sent, received, and refused for hop limit, key or sequence",
+        "BFD packets of that session: sent, received, and refused for hop limit, key or sequence",
         packets,
     )
 }

@@ -1,6 +1,8 @@
 //! The composition root: owns the intent, starts the drivers, carries changes of the intent to
 //! them, and ends them in order.
 
+mod drains;
+mod drills;
 mod intent;
 mod peers;
 mod places;
@@ -35,6 +37,7 @@ pub(crate) use signals::Signals;
 use crate::board::Board;
 use crate::convert::{self, Keys};
 use crate::drivers::bfd::Bfd;
+use crate::drivers::drill::{Scenes, Surroundings};
 use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
@@ -46,8 +49,9 @@ use crate::drivers::{self, fib, groups, listener, seed};
 use crate::fib::{Interfaces, Netlink};
 use crate::journal::Severity;
 use crate::snapshot::{Applied, Reader};
-use crate::{grpc, metrics};
+use crate::{grpc, metrics, traffic};
 
+use drills::Drills;
 use places::Places;
 use restart::Restart;
 use signals::Signal;
@@ -88,6 +92,8 @@ pub(crate) struct Router {
     interfaces: watch::Receiver<Arc<Interfaces>>,
     severed: watch::Receiver<Severed>,
     drained: watch::Sender<Drained>,
+    /// Those of them that were ordered by command, not by the file.
+    ordered: Drained,
     bfd: Bfd,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
@@ -100,12 +106,15 @@ pub(crate) struct Router {
     peers: BTreeMap<String, RunningPeer>,
     peer_tasks: JoinSet<()>,
     links: BTreeMap<String, RunningLink>,
+    /// Peers on no link that BFD watches.
+    watched: BTreeMap<String, (PeerId, JoinHandle<()>)>,
     /// RIB, FIB, groups and tunnels: their end is the end of the process.
     vital: JoinSet<&'static str>,
     /// The peers' names within the process. One that goes and returns is another.
     ids: BTreeMap<String, PeerId>,
     next_id: u32,
     commands: mpsc::Receiver<Command>,
+    drills: Drills,
     restart: Restart,
     /// Our claim to the routes, held for the life of the process.
     _routes: Option<std::os::unix::net::UnixListener>,
@@ -157,6 +166,8 @@ impl Router {
         let (interfaces, interfaces_seen) = watch::channel(Arc::default());
         let (others, others_seen) = watch::channel(Arc::default());
         let (doors, doors_seen) = watch::channel(Arc::<Doors>::default());
+        let (scenes, scenes_seen) = watch::channel(Scenes::new());
+        let (switched, switched_seen) = watch::channel(None);
 
         let installing = if config.fib.install {
             Installing::Yes
@@ -179,6 +190,7 @@ impl Router {
             others,
             installing,
             convert::via_default(&config.fib),
+            switched,
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -203,6 +215,7 @@ impl Router {
             groups_inbox.1,
             steering.0,
             rib_inbox.0.clone(),
+            scenes,
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -227,6 +240,12 @@ impl Router {
         let applied = Applied {
             config: Arc::clone(&config),
             peers: BTreeMap::new(),
+        };
+        let around = Surroundings {
+            scenes: scenes_seen,
+            switched: switched_seen,
+            groups: groups_inbox.0.clone(),
+            board: Arc::clone(&board),
         };
         let reader = Reader {
             board,
@@ -262,6 +281,7 @@ impl Router {
             interfaces: interfaces_seen,
             severed: severed_seen,
             drained: watch::Sender::new(Drained::new()),
+            ordered: Drained::new(),
             bfd,
             doors,
             gate,
@@ -272,14 +292,19 @@ impl Router {
             peers: BTreeMap::new(),
             peer_tasks: JoinSet::new(),
             links: BTreeMap::new(),
+            watched: BTreeMap::new(),
             vital,
             next_id: u32::try_from(ids.len()).unwrap_or(u32::MAX).wrapping_add(1),
             ids,
             commands: commanded,
+            drills: Drills::new(around),
             restart: Restart::new(kept, is_settled),
             _routes: places.routes,
         };
         router.reader.board.retain(&config);
+        if let Err(error) = traffic::clear().await {
+            warn!(%error, "what an earlier drill left cannot be removed; it ends by itself");
+        }
         router.set_tunnels(intent.tunnels).await;
         router.bfd.configure(intent.bfd);
         router.originate(&config).await;
@@ -314,6 +339,16 @@ impl Router {
                     Command::Reset(reset, answer) => {
                         let done = self.reset(&reset).await;
                         let _ = answer.send(done);
+                    }
+                    Command::Drill(ordered, answer) => {
+                        // The one who asked may be gone; then the drill ends.
+                        let _ = answer.send(self.drill(ordered));
+                    }
+                    Command::Drain(emptied, answer) => {
+                        let _ = answer.send(self.drain(emptied));
+                    }
+                    Command::EndDrill(answer) => {
+                        let _ = answer.send(self.drills.end());
                     }
                     Command::Reload(answer) => {
                         let result = self.reload().await;
@@ -353,6 +388,7 @@ impl Router {
         for link in self.links.values() {
             link.task.abort();
         }
+        self.drills.abandon().await;
         // Sessions that end withdraw their routes: nobody may be left who would take them out of the
         // kernel.
         self.vital.shutdown().await;

@@ -16,10 +16,12 @@ use tracing::error;
 
 use super::{INBOX, RESTART, Router, RunningLink, RunningPeer};
 use crate::convert::{self, Keys};
+use crate::drivers::bfd::Watched;
 use crate::drivers::link::{self, Link};
 use crate::drivers::listener::{Door, Doors};
 use crate::drivers::messages::{GroupsMessage, Place, RibMessage, ToPeer, Topology};
 use crate::drivers::peer::{self, Peer};
+use crate::drivers::watched;
 use crate::secrets::Md5Key;
 
 impl Router {
@@ -63,8 +65,8 @@ impl Router {
         if peer.shutdown.is_some() {
             let _ = inbox.send(ToPeer::ShutDown(peer.shutdown.clone())).await;
         }
-        if peer.link.is_none() {
-            // A peer on a link waits for the link.
+        if peer.link.is_none() && peer.bfd.is_none() {
+            // A peer on a link waits for the link, and one that is watched for what BFD says.
             let _ = inbox.send(ToPeer::Start).await;
         }
         self.peers
@@ -199,12 +201,20 @@ impl Router {
             };
             Some((name.clone(), place))
         });
+        let is_watched = |name: &String| {
+            let peer = config.peers.get(name);
+            peer.is_some_and(|peer| peer.bfd.is_some())
+        };
+        let watched = self.peers.iter().filter(|(name, _)| is_watched(name));
         let topology = Topology {
             links: places.collect(),
             groups: convert::groups(&config),
+            watched: watched
+                .map(|(_, running)| (running.id, running.inbox.clone()))
+                .collect(),
         };
         let _ = self.groups.send(GroupsMessage::Configure(topology)).await;
-        self.drained.send_replace(convert::drained(&config));
+        self.order_drains();
         for (name, id, wanted) in fresh {
             let link = Link {
                 name: name.clone(),
@@ -213,14 +223,51 @@ impl Router {
                 interfaces: self.interfaces.clone(),
                 severed: self.severed.clone(),
                 drained: self.drained.subscribe(),
-                bfd: self.bfd.word(&name),
+                bfd: self.bfd.word(&Watched::Link(name.clone())),
                 board: Arc::clone(&self.reader.board),
             };
             let task = tokio::spawn(link::run(link));
             let config = wanted;
             self.links.insert(name, RunningLink { id, config, task });
         }
+        self.watch_peers(&config).await;
         self.doors.send_replace(Arc::new(self.who_may_come_in()));
+    }
+
+    /// Carries what BFD says of each peer that it watches to the groups, which have been told of the peer.
+    async fn watch_peers(&mut self, config: &Config) {
+        for (name, running) in &self.peers {
+            let is_watched = config
+                .peers
+                .get(name)
+                .is_some_and(|peer| peer.bfd.is_some());
+            let watched = Watched::Peer(name.clone());
+            if !is_watched {
+                if let Some((_, task)) = self.watched.remove(name) {
+                    task.abort();
+                    let _ = running.inbox.send(ToPeer::Start).await;
+                }
+            } else if self
+                .watched
+                .get(name)
+                .is_none_or(|(id, _)| *id != running.id)
+            {
+                let word = self.bfd.word(&watched);
+                let task = watched::run(running.id, word, self.groups.clone());
+                let task = tokio::spawn(task);
+                if let Some((_, old)) = self.watched.insert(name.clone(), (running.id, task)) {
+                    old.abort();
+                }
+            }
+        }
+        let peers = &self.peers;
+        self.watched.retain(|name, (_, task)| {
+            let is_there = peers.contains_key(name);
+            if !is_there {
+                task.abort();
+            }
+            is_there
+        });
     }
 
     fn who_may_come_in(&self) -> Doors {

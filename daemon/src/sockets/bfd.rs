@@ -55,17 +55,17 @@ impl Door {
     }
 }
 
-/// From where the packets of one session leave: an address, an interface, and a port of its own
-/// (RFC 5881 §4), with hop limit 255.
+/// From where the packets of one session leave: an address, an interface if it is to be that one, and a port of
+/// its own (RFC 5881 §4), with hop limit 255.
 ///
 /// # Errors
 ///
 /// The address or the interface is not there.
-pub(crate) fn towards(interface: &str, path: Path, hops: Hops) -> io::Result<UdpSocket> {
+pub(crate) fn towards(interface: Option<&str>, path: Path, hops: Hops) -> io::Result<UdpSocket> {
     let socket = udp(SocketAddr::new(path.local, 0))?;
     mark(&socket, path.local)?;
     tcp::set_ttl(socket.as_fd(), path.local, u8::MAX)?;
-    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.bind_device(interface.map(str::as_bytes))?;
     bind(&socket, path.local)?;
     let scope = match (path.remote, path.interface) {
         (IpAddr::V6(remote), Some(index)) if remote.is_unicast_link_local() => index,

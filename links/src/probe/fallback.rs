@@ -4,7 +4,9 @@
 //! else ever has, the link is measured by that:
 //!
 //! - While there is no session, a TCP connection to the port of BGP once a second. Its answer, be it a refusal,
-//!   proves that both ways work, which is what a session waits for.
+//!   proves that both ways work, which is what a session waits for. Never beside a session that forms or is
+//!   there: a speaker that agreed on graceful restart takes a new connection for our restart, and drops the
+//!   old one (RFC 4724 §5).
 //! - While there is one, its TCP connection is looked at each round. Something heard since the last look is an
 //!   answer; data that stays unacknowledged over two retransmission timeouts is a loss. In between nothing is
 //!   known: an idle session says nothing, so a cut is found only when one end has something to say,
@@ -22,7 +24,7 @@ const SCOUT: u32 = 100;
 const TIMEOUTS: u32 = 2;
 
 /// Between two TCP connections, unless the configured interval is longer.
-pub(super) const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A TCP connection as the kernel sees it, `TCP_INFO`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,17 +37,31 @@ pub struct TcpState {
     pub timeouts: u32,
 }
 
-/// Whether there is a session to look at.
+/// What there is of the link's BGP session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionTcp {
+    /// No connection.
+    Absent,
+    /// A connection that cannot be looked at: it is being made, or it closes.
+    Forming,
+    /// A connection that is there, of a session that is or will be.
+    Established(TcpState),
+}
+
+/// When it was looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Session {
     Absent,
-    /// Last looked at then.
-    Present(Instant),
+    Forming,
+    /// Last then.
+    Established(Instant),
 }
 
 /// What a look at the session says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sight {
+    /// There is none: a connection tells.
+    Absent,
     Heard(Option<Duration>),
     Lost,
     Nothing,
@@ -54,8 +70,6 @@ pub(super) enum Sight {
 /// How a round is carried out while fallen back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Means {
-    /// A TCP connection, and everything else too.
-    Connect,
     /// A look at the session.
     Look,
     /// A look, and STAMP and ICMP, whose silence says nothing.
@@ -94,11 +108,18 @@ impl Fallback {
     pub(super) fn means(&self, sequence: u32) -> Option<Means> {
         match self.0 {
             Stage::Ruled | Stage::Waiting(_) => None,
-            Stage::Fallen(Session::Absent) => Some(Means::Connect),
-            Stage::Fallen(Session::Present(_)) if sequence.is_multiple_of(SCOUT) => {
+            Stage::Fallen(Session::Established(_)) if sequence.is_multiple_of(SCOUT) => {
                 Some(Means::LookAndScout)
             }
-            Stage::Fallen(Session::Present(_)) => Some(Means::Look),
+            Stage::Fallen(_) => Some(Means::Look),
+        }
+    }
+
+    /// Between two rounds, given what is configured.
+    pub(super) fn pace(&self, interval: Duration) -> Duration {
+        match self.0 {
+            Stage::Fallen(Session::Absent) => interval.max(CONNECT),
+            Stage::Fallen(_) | Stage::Ruled | Stage::Waiting(_) => interval,
         }
     }
 
@@ -120,27 +141,39 @@ impl Fallback {
         reached
     }
 
-    /// The session was looked at; `None` if there is none.
-    pub(super) fn see(&mut self, state: Option<TcpState>, now: Instant) -> Sight {
+    /// The session was looked at.
+    pub(super) fn see(&mut self, seen: SessionTcp, now: Instant) -> Sight {
         let Stage::Fallen(session) = &mut self.0 else {
             return Sight::Nothing;
         };
-        let Some(state) = state else {
-            *session = Session::Absent;
-            return Sight::Nothing;
-        };
-        let before = std::mem::replace(session, Session::Present(now));
-        let is_news = match before {
-            // It came up since.
-            Session::Absent => true,
-            Session::Present(at) => state.silence < now.saturating_duration_since(at),
-        };
-        if state.timeouts >= TIMEOUTS {
-            Sight::Lost
-        } else if is_news {
-            Sight::Heard(state.rtt)
-        } else {
-            Sight::Nothing
+        match seen {
+            SessionTcp::Absent => {
+                *session = Session::Absent;
+                Sight::Absent
+            }
+            SessionTcp::Forming => {
+                *session = Session::Forming;
+                Sight::Nothing
+            }
+            SessionTcp::Established(state) => {
+                let before = std::mem::replace(session, Session::Established(now));
+                judge(state, before, now)
+            }
         }
+    }
+}
+
+fn judge(state: TcpState, before: Session, now: Instant) -> Sight {
+    let is_news = match before {
+        // It came up since.
+        Session::Absent | Session::Forming => true,
+        Session::Established(at) => state.silence < now.saturating_duration_since(at),
+    };
+    if state.timeouts >= TIMEOUTS {
+        Sight::Lost
+    } else if is_news {
+        Sight::Heard(state.rtt)
+    } else {
+        Sight::Nothing
     }
 }

@@ -42,18 +42,20 @@ mod directions;
 mod fallback;
 mod histogram;
 mod history;
+mod interface;
 mod quality;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::icmp::{self, Echo};
+use crate::icmp::Echo;
 use crate::random::Random;
 use crate::stamp::{self, NtpTime};
 use directions::{Directions, SKIPPED};
-pub use fallback::TcpState;
 use fallback::{Fallback, Means, Sight};
+pub use fallback::{SessionTcp, TcpState};
 use history::{Fact, History, Order};
+pub use interface::{AddressFamily, Input, LastResort, Method, Output, ProbeConfig, Transmit, Via};
 pub use quality::{Quality, Statistics, WINDOWS};
 
 /// Added to the expected RTT before an answer is overdue: scheduling on both ends.
@@ -72,131 +74,6 @@ const MAX_OUTSTANDING: usize = 4096;
 const STAMP_PATIENCE: u32 = 50;
 /// See [`STAMP_PATIENCE`].
 const STAMP_RETRY: u32 = 10;
-
-/// What a probe is told once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ProbeConfig {
-    /// What is sent.
-    pub method: Method,
-    /// What there is for [`Method::Auto`] where nothing else answers.
-    pub last_resort: LastResort,
-    /// Between two rounds; 1 ms to 1 h.
-    pub interval: Duration,
-    /// An answer that takes longer is a loss; at most 1 h.
-    pub timeout: Duration,
-    /// Over which the link is judged; at most 32,768 rounds.
-    pub window: Duration,
-    /// Of the link's inside addresses.
-    pub family: AddressFamily,
-    /// ICMP identifier and STAMP session identifier; unique among the probes of this host.
-    pub identifier: u16,
-}
-
-/// How a link is probed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method {
-    /// STAMP if the far end answers it, ICMP echo otherwise.
-    Auto,
-    /// STAMP only.
-    Stamp,
-    /// ICMP echo only.
-    Icmp,
-    /// A TCP connection, accepted or refused, only.
-    Tcp,
-    /// What the link's BGP session tells, and TCP connections to its port while there is none.
-    Bgp,
-}
-
-/// What is left where neither STAMP nor ICMP was ever answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LastResort {
-    /// Nothing: the link is down.
-    None,
-    /// As [`Method::Bgp`].
-    Bgp,
-}
-
-/// Address family of a link's inside addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AddressFamily {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-/// The socket that something comes from or goes to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Via {
-    /// UDP, connected to the far end's port 862.
-    Stamp,
-    /// Raw ICMP or ICMPv6.
-    Icmp,
-    /// TCP connections that are closed as soon as they are there.
-    Tcp,
-    /// The TCP connection of the link's BGP session.
-    Bgp,
-}
-
-/// The only way in.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// A datagram, from any sender: what does not belong to an outstanding round is ignored.
-    Received {
-        /// The socket it came from.
-        via: Via,
-        /// As that socket gave it: ICMP over IPv4 with the IP header in front.
-        bytes: &'a [u8],
-        /// For how long it lay in the socket, by the kernel's stamp; zero if that is not known.
-        waited: Duration,
-    },
-    /// The far end has accepted or refused the TCP connection of [`Transmit::Connect`].
-    Connected {
-        /// As given there.
-        round: u32,
-    },
-    /// What [`Transmit::Look`] has seen; `None` if there is no session.
-    Session(Option<TcpState>),
-    /// The socket says that nobody listens there (ECONNREFUSED).
-    Refused(Via),
-    /// A deadline may have passed.
-    Timeout,
-}
-
-/// What the probe has found, in order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Output {
-    /// A round was answered, maybe after it was given as lost.
-    Answered {
-        /// Without the time that a STAMP reflector held the packet.
-        rtt: Duration,
-        /// What answered.
-        via: Via,
-    },
-    /// A round's answer is overdue.
-    Lost,
-}
-
-/// What to send.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Transmit {
-    /// A datagram.
-    Datagram {
-        /// Through this socket.
-        via: Via,
-        /// The UDP payload, or the ICMP message.
-        bytes: [u8; stamp::LEN],
-    },
-    /// A TCP connection: say [`Input::Connected`], and close it at once.
-    Connect {
-        /// To be said with it.
-        round: u32,
-    },
-    /// Nothing: look at the BGP session's connection, and say [`Input::Session`].
-    Look,
-}
-
-const _: () = assert!(icmp::LEN == stamp::LEN);
 
 /// One round that may still be answered.
 #[derive(Clone, Debug)]
@@ -299,6 +176,8 @@ pub struct Probe {
     sent: u64,
     received: u64,
     fallback: Fallback,
+    /// A connection is due: there is no session.
+    connects: bool,
     unsent: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
@@ -335,6 +214,7 @@ impl Probe {
             sent: 0,
             received: 0,
             fallback,
+            connects: false,
             unsent: VecDeque::new(),
             outputs: VecDeque::new(),
         }
@@ -350,7 +230,7 @@ impl Probe {
                 Via::Tcp | Via::Bgp => {}
             },
             Input::Connected { round } => self.on_connected(round, now),
-            Input::Session(state) => self.on_session(state, now),
+            Input::Session(seen) => self.on_session(seen, now),
             Input::Refused(Via::Stamp) => self.on_refused(now),
             Input::Refused(Via::Icmp | Via::Tcp | Via::Bgp) | Input::Timeout => {}
         }
@@ -375,9 +255,12 @@ impl Probe {
     /// The next datagram to send at `now`; `wall` is the time of day that STAMP puts on the wire, and
     /// is never used to measure.
     pub fn poll_transmit(&mut self, wall: NtpTime, now: Instant) -> Option<Transmit> {
-        if self.unsent.is_empty() && now >= self.next_send {
+        if self.unsent.is_empty() && self.connects {
+            self.connects = false;
+            self.start_round(self.with_connection(), wall, now);
+        } else if self.unsent.is_empty() && now >= self.next_send {
             self.schedule(now);
-            self.start_round(wall, now);
+            self.start_round(self.asks(), wall, now);
         }
         self.unsent.pop_front()
     }
@@ -412,10 +295,7 @@ impl Probe {
     /// Moves to the next point of the grid. Offsets of up to a tenth of the interval keep many links
     /// from beating together, and do not add up; a missed point is skipped.
     fn schedule(&mut self, now: Instant) {
-        let interval = match self.fallback.means(self.sequence) {
-            Some(Means::Connect) => self.config.interval.max(fallback::CONNECT),
-            Some(Means::Look | Means::LookAndScout) | None => self.config.interval,
-        };
+        let interval = self.fallback.pace(self.config.interval);
         self.next_grid += interval;
         if self.next_grid <= now {
             self.next_grid = now + interval;
@@ -423,10 +303,9 @@ impl Probe {
         self.next_send = self.next_grid + self.random.below(interval / 10);
     }
 
-    fn start_round(&mut self, wall: NtpTime, now: Instant) {
+    fn start_round(&mut self, asks: Asks, wall: NtpTime, now: Instant) {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
-        let asks = self.asks(sequence);
         // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
         // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
         let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
@@ -479,34 +358,52 @@ impl Probe {
         self.await_answer(round, now);
     }
 
-    /// What a round uses.
-    fn asks(&self, sequence: u32) -> Asks {
+    /// What the next round uses.
+    fn asks(&self) -> Asks {
         let is_auto = self.config.method == Method::Auto;
-        let (stamp, icmp, tcp) = match (self.config.method, self.fallback.means(sequence)) {
-            (_, Some(Means::Connect)) => (is_auto, is_auto, true),
-            (_, Some(Means::Look)) => (false, false, false),
-            (_, Some(Means::LookAndScout)) => (is_auto, is_auto, false),
-            (Method::Stamp, _) => (true, false, false),
-            (Method::Icmp, _) => (false, true, false),
-            (Method::Tcp, _) => (false, false, true),
-            (Method::Auto | Method::Bgp, None) => match self.reflector {
-                Reflector::Answers => (true, false, false),
-                Reflector::Unknown { unanswered } => {
-                    let is_tried =
-                        unanswered < STAMP_PATIENCE || sequence.is_multiple_of(STAMP_RETRY);
-                    (is_tried, true, false)
-                }
-            },
-        };
-        Asks {
+        let datagrams = |stamp, icmp| Asks {
             stamp,
             icmp,
-            tcp,
-            session: self.fallback.means(sequence).is_some(),
-            purpose: match self.fallback.means(sequence) {
-                Some(Means::LookAndScout) => Purpose::Scout,
-                Some(Means::Connect | Means::Look) | None => Purpose::Measure,
+            tcp: false,
+            session: false,
+            purpose: Purpose::Measure,
+        };
+        match (self.config.method, self.fallback.means(self.sequence)) {
+            (_, Some(Means::Look)) => Asks {
+                session: true,
+                ..datagrams(false, false)
             },
+            (_, Some(Means::LookAndScout)) => Asks {
+                session: true,
+                purpose: Purpose::Scout,
+                ..datagrams(is_auto, is_auto)
+            },
+            (Method::Stamp, None) => datagrams(true, false),
+            (Method::Icmp, None) => datagrams(false, true),
+            (Method::Tcp, None) => Asks {
+                tcp: true,
+                ..datagrams(false, false)
+            },
+            (Method::Auto | Method::Bgp, None) => match self.reflector {
+                Reflector::Answers => datagrams(true, false),
+                Reflector::Unknown { unanswered } => {
+                    let is_tried =
+                        unanswered < STAMP_PATIENCE || self.sequence.is_multiple_of(STAMP_RETRY);
+                    datagrams(is_tried, true)
+                }
+            },
+        }
+    }
+
+    /// What a round uses when there is no session to look at.
+    fn with_connection(&self) -> Asks {
+        let is_auto = self.config.method == Method::Auto;
+        Asks {
+            stamp: is_auto,
+            icmp: is_auto,
+            tcp: true,
+            session: false,
+            purpose: Purpose::Measure,
         }
     }
 
@@ -586,9 +483,10 @@ impl Probe {
         self.answer(at, Held::default(), Via::Tcp, now);
     }
 
-    fn on_session(&mut self, state: Option<TcpState>, now: Instant) {
-        match self.fallback.see(state, now) {
+    fn on_session(&mut self, seen: SessionTcp, now: Instant) {
+        match self.fallback.see(seen, now) {
             Sight::Nothing => {}
+            Sight::Absent => self.connects = true,
             Sight::Lost => self.outputs.push_back(Output::Lost),
             Sight::Heard(rtt) => {
                 self.via = Some(Via::Bgp);

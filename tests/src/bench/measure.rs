@@ -401,7 +401,7 @@ fn plug([daemon, peers]: &[Namespace; 2], everybody: &[Identity]) -> Result<()> 
 }
 
 /// User and system time of all threads of a process, those that ended included.
-fn cpu_time(pid: u32) -> Result<Duration> {
+pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the daemon has ended")?;
     // The name, in brackets, may hold anything; the third field follows it.
     let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;

@@ -11,7 +11,9 @@
 //! - [`table`]: what is announced. [`peer`]: sessions that send it and hear it.
 //! - [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
 
+pub mod bfd;
 pub mod daemon;
+pub mod failover;
 pub mod measure;
 pub mod peer;
 pub mod replay;

@@ -1,15 +1,18 @@
-//! A router under test with one link, and a neighbour that speaks BFD and BGP: FRR or BIRD.
+//! A router under test, and a neighbour that speaks BFD and BGP: FRR or BIRD. It is at the end of a link, or a peer
+//! on none: on the same cable, or behind a third router.
 //!
 //! ```text
 //! router, AS 65010   192.0.2.1 ── cable ── 192.0.2.2   neighbour, AS 65020
 //!                2001:db8:1::1             2001:db8:1::2
+//!
+//!                    192.0.2.1 ── 192.0.2.254 · 198.51.100.254 ── 198.51.100.2
 //! ```
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use api::v1::{BfdSession, Link};
+use api::v1::{BfdSession, Link, Peer};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -40,6 +43,19 @@ pub struct Terms {
     pub over: Over,
     /// Further words for BIRD's interface, such as its authentication.
     pub bird_words: &'static str,
+    /// What the neighbour is to the router.
+    pub as_a: Role,
+}
+
+/// What a neighbour is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The far end of a link, which is called `wire`.
+    Link,
+    /// A peer on no link, called `wire` too, on the same network.
+    Peer,
+    /// One behind a router.
+    FarPeer,
 }
 
 /// Family of the link.
@@ -58,6 +74,15 @@ impl Terms {
             interval,
             over: Over::V4,
             bird_words: "",
+            as_a: Role::Link,
+        }
+    }
+
+    /// As [`Terms::every`], for a neighbour in another role.
+    pub fn as_a(role: Role, interval: u64) -> Self {
+        Self {
+            as_a: role,
+            ..Self::every(interval)
         }
     }
 
@@ -69,9 +94,10 @@ impl Terms {
     }
 
     fn theirs(self) -> &'static str {
-        match self.over {
-            Over::V4 => "192.0.2.2",
-            Over::V6 => "2001:db8:1::2",
+        match (self.as_a, self.over) {
+            (Role::FarPeer, _) => "198.51.100.2",
+            (Role::Link | Role::Peer, Over::V4) => "192.0.2.2",
+            (Role::Link | Role::Peer, Over::V6) => "2001:db8:1::2",
         }
     }
 }
@@ -103,7 +129,10 @@ impl Watched {
     pub fn build(program: Program, test: &str, terms: Terms, keys: &str) -> Result<Self> {
         let mut scratch = Scratch::new(test)?;
         let [ours, theirs] = [scratch.namespace("router")?, scratch.namespace("other")?];
-        plug(&ours, &theirs)?;
+        match terms.as_a {
+            Role::Link | Role::Peer => plug(&ours, &theirs)?,
+            Role::FarPeer => plug_far(&ours, &scratch.namespace("middle")?, &theirs)?,
+        }
         let directory = scratch.directory().to_owned();
         let capture = Capture::start(&ours, "wire", &directory)?;
         let router = Nva::new(&ours, &directory, &Binaries::find()?)?;
@@ -131,23 +160,44 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Writes the router's file with these keys of its link's `bfd`.
+    /// Writes the router's file with these keys of its link's or peer's `bfd`.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
     pub fn configure(&self, keys: &str) -> Result<()> {
+        self.configure_with(keys, "")
+    }
+
+    /// As [`Watched::configure`], with further keys of the peer.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn configure_with(&self, keys: &str, of_peer: &str) -> Result<()> {
         let (ours, theirs) = (self.terms.ours(), self.terms.theirs());
         let length = match self.terms.over {
             Over::V4 => 24,
             Over::V6 => 64,
         };
+        let terms = "asn = 65020, connect-retry = \"1s\", import = \"all\", export = \"all\"";
+        let place = match self.terms.as_a {
+            Role::Link => format!(
+                "[link.wire]\ninterface = \"wire\"
+inside = {{ local = \"{ours}/{length}\", remote = \"{theirs}\" }}
+probe = {{ method = \"off\" }}\nbfd = {{ {keys} }}\nbgp = {{ {terms}{of_peer} }}"
+            ),
+            Role::Peer => format!(
+                "[peer]\nwire = {{ address = \"{theirs}\", bfd = {{ {keys} }}, {terms}{of_peer} }}"
+            ),
+            Role::FarPeer => format!(
+                "[peer]\nwire = {{ address = \"{theirs}\", bfd = {{ {keys} }}, {terms}, \
+                 local-address = \"{ours}\", multihop = 2{of_peer} }}"
+            ),
+        };
         self.router.configure(&format!(
             "[router]\nname = \"bfd\"\nasn = 65010\nid = \"192.0.2.1\"\n
-[link.wire]\ninterface = \"wire\"\ninside = {{ local = \"{ours}/{length}\", remote = \"{theirs}\" }}
-probe = {{ method = \"off\" }}\nbfd = {{ {keys} }}
-bgp = {{ asn = 65020, connect-retry = \"1s\", import = \"all\", export = \"all\" }}\n
-[[filter.all]]\naction = \"accept\"\n"
+{place}\n[[filter.all]]\naction = \"accept\"\n"
         ))
     }
 
@@ -166,7 +216,19 @@ bgp = {{ asn = 65020, connect-retry = \"1s\", import = \"all\", export = \"all\"
     ///
     /// When the router does not answer, or has none.
     pub fn session(&self) -> Result<BfdSession> {
-        self.link()?.bfd.context("the link has no BFD session")
+        match self.terms.as_a {
+            Role::Link => self.link()?.bfd.context("the link has no BFD session"),
+            Role::Peer | Role::FarPeer => self.peer()?.bfd.context("the peer has no BFD session"),
+        }
+    }
+
+    /// The router's only peer.
+    ///
+    /// # Errors
+    ///
+    /// When the router does not answer.
+    pub fn peer(&self) -> Result<Peer> {
+        self.router.peers()?.pop().context("the router has no peer")
     }
 
     /// What the neighbour calls the state of its session: "up", "down" or "init".
@@ -332,6 +394,26 @@ fn plug(ours: &Namespace, theirs: &Namespace) -> Result<()> {
     Ok(())
 }
 
+fn plug_far(ours: &Namespace, middle: &Namespace, theirs: &Namespace) -> Result<()> {
+    middle.sysctl("net.ipv4.ip_forward", "1")?;
+    let end = |namespace, interface, address| End {
+        namespace,
+        interface,
+        address,
+    };
+    cable(
+        end(ours, "wire", "192.0.2.1/24"),
+        end(middle, "near", "192.0.2.254/24"),
+    )?;
+    cable(
+        end(middle, "far", "198.51.100.254/24"),
+        end(theirs, "wire", "198.51.100.2/24"),
+    )?;
+    ours.ip("route add 198.51.100.0/24 via 192.0.2.254")?;
+    theirs.ip("route add 192.0.2.0/24 via 198.51.100.254")?;
+    Ok(())
+}
+
 fn start(
     program: Program,
     namespace: &Namespace,
@@ -341,6 +423,10 @@ fn start(
     let ours = terms.ours();
     match program {
         Program::Frr => {
+            let multihop = match terms.as_a {
+                Role::Link | Role::Peer => String::new(),
+                Role::FarPeer => format!(" neighbor {ours} ebgp-multihop 2\n"),
+            };
             let bgpd = format!(
                 "hostname other
 router bgp 65020
@@ -348,7 +434,7 @@ router bgp 65020
  no bgp ebgp-requires-policy
  neighbor {ours} remote-as 65010
  neighbor {ours} timers connect 1
-"
+{multihop}"
             );
             let mut frr = Frr::launch(namespace, directory, ours.parse()?, &bgpd)?;
             frr.add_bfdd(namespace, &frr_config(terms))?;
@@ -361,17 +447,26 @@ router bgp 65020
                 ..
             } = terms;
             let theirs = terms.theirs();
+            let (place, neighbour, multihop) = match terms.as_a {
+                Role::Link | Role::Peer => ("interface \"wire\"", "dev \"wire\"".to_owned(), ""),
+                Role::FarPeer => (
+                    "multihop",
+                    format!("local {theirs} multihop on"),
+                    "multihop 2;",
+                ),
+            };
             let config = format!(
                 "log stderr all;
 router id 192.0.2.2;
 protocol device {{ scan time 10; }}
 protocol bfd {{
-  interface \"wire\" {{ interval {interval} ms; multiplier 3; {bird_words} }};
-  neighbor {ours} dev \"wire\";
+  {place} {{ interval {interval} ms; multiplier 3; {bird_words} }};
+  neighbor {ours} {neighbour};
 }}
 protocol bgp nva {{
   local {theirs} as 65020;
   neighbor {ours} as 65010;
+  {multihop}
   connect retry time 1;
   connect delay time 1;
   error wait time 1, 4;
@@ -387,10 +482,11 @@ protocol bgp nva {{
 
 fn frr_peer(terms: Terms) -> String {
     let (ours, theirs) = (terms.ours(), terms.theirs());
-    match terms.over {
-        Over::V4 => format!("peer {ours} interface wire"),
+    match (terms.as_a, terms.over) {
+        (Role::FarPeer, _) => format!("peer {ours} multihop local-address {theirs}"),
+        (_, Over::V4) => format!("peer {ours} interface wire"),
         // FRR wants to know where from.
-        Over::V6 => format!("peer {ours} local-address {theirs} interface wire"),
+        (_, Over::V6) => format!("peer {ours} local-address {theirs} interface wire"),
     }
 }
 

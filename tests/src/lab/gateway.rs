@@ -156,9 +156,12 @@ impl Frr {
         command.arg("--vty_socket").arg(&self.directory);
         command.arg("-z").arg(self.directory.join("zserv.api"));
         command.args(["-A", "127.0.0.1", "-P", "0", "--log", "stdout"]);
-        if daemon == "bfdd" {
-            command.arg("--bfdctl").arg(file("ctl"));
-        }
+        match daemon {
+            // As Debian's package has it: the kernel tells more than the usual buffer holds.
+            "zebra" => command.args(["-s", "90000000"]),
+            "bfdd" => command.arg("--bfdctl").arg(file("ctl")),
+            _ => &mut command,
+        };
         let process = Process::spawn(&format!("FRR {daemon}"), &mut command, &file("log"))?;
         self.processes.push(process);
         Ok(())

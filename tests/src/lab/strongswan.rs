@@ -35,10 +35,14 @@ impl StrongSwan {
     /// When it is not installed or does not come up.
     pub fn start(namespace: &Namespace, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
-        // Without ESP in the kernel it would not start at all.
-        let esp = match has_xfrm(namespace) {
-            true => "kernel-netlink",
-            false => "kernel-libipsec kernel-netlink",
+        // Without ESP in the kernel it would not start at all. Its own routes what the first tunnel lets pass
+        // into that, which shall not be what it says to others.
+        let (esp, apart) = match has_xfrm(namespace) {
+            true => ("kernel-netlink", ""),
+            false => (
+                "kernel-libipsec kernel-netlink",
+                "socket-default { fwmark = 0x42 }\n kernel-netlink { fwmark = !0x42 }",
+            ),
         };
         let conf = format!(
             "charon {{
@@ -47,7 +51,8 @@ impl StrongSwan {
   retransmit_timeout = 1.0
   retransmit_tries = 3
   install_routes = no
-  plugins {{ vici {{ socket = unix://{} }} }}
+  plugins {{ vici {{ socket = unix://{} }}
+    {apart} }}
   filelog {{ log {{ path = {}
     default = 1 }} }}
 }}

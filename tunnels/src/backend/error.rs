@@ -164,6 +164,7 @@ fn verb(action: &Action) -> &'static str {
         Action::RemoveAddress(_) => "remove an address from",
         Action::Up => "set up",
         Action::Down => "set down",
+        Action::Say(_) => "set the operational state of",
         Action::Remove => "remove",
         Action::Refuse => "touch",
     }
@@ -181,6 +182,21 @@ mod tests {
             io::Error::from_raw_os_error(errno),
         )
         .to_string()
+    }
+
+    #[test]
+    fn an_if_id_of_somebody_else_s_interface_is_named() {
+        let ipsec = crate::ipsec::example();
+        let spec = TunnelSpec {
+            name: "a".to_owned(),
+            interface: "sb-a".to_owned(),
+            mtu: 1400,
+            address: "10.99.0.0/31".parse().expect("a network"),
+            kind: Kind::Ipsec(Box::new(ipsec)),
+        };
+        let exists = io::Error::from_raw_os_error(libc::EEXIST);
+        let said = StepError::of_creation(&spec, exists).to_string();
+        assert!(said.contains("IPsec with if-id 7"), "{said}");
     }
 
     #[test]

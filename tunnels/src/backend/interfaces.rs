@@ -11,12 +11,12 @@ use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage, AddressScope},
-    link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{device, netlink::Netlink};
-use crate::plan::{Device, MARK, Observed, Owner};
+use crate::plan::{Device, MARK, Observed, Owner, Readiness};
 
 /// `IFLA_INET_CONF`.
 const IFLA_INET_CONF: u16 = 1;
@@ -90,6 +90,11 @@ impl Interfaces {
     pub(super) async fn has_carrier(&mut self, interface: &str) -> io::Result<bool> {
         let link = self.find(interface).await?;
         Ok(link.attributes.contains(&LinkAttribute::Carrier(1)))
+    }
+
+    pub(super) async fn is_up(&mut self, interface: &str) -> io::Result<bool> {
+        let link = self.find(interface).await?;
+        Ok(link.header.flags.contains(LinkFlags::Up))
     }
 
     /// Makes an interface.
@@ -177,6 +182,14 @@ impl Interfaces {
         self.netlink
             .order(RouteNetlinkMessage::SetLink(link), 0)
             .await
+    }
+
+    pub(super) async fn say(&mut self, interface: &str, readiness: Readiness) -> io::Result<()> {
+        let state = match readiness {
+            Readiness::Ready => State::Up,
+            Readiness::Dormant => State::Dormant,
+        };
+        self.set(interface, LinkAttribute::OperState(state)).await
     }
 
     pub(super) async fn add_address(&mut self, interface: &str, address: IpNet) -> io::Result<()> {
@@ -277,6 +290,7 @@ fn observed(
         mtu: 0,
         addresses: BTreeSet::new(),
         admin_up: link.header.flags.contains(LinkFlags::Up),
+        readiness: Readiness::Ready,
         forwards: forwards(link),
         wireguard: None,
         ipsec: None,
@@ -286,6 +300,8 @@ fn observed(
     for attribute in &link.attributes {
         if let LinkAttribute::Mtu(mtu) = attribute {
             seen.mtu = *mtu;
+        } else if let LinkAttribute::OperState(State::Dormant) = attribute {
+            seen.readiness = Readiness::Dormant;
         } else if let LinkAttribute::Stats64(stats) = attribute {
             (seen.rx_bytes, seen.tx_bytes) = (stats.rx_bytes, stats.tx_bytes);
         } else if let LinkAttribute::IfAlias(alias) = attribute

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkSerializable};
@@ -14,14 +14,14 @@ use netlink_packet_generic::{
 use netlink_packet_wireguard::{
     WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute,
     WireguardCmd, WireguardDeviceFlags, WireguardMessage, WireguardPeer as PeerMessage,
-    WireguardPeerAttribute, WireguardPeerFlags,
+    WireguardPeerAttribute, WireguardPeerFlags, WireguardTimeSpec,
 };
 use netlink_sys::protocols::NETLINK_GENERIC;
 
 use super::netlink::Netlink;
 use crate::{
     plan::{Life, ObservedWireGuard},
-    spec::{Secret, TunnelStatus, WireGuardPeer, WireGuardSpec},
+    spec::{Secret, TunnelStatus, WireGuardPeer, WireGuardSpec, is_fresh_handshake},
 };
 
 /// Reads and sets WireGuard on `wireguard` interfaces.
@@ -93,13 +93,8 @@ impl WireGuard {
                 status.rx_bytes = *bytes;
             } else if let WireguardPeerAttribute::TxBytes(bytes) = attribute {
                 status.tx_bytes = *bytes;
-            } else if let WireguardPeerAttribute::LastHandshake(at) = attribute
-                && let (Ok(secs @ 1..), Ok(nanos)) =
-                    (u64::try_from(at.seconds), u32::try_from(at.nano_seconds))
-            {
-                let since =
-                    Duration::from_secs(secs).saturating_add(Duration::from_nanos(nanos.into()));
-                status.last_handshake = UNIX_EPOCH.checked_add(since);
+            } else if let WireguardPeerAttribute::LastHandshake(at) = attribute {
+                status.last_handshake = moment(at);
             }
         }
         Ok(())
@@ -200,6 +195,29 @@ fn peer_message(peer: &WireGuardPeer) -> PeerMessage {
     PeerMessage(attributes)
 }
 
+/// `None` before the first one, which the kernel says by zero.
+fn moment(at: &WireguardTimeSpec) -> Option<SystemTime> {
+    let (secs @ 1.., nanos) = (
+        u64::try_from(at.seconds).ok()?,
+        u32::try_from(at.nano_seconds).ok()?,
+    ) else {
+        return None;
+    };
+    UNIX_EPOCH.checked_add(Duration::from_secs(secs) + Duration::from_nanos(nanos.into()))
+}
+
+fn life(device: &WireguardMessage, now: SystemTime) -> Life {
+    let mut attributes = peers(device).flat_map(|peer| peer.iter());
+    let is_fresh = attributes.any(|attribute| {
+        matches!(attribute, WireguardPeerAttribute::LastHandshake(at)
+            if moment(at).is_some_and(|at| is_fresh_handshake(at, now)))
+    });
+    match is_fresh {
+        true => Life::Possible,
+        false => Life::Over,
+    }
+}
+
 fn peers(device: &WireguardMessage) -> impl Iterator<Item = &PeerMessage> {
     device.attributes.iter().flat_map(|attribute| {
         if let WireguardAttribute::Peers(peers) = attribute {
@@ -228,7 +246,7 @@ fn observed(device: &WireguardMessage) -> ObservedWireGuard {
         peer: None,
         private_key: None,
         listen_port: 0,
-        life: Life::Possible,
+        life: life(device, SystemTime::now()),
     };
     for attribute in &device.attributes {
         if let WireguardAttribute::PrivateKey(key) = attribute {

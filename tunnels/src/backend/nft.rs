@@ -26,8 +26,8 @@ impl Nft {
             return;
         }
         match run(&wanted).await {
-            Ok(()) if wanted == clamp::ruleset(&[]) => {}
-            Ok(()) => tracing::info!(
+            Ok(_) if wanted == clamp::ruleset(&[]) => {}
+            Ok(_) => tracing::info!(
                 table = clamp::TABLE,
                 "TCP segments are clamped to the MTU of each tunnel"
             ),
@@ -49,15 +49,20 @@ impl Nft {
 pub(super) async fn flush() -> io::Result<()> {
     match run(&clamp::ruleset(&[])).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+        done => done.map(drop),
     }
 }
 
-async fn run(ruleset: &str) -> io::Result<()> {
+/// Has `nft` do what stands in a file of its, in one transaction. What it prints.
+///
+/// # Errors
+///
+/// There is no `nft`, it takes too long, or it refuses: its first line.
+pub async fn run(ruleset: &str) -> io::Result<String> {
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
@@ -69,7 +74,7 @@ async fn run(ruleset: &str) -> io::Result<()> {
     };
     let output = timeout(PATIENCE, given).await??;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().next().unwrap_or("it does not say why");

@@ -1,15 +1,15 @@
 //! The task between the machine and strongSwan's socket. It decides nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
+    sync::{Semaphore, mpsc, watch},
+    task::{AbortHandle, JoinHandle},
     time::timeout,
 };
 use tracing::{debug, info, warn};
@@ -87,6 +87,9 @@ impl Handle {
             commands: None,
             absence: None,
             transcripts: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            turns: Arc::new(Semaphore::new(1)),
+            calls: BTreeMap::new(),
         };
         Self {
             orders,
@@ -157,6 +160,12 @@ struct Driver {
     absence: Option<String>,
     /// What was said about links that wait to be called.
     transcripts: BTreeMap<String, Transcript>,
+    /// What strongSwan calls the private keys that links have loaded.
+    keys: BTreeMap<String, String>,
+    /// A call takes one while it lasts: strongSwan has a thread wait for each, and needs others to hear answers.
+    turns: Arc<Semaphore>,
+    /// The latest call of each link.
+    calls: BTreeMap<String, AbortHandle>,
 }
 
 impl Driver {
@@ -178,6 +187,8 @@ impl Driver {
                 Err(error) => error,
             };
             self.commands = None;
+            let calls = std::mem::take(&mut self.calls);
+            calls.values().for_each(AbortHandle::abort);
             let reason = absence(&self.socket, &lost);
             if self.absence.as_ref() != Some(&reason) {
                 warn!(reason, "no strongSwan");
@@ -199,6 +210,8 @@ impl Driver {
         }
         let mut commands = Client::connect(&self.socket).await?;
         let version = commands.call("version", &Message::new()).await?;
+        let stats = commands.call("stats", &Message::new()).await?;
+        self.turns = Arc::new(Semaphore::new(calls_at_once(&stats)));
         let conns = commands.call("get-conns", &Message::new()).await?;
         let mut children = Vec::new();
         commands.subscribe("list-sa").await?;
@@ -302,6 +315,12 @@ impl Driver {
                     let loaded = Input::Loaded(&link, result);
                     self.machine.handle(loaded, Instant::now());
                 }
+                Output::Inspect => {
+                    // Without an answer the connection is over, and all is loaded with the next.
+                    if let Ok(inspected) = self.inspect().await {
+                        self.machine.handle(inspected, Instant::now());
+                    }
+                }
                 Output::Remove(name) => self.remove(&name).await,
                 Output::Terminate(name) => self.attempt("terminate", &conn::terminate(&name)).await,
                 Output::Initiate(link, call, spec) => self.initiate(link, call, *spec),
@@ -312,14 +331,54 @@ impl Driver {
     }
 
     async fn load(&mut self, link: &str, spec: &IpsecSpec) -> Result<(), String> {
+        let mut key = None;
         for (command, message) in conn::secrets(link, spec) {
             let loaded = self.command(command, &message).await;
-            loaded.map_err(|error| format!("{command}: {error}"))?;
+            let answer = loaded.map_err(|error| format!("{command}: {error}"))?;
+            key = key.or_else(|| answer.text("id").map(str::to_owned));
         }
         let loaded = self
             .command("load-conn", &conn::load_conn(link, spec))
             .await;
-        loaded.map(drop).map_err(|error| error.to_string())
+        loaded.map_err(|error| error.to_string())?;
+        // Whoever may prove who we are with the last one, may do so no longer.
+        if key.is_some() {
+            let name = Message::new().with("id", conn::name(link));
+            self.attempt("unload-shared", &name).await;
+        }
+        self.hold_key(link, key).await;
+        Ok(())
+    }
+
+    /// This link has this private key from now on; one that no link has any more is unloaded.
+    async fn hold_key(&mut self, link: &str, key: Option<String>) {
+        let last = match &key {
+            Some(key) => self.keys.insert(link.to_owned(), key.clone()),
+            None => self.keys.remove(link),
+        };
+        if let Some(last) = last.filter(|last| !self.keys.values().any(|key| key == last)) {
+            self.attempt("unload-key", &Message::new().with("id", last))
+                .await;
+        }
+    }
+
+    /// What strongSwan has loaded.
+    async fn inspect(&mut self) -> Result<Input<'static>, Error> {
+        let nothing = Message::new();
+        let conns = self.command("get-conns", &nothing).await?;
+        let shared = self.command("get-shared", &nothing).await?;
+        let keys = self.command("get-keys", &nothing).await?;
+        let owned = |names: Vec<&str>| -> BTreeSet<String> {
+            names.into_iter().map(str::to_owned).collect()
+        };
+        let mut with_secret = owned(shared.list("keys"));
+        let keys = owned(keys.list("keys"));
+        let with_key = self.keys.iter().filter(|(_, key)| keys.contains(*key));
+        with_secret.extend(with_key.map(|(link, _)| conn::name(link)));
+        Ok(Input::Inspected {
+            conns: owned(conns.list("conns")),
+            with_secret,
+        })
     }
 
     async fn remove(&mut self, name: &str) {
@@ -328,6 +387,12 @@ impl Driver {
             .await;
         self.attempt("unload-shared", &Message::new().with("id", name))
             .await;
+        if let Some(link) = conn::link(name) {
+            if let Some(call) = self.calls.remove(link) {
+                call.abort();
+            }
+            self.hold_key(link, None).await;
+        }
         self.attempt("terminate", &conn::terminate(name)).await;
     }
 
@@ -351,14 +416,23 @@ impl Driver {
         answer
     }
 
-    /// A call takes its time, so it has a connection and a task of its own.
-    fn initiate(&self, link: String, id: CallId, spec: IpsecSpec) {
+    /// A call takes its time, so it has a connection and a task of its own. Nobody waits for the answer to the one
+    /// before.
+    fn initiate(&mut self, link: String, id: CallId, spec: IpsecSpec) {
         let (socket, reports) = (self.socket.clone(), self.reports.0.clone());
-        tokio::spawn(async move {
+        let (turns, name) = (self.turns.clone(), link.clone());
+        let task = tokio::spawn(async move {
+            // Nobody closes it.
+            let Ok(_turn) = turns.acquire().await else {
+                return;
+            };
             let result = call(&socket, (&link, id), &spec, &reports).await;
             // Nobody to tell: the daemon stops.
             let _ = reports.send(Report::Initiated(link, id, result)).await;
         });
+        if let Some(last) = self.calls.insert(name, task.abort_handle()) {
+            last.abort();
+        }
     }
 
     fn tell(&self, link: &str) {
@@ -395,6 +469,13 @@ impl Driver {
             gone
         });
     }
+}
+
+/// Half of the threads that strongSwan has to spare, as `stats` tells.
+fn calls_at_once(stats: &Message) -> usize {
+    let workers = stats.section("workers");
+    let idle = workers.and_then(|workers| workers.number::<usize>("idle"));
+    (idle.unwrap_or_default() / 2).max(1)
 }
 
 /// One call, with what strongSwan says meanwhile.

@@ -83,7 +83,7 @@ const CAUSES: [(&[&str], Cause); 11] = [
     ),
     (&["no private key found"], |_, spec, _| {
         format!(
-            "there is no private key for {}; check `cert` and `key`",
+            "there is no private key for {}; is `private-key` that of `certificate`?",
             ours(spec)
         )
     }),
@@ -157,7 +157,9 @@ fn proposals(transcript: &Transcript, spec: &IpsecSpec, line: &str) -> String {
     };
     let theirs = match transcript.after("received proposals: ") {
         Some(theirs) => format!("the far end's: {theirs}"),
-        None => "the far end does not say which it would take".to_owned(),
+        // A refusal in IKE carries no list (RFC 7296 §3.10.1).
+        None => "the far end does not say which it would take, which only its own configuration or log does"
+            .to_owned(),
     };
     format!(
         "no proposal for {what} in common; ours: {ours}; {theirs}; make `{key}` one that both have"

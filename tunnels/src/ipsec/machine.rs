@@ -24,6 +24,10 @@ const LASTED: Duration = Duration::from_secs(10);
 /// An event that comes later than this after the answer to a call does not come.
 const OVERTAKEN: Duration = Duration::from_secs(5);
 
+/// Between two looks at whether all is still loaded. There is no event for that, and an operator's
+/// `swanctl --load-all` removes what is not in its files.
+const INSPECT_EVERY: Duration = Duration::from_secs(30);
+
 /// Tells one call from the next: what is said about one that was given up counts for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallId(u64);
@@ -49,6 +53,13 @@ pub enum Input<'a> {
     Changed(&'a str, Change),
     /// [`Output::Load`] was tried.
     Loaded(&'a str, Result<(), String>),
+    /// The answer to [`Output::Inspect`].
+    Inspected {
+        /// Names of all connections, ours and others.
+        conns: BTreeSet<String>,
+        /// Names of our connections whose secret is there.
+        with_secret: BTreeSet<String>,
+    },
     /// [`Output::Initiate`] still goes on, and this looks like why it takes so long.
     Delayed(&'a str, CallId, String),
     /// The far end of this link, which is to call, has been refused for what looks like this.
@@ -64,6 +75,8 @@ pub enum Input<'a> {
 pub enum Output {
     /// Load the secrets and the connection of this link, then say [`Input::Loaded`].
     Load(String, Box<IpsecSpec>),
+    /// See what is loaded, then say [`Input::Inspected`].
+    Inspect,
     /// Remove what was loaded under this name, and end its associations.
     Remove(String),
     /// End the associations under this name.
@@ -89,6 +102,7 @@ pub struct Ike {
     links: BTreeMap<String, Link>,
     daemon: Daemon,
     outputs: VecDeque<Output>,
+    inspect_at: Option<Instant>,
     /// Made so far.
     calls: u64,
     jitter: Jitter,
@@ -146,6 +160,7 @@ impl Ike {
             links: BTreeMap::new(),
             daemon: Daemon::Absent("strongSwan has not been asked yet".to_owned()),
             outputs: VecDeque::new(),
+            inspect_at: None,
             calls: 0,
             jitter: Jitter::new(seed),
         }
@@ -156,10 +171,11 @@ impl Ike {
         match input {
             Input::Wanted(link, spec) => self.on_wanted(link, *spec),
             Input::Unwanted(link) => self.on_unwanted(link),
-            Input::Connected { conns, children } => self.on_connected(&conns, children),
+            Input::Connected { conns, children } => self.on_connected(&conns, children, now),
             Input::Lost(reason) => self.on_lost(reason),
             Input::Changed(link, change) => self.on_changed(link, change, now),
             Input::Loaded(link, result) => self.on_loaded(link, result, now),
+            Input::Inspected { conns, with_secret } => self.on_inspected(&conns, &with_secret),
             Input::Delayed(link, call, reason) => {
                 if let Some(link) = self.calling(link, call) {
                     link.problem = Some(reason);
@@ -188,7 +204,7 @@ impl Ike {
             Call::At(at) => Some(at),
             Call::Idle | Call::Running(_) => None,
         });
-        calls.min()
+        calls.chain(self.inspect_at).min()
     }
 
     /// How a link's tunnel is; `None` for one that should not have any.
@@ -221,8 +237,12 @@ impl Ike {
             up_since: None,
             told: None,
         });
-        let calls = matches!(link.call, Call::Running(_));
-        if calls || (!link.spec.has_same_associations(&spec) && !link.children.is_empty()) {
+        // A call that has come to something may not have been answered yet.
+        let ends = match link.children.is_empty() {
+            true => matches!(link.call, Call::Running(_)),
+            false => !link.spec.has_same_associations(&spec),
+        };
+        if ends {
             // A call for what was wanted before is given up. The end of what was up calls again, or has us
             // called.
             self.outputs.push_back(Output::Terminate(conn::name(name)));
@@ -241,7 +261,12 @@ impl Ike {
         }
     }
 
-    fn on_connected(&mut self, conns: &[String], children: Vec<(String, Vec<Child>)>) {
+    fn on_connected(
+        &mut self,
+        conns: &[String],
+        children: Vec<(String, Vec<Child>)>,
+        now: Instant,
+    ) {
         let with_children = children.iter().map(|(link, _)| conn::name(link));
         let ours = conns
             .iter()
@@ -253,6 +278,7 @@ impl Ike {
         self.outputs
             .extend(leftovers.into_iter().map(Output::Remove));
         self.daemon = Daemon::Present;
+        self.inspect_at = Some(now + INSPECT_EVERY);
         for link in self.links.values_mut() {
             link.children.clear();
             link.conn = Conn::Absent;
@@ -273,6 +299,7 @@ impl Ike {
     /// that it ends; the link's own probes see that.
     fn on_lost(&mut self, reason: String) {
         self.daemon = Daemon::Absent(reason);
+        self.inspect_at = None;
         for link in self.links.values_mut() {
             link.conn = Conn::Absent;
             link.call = Call::Idle;
@@ -330,6 +357,24 @@ impl Ike {
         }
     }
 
+    /// What somebody has removed is loaded again; what carries packets goes on meanwhile. A call that runs
+    /// loads again by itself when it fails.
+    fn on_inspected(&mut self, conns: &BTreeSet<String>, with_secret: &BTreeSet<String>) {
+        for link in self.names() {
+            let name = conn::name(&link);
+            if conns.contains(&name) && with_secret.contains(&name) {
+                continue;
+            }
+            if let Some(lost) = self.links.get_mut(&link)
+                && lost.conn == Conn::Loaded
+                && !matches!(lost.call, Call::Running(_))
+            {
+                lost.conn = Conn::Absent;
+                self.advance(&link);
+            }
+        }
+    }
+
     /// The link, if this is the call that it waits for.
     fn calling(&mut self, name: &str, call: CallId) -> Option<&mut Link> {
         let link = self.links.get_mut(name)?;
@@ -359,6 +404,10 @@ impl Ike {
     }
 
     fn on_timeout(&mut self, now: Instant) {
+        if self.inspect_at.is_some_and(|at| at <= now) {
+            self.inspect_at = Some(now + INSPECT_EVERY);
+            self.outputs.push_back(Output::Inspect);
+        }
         for name in self.names() {
             if let Some(link) = self.links.get_mut(&name)
                 && matches!(link.call, Call::At(at) if at <= now)

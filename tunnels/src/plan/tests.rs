@@ -87,6 +87,7 @@ impl Model {
             Action::Forward => seen.forwards = true,
             Action::Up => seen.admin_up = true,
             Action::Down => seen.admin_up = false,
+            Action::Say(readiness) => seen.readiness = *readiness,
             Action::Configure(spec) => {
                 seen.device = Some(device(&spec.kind));
                 if let Kind::Ipsec(spec) = &spec.kind {
@@ -117,6 +118,7 @@ fn created(spec: &TunnelSpec) -> Observed {
         mtu: 1500,
         addresses: BTreeSet::new(),
         admin_up: false,
+        readiness: Readiness::Ready,
         forwards: false,
         wireguard: None,
         ipsec: None,
@@ -296,18 +298,39 @@ fn any_starting_point_settles_in_one_round() {
 
 #[test]
 fn an_interface_over_a_dead_tunnel_goes_down_and_comes_up_when_it_lives() {
-    let mut model = settled(&[spec("sb-a")]);
-    let set_life = |model: &mut Model, life| {
-        let seen = model.0.get_mut("sb-a").expect("it is there");
-        seen.wireguard.as_mut().expect("configured").life = life;
-    };
-    for (life, action) in [(Life::Over, Action::Down), (Life::Possible, Action::Up)] {
-        set_life(&mut model, life);
-        let steps = plan(&[spec("sb-a")], &model.observed());
-        assert_eq!(steps, [step("sb-a", action)]);
-        model.apply(&steps);
-        assert_eq!(plan(&[spec("sb-a")], &model.observed()), []);
+    for (backend, died, lives) in [
+        (BackendChoice::Userspace, Action::Down, Action::Up),
+        // Its handshakes need it up.
+        (
+            BackendChoice::Kernel,
+            Action::Say(Readiness::Dormant),
+            Action::Say(Readiness::Ready),
+        ),
+    ] {
+        let mut spec = spec("sb-a");
+        wireguard(&mut spec).backend = backend;
+        let wanted = std::slice::from_ref(&spec);
+        let mut model = settled(wanted);
+        for (life, action) in [(Life::Over, died), (Life::Possible, lives)] {
+            let seen = model.0.get_mut("sb-a").expect("it is there");
+            seen.wireguard.as_mut().expect("configured").life = life;
+            let steps = plan(wanted, &model.observed());
+            assert_eq!(steps, [step("sb-a", action)]);
+            model.apply(&steps);
+            assert_eq!(plan(wanted, &model.observed()), []);
+        }
     }
+}
+
+#[test]
+fn the_kernel_s_wireguard_comes_up_without_a_session_and_says_that_it_waits() {
+    let mut model = settled(&[spec("sb-a")]);
+    let seen = model.0.get_mut("sb-a").expect("it is there");
+    seen.admin_up = false;
+    seen.wireguard.as_mut().expect("configured").life = Life::Over;
+    let steps = plan(&[spec("sb-a")], &model.observed());
+    let waits = Action::Say(Readiness::Dormant);
+    assert_eq!(steps, [step("sb-a", Action::Up), step("sb-a", waits)]);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use tokio::sync::Notify;
 
 use super::noise::Trouble;
 use crate::{plan::Life, spec::WireGuardCounts};
@@ -30,11 +32,22 @@ pub(crate) struct Counters {
     /// The errno of the last failed send; 0 after one that worked.
     send_error: AtomicI32,
     is_over: AtomicBool,
+    /// Told when life begins or ends.
+    stirred: Arc<Notify>,
     endpoint: Mutex<Option<SocketAddr>>,
     trouble: Mutex<Option<Trouble>>,
 }
 
 impl Counters {
+    /// All zero. `stirred` is told when the tunnel begins or ceases to lead somewhere.
+    pub(crate) fn new(life: Life, stirred: Arc<Notify>) -> Self {
+        Self {
+            is_over: AtomicBool::new(life == Life::Over),
+            stirred,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn rx_bytes(&self) -> u64 {
         self.rx_bytes.load(Ordering::Relaxed)
     }
@@ -80,7 +93,10 @@ impl Counters {
     }
 
     pub(super) fn set_life(&self, life: Life) {
-        self.is_over.store(life == Life::Over, Ordering::Relaxed);
+        let is_over = life == Life::Over;
+        if self.is_over.swap(is_over, Ordering::Relaxed) != is_over {
+            self.stirred.notify_one();
+        }
     }
 
     pub(crate) fn send_error(&self) -> Option<std::io::Error> {

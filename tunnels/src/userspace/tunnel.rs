@@ -9,8 +9,10 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::Notify;
+
 use super::{counters::Counters, noise::Noise, pool::Pool, tun::Queue, udp::Udp};
-use crate::spec::WireGuardSpec;
+use crate::{plan::Life, spec::WireGuardSpec};
 
 /// What the halves of a tunnel share.
 pub(super) struct Shared {
@@ -44,14 +46,19 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Binds the port, attaches a queue and has both served by `pool`.
     ///
+    /// - `life`: what to believe until there is a session, or none for too long
+    /// - `stirred`: told when that changes
+    ///
     /// # Errors
     /// The kernel's; `EADDRINUSE` when somebody else has the port.
     pub(crate) fn start(
         pool: &Arc<Pool>,
         interface: &str,
         spec: &WireGuardSpec,
+        life: Life,
+        stirred: Arc<Notify>,
     ) -> io::Result<Self> {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(life, stirred));
         let noise = Noise::new(spec, counters.clone(), Instant::now());
         let shared = Arc::new(Shared {
             udp: Udp::bind(spec.listen_port)?,

@@ -6,7 +6,7 @@ use crate::model::{
 };
 
 use super::super::PeerPart;
-use super::{Field, exact, field, or_none, source};
+use super::{Field, exact, field, or_none, source, watched_by};
 
 pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
     let Peer {
@@ -27,6 +27,7 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
         send_hold_time,
         connect_retry,
         distance,
+        bfd,
         md5,
         extended_messages,
         enhanced_refresh,
@@ -77,6 +78,9 @@ pub(in super::super) fn peer(peer: &Peer) -> Vec<Field<PeerPart>> {
         field(Session, "add-path", add_path_word(*add_path)),
         field(Live, "add-path-limit", add_path_limit),
     ];
+    fields.extend(watched_by(Live, bfd.as_ref().map(|bfd| &bfd.bfd)));
+    let hops = bfd.as_ref().map(|bfd| bfd.hops);
+    fields.push(field(Live, "bfd.hops", or_none(hops)));
     let restart = graceful_restart.as_ref();
     fields.extend([
         field(

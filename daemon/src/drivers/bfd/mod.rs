@@ -1,40 +1,72 @@
-//! BFD: one thread for the sessions of all links.
+//! BFD: one thread for the sessions of all links, and of peers that are on none.
 //!
 //! A thread of its own, because a neighbour waits for packets every few tens of milliseconds whatever
 //! else there is to do: a table that comes in, a reload, a session that is started again. So BFD lives
 //! from the first link to the end of the process. The task here follows the interfaces, and tells the
-//! thread which sessions there should be; each link hears what its session says through a watch.
+//! thread which sessions there should be; who is watched hears what its session says through a watch.
 
+mod place;
 mod thread;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use links::BfdWord;
-use links::bfd::{Config, Hops, Path, SessionId};
+use links::bfd::{Config, Path, SessionId};
 use tokio::sync::{mpsc, watch};
 
 use crate::board::Board;
 use crate::fib::Interfaces;
+use place::Place;
 use thread::{Order, Running, Strictness};
 
 /// Orders that the thread may have waiting.
 const INBOX: usize = 64;
 
-/// A session that a link wants.
+/// Whom a session is for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Watched {
+    /// A link, by its name.
+    Link(String),
+    /// A peer on no link.
+    Peer(String),
+}
+
+impl Watched {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Link(name) | Self::Peer(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(name) => write!(f, "link {name}"),
+            Self::Peer(name) => write!(f, "peer {name}"),
+        }
+    }
+}
+
+/// A session that is wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Wanted {
-    pub(crate) interface: String,
-    pub(crate) local: IpAddr,
+    /// The only interface that its packets leave by and come in by. `None`: that of the network which the
+    /// neighbour is on, or several hops away any.
+    pub(crate) interface: Option<String>,
+    /// `None`: our address in that network. Several hops away it is known.
+    pub(crate) local: Option<IpAddr>,
     pub(crate) remote: IpAddr,
     pub(crate) config: Config,
-    /// The link waits for it.
+    /// Whoever is watched waits for it.
     pub(crate) strict: bool,
 }
 
-/// All wanted sessions, by link.
-pub(crate) type Sessions = BTreeMap<String, Wanted>;
+/// All wanted sessions.
+pub(crate) type Sessions = BTreeMap<Watched, Wanted>;
 
 /// The way to the BFD of this process.
 #[derive(Clone)]
@@ -43,15 +75,15 @@ pub(crate) struct Bfd {
     words: Words,
 }
 
-/// What the session of each link says.
+/// What each session says.
 #[derive(Clone, Default)]
-struct Words(Arc<Mutex<BTreeMap<String, watch::Sender<BfdWord>>>>);
+struct Words(Arc<Mutex<BTreeMap<Watched, watch::Sender<BfdWord>>>>);
 
 impl Words {
-    fn of(&self, link: &str) -> watch::Sender<BfdWord> {
+    fn of(&self, watched: &Watched) -> watch::Sender<BfdWord> {
         let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let word = words
-            .entry(link.to_owned())
+            .entry(watched.clone())
             .or_insert_with(|| watch::Sender::new(BfdWord::Silent));
         word.clone()
     }
@@ -83,18 +115,18 @@ impl Bfd {
         Ok((Self { wanted, words }, follower.run()))
     }
 
-    /// These sessions, and no others. A link that is to wait for its session does so from now on, whether
-    /// there can be one yet or not.
+    /// These sessions, and no others. Who is to wait for a session does so from now on, whether there can be
+    /// one yet or not.
     pub(crate) fn configure(&self, sessions: Sessions) {
         let before = self.wanted.borrow().clone();
-        let waits = |sessions: &Sessions, link: &str| {
-            sessions.get(link).is_some_and(|wanted| wanted.strict)
+        let waits = |sessions: &Sessions, watched: &Watched| {
+            sessions.get(watched).is_some_and(|wanted| wanted.strict)
         };
         let fresh = sessions
             .keys()
-            .filter(|link| waits(&sessions, link) && !waits(&before, link));
-        for link in fresh {
-            self.words.of(link).send_if_modified(|word| {
+            .filter(|watched| waits(&sessions, watched) && !waits(&before, watched));
+        for watched in fresh {
+            self.words.of(watched).send_if_modified(|word| {
                 let is_silent = *word == BfdWord::Silent;
                 if is_silent {
                     *word = BfdWord::Awaited;
@@ -109,9 +141,9 @@ impl Bfd {
         });
     }
 
-    /// What the session of a link says, from now on; nothing, as long as there is none.
-    pub(crate) fn word(&self, link: &str) -> watch::Receiver<BfdWord> {
-        self.words.of(link).subscribe()
+    /// What a session says, from now on; nothing, as long as there is none.
+    pub(crate) fn word(&self, watched: &Watched) -> watch::Receiver<BfdWord> {
+        self.words.of(watched).subscribe()
     }
 }
 
@@ -119,7 +151,7 @@ impl Bfd {
 struct Known {
     id: SessionId,
     wanted: Wanted,
-    interface: u32,
+    place: Place,
 }
 
 struct Follower {
@@ -128,7 +160,7 @@ struct Follower {
     words: Words,
     orders: mpsc::Sender<Order>,
     running: Running,
-    known: BTreeMap<String, Known>,
+    known: BTreeMap<Watched, Known>,
     next_id: u32,
 }
 
@@ -153,20 +185,14 @@ impl Follower {
     async fn follow(&mut self) -> Result<(), mpsc::error::SendError<Order>> {
         let wanted = self.wanted.borrow_and_update().clone();
         let interfaces = Arc::clone(&self.interfaces.borrow_and_update());
-        let index = |wanted: &Wanted| {
-            let interface = interfaces.named(&wanted.interface)?;
-            let has_address = |net: &ipnet::IpNet| net.addr() == wanted.local;
-            let is_ready = interface.up && interface.addresses.iter().any(has_address);
-            is_ready.then_some(interface.index)
-        };
-        let possible: BTreeMap<&String, u32> = wanted
+        let possible: BTreeMap<&Watched, Place> = wanted
             .iter()
-            .filter_map(|(link, wanted)| Some((link, index(wanted)?)))
+            .filter_map(|(watched, wanted)| Some((watched, place::find(wanted, &interfaces)?)))
             .collect();
-        let gone: Vec<String> = self.known.keys().cloned().collect();
-        for link in gone.iter().filter(|link| !possible.contains_key(link)) {
-            if let Some(known) = self.known.remove(link) {
-                let waits = wanted.get(link).is_some_and(|wanted| wanted.strict);
+        let gone: Vec<Watched> = self.known.keys().cloned().collect();
+        for watched in gone.iter().filter(|it| !possible.contains_key(it)) {
+            if let Some(known) = self.known.remove(watched) {
+                let waits = wanted.get(watched).is_some_and(|wanted| wanted.strict);
                 let word = match waits {
                     true => BfdWord::Awaited,
                     false => BfdWord::Silent,
@@ -174,9 +200,9 @@ impl Follower {
                 self.order(Order::Remove(known.id, word)).await?;
             }
         }
-        for (link, wanted) in &wanted {
-            if let Some(interface) = possible.get(link) {
-                self.set(link, wanted, *interface).await?;
+        for (watched, place) in &possible {
+            if let Some(wanted) = wanted.get(watched) {
+                self.set(watched, wanted, place).await?;
             }
         }
         Ok(())
@@ -184,12 +210,12 @@ impl Follower {
 
     async fn set(
         &mut self,
-        link: &str,
+        watched: &Watched,
         wanted: &Wanted,
-        interface: u32,
+        place: &Place,
     ) -> Result<(), mpsc::error::SendError<Order>> {
-        let known = self.known.get(link);
-        if known.is_some_and(|known| known.wanted == *wanted && known.interface == interface) {
+        let known = self.known.get(watched);
+        if known.is_some_and(|known| known.wanted == *wanted && known.place == *place) {
             return Ok(());
         }
         let id = known.map_or_else(
@@ -202,27 +228,24 @@ impl Follower {
         let known = Known {
             id,
             wanted: wanted.clone(),
-            interface,
+            place: place.clone(),
         };
-        self.known.insert(link.to_owned(), known);
+        self.known.insert(watched.clone(), known);
         let order = thread::Set {
             id,
-            link: link.to_owned(),
-            interface: wanted.interface.clone(),
+            watched: watched.clone(),
+            interface: place.interface.clone(),
             path: Path {
-                local: wanted.local,
+                local: place.local,
                 remote: wanted.remote,
-                interface: match wanted.config.hops {
-                    Hops::Single => Some(interface),
-                    Hops::Multi { .. } => None,
-                },
+                interface: place.index,
             },
             config: wanted.config.clone(),
             strictness: match wanted.strict {
                 true => Strictness::Strict,
                 false => Strictness::Lenient,
             },
-            word: self.words.of(link),
+            word: self.words.of(watched),
         };
         self.order(Order::Set(Box::new(order))).await
     }

@@ -13,6 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
+use super::Watched;
 use crate::board::Board;
 use crate::drivers::seed;
 use crate::journal::Severity;
@@ -32,22 +33,22 @@ const DATAGRAM: usize = 128;
 /// What the thread is told.
 pub(super) enum Order {
     Set(Box<Set>),
-    /// And this is what the link hears from then on.
+    /// And this is what whoever was watched hears from then on.
     Remove(SessionId, BfdWord),
 }
 
 /// A session that there should be.
 pub(super) struct Set {
     pub(super) id: SessionId,
-    pub(super) link: String,
-    pub(super) interface: String,
+    pub(super) watched: Watched,
+    pub(super) interface: Option<String>,
     pub(super) path: Path,
     pub(super) config: Config,
     pub(super) strictness: Strictness,
     pub(super) word: watch::Sender<BfdWord>,
 }
 
-/// Whether a link waits for its session to come up for the first time.
+/// Whether somebody waits for the session to come up for the first time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Strictness {
     Lenient,
@@ -115,8 +116,8 @@ pub(super) fn start(inbox: usize, board: Arc<Board>) -> io::Result<(mpsc::Sender
 
 /// What the thread has for a session beside the machine's.
 struct Own {
-    link: String,
-    interface: String,
+    watched: Watched,
+    interface: Option<String>,
     path: Path,
     hops: Hops,
     word: watch::Sender<BfdWord>,
@@ -181,7 +182,7 @@ impl Thread {
         let now = Instant::now();
         let Set {
             id,
-            link,
+            watched,
             interface,
             path,
             config,
@@ -199,7 +200,7 @@ impl Thread {
         let same = |own: &Own| own.path == path && own.hops == hops && own.interface == interface;
         let socket = self.own.remove(&id).filter(same).and_then(|own| own.socket);
         let own = Own {
-            link,
+            watched,
             interface,
             path,
             hops,
@@ -218,7 +219,7 @@ impl Thread {
         self.drain(now);
         if let Some(own) = self.own.remove(&id) {
             own.word.send_replace(word);
-            self.board.set_bfd(&own.link, None);
+            self.board.set_bfd(&own.watched, None);
         }
         let own = &self.own;
         let is_used = |door: &Door| {
@@ -241,7 +242,11 @@ impl Thread {
             };
             let opened = opened.and_then(|()| {
                 if own.socket.is_none() {
-                    own.socket = Some(sockets::towards(&own.interface, own.path, own.hops)?);
+                    own.socket = Some(sockets::towards(
+                        own.interface.as_deref(),
+                        own.path,
+                        own.hops,
+                    )?);
                 }
                 Ok(())
             });
@@ -250,7 +255,7 @@ impl Thread {
                 Err(error) => {
                     complete = false;
                     if !own.complained {
-                        warn!(link = own.link, %error, "BFD cannot open its sockets, trying on");
+                        warn!(watched = %own.watched, %error, "BFD cannot open its sockets, trying on");
                     }
                     own.complained = true;
                 }
@@ -311,25 +316,25 @@ impl Thread {
             Change::NeighborAdminDown => (
                 BfdWord::Silent,
                 Severity::Warning,
-                "stopped by an operator of the neighbour; the link goes on without it".to_owned(),
+                "stopped by an operator of the neighbour; traffic goes on without it".to_owned(),
             ),
         };
-        // First the link, then people.
+        // First whoever is watched, then people.
         own.word.send_replace(word);
         match severity {
-            Severity::Info => info!(link = own.link, "BFD {text}"),
-            Severity::Warning | Severity::Critical => warn!(link = own.link, "BFD {text}"),
+            Severity::Info => info!(watched = %own.watched, "BFD {text}"),
+            Severity::Warning | Severity::Critical => warn!(watched = %own.watched, "BFD {text}"),
         }
-        self.board.set_bfd(&own.link, self.bfd.status(id));
+        self.board.set_bfd(&own.watched, self.bfd.status(id));
         self.board
             .journal
-            .record(severity, "bfd-state", &own.link, text);
+            .record(severity, "bfd-state", own.watched.name(), text);
     }
 
     fn publish(&mut self, now: Instant) {
         self.publish_at = now + PUBLISH;
         for (id, own) in &self.own {
-            self.board.set_bfd(&own.link, self.bfd.status(*id));
+            self.board.set_bfd(&own.watched, self.bfd.status(*id));
         }
     }
 

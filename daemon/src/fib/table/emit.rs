@@ -37,7 +37,7 @@ impl Table {
             if group.carries != target {
                 // Routes about to leave the group would be moved along with it.
                 let has_leavers = group.parked > 0 || group.leavers > 0;
-                if has_leavers && self.is_alive(&group.carries) {
+                if has_leavers && self.is_alive(group) {
                     self.dirty_groups.insert(key);
                     if let Some(group) = self.groups.get_mut(&key) {
                         group.move_at.get_or_insert(now + SETTLE);
@@ -95,9 +95,9 @@ impl Table {
     }
 
     pub(super) fn emit_routes(&mut self, steps: &mut Vec<Step>) {
-        self.routes.touch(self.queue.iter().take(BATCH));
+        self.routes.touch(self.queue.upcoming().take(BATCH));
         while steps.len() < BATCH
-            && let Some(prefix) = self.queue.pop_front()
+            && let Some(prefix) = self.queue.pop()
         {
             let before = self.known(&prefix);
             let mut after = Route {
@@ -109,9 +109,6 @@ impl Table {
                 self.emit_route(prefix, &mut after, steps);
             }
             self.remember(prefix, before, after);
-        }
-        if self.queue.is_empty() {
-            self.queue.shrink_to(BATCH);
         }
     }
 

@@ -25,12 +25,13 @@
 
 mod emit;
 mod observe;
+mod queue;
 mod routes;
 mod steer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ use bgp::rib::{RouteChange, RouteHop};
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
+use self::queue::Queue;
 use self::routes::{IDS, Pass, Route, Routes, State};
 use super::{
     FIRST_NEXTHOP_ID, Interfaces, Map, OtherChange, Others, Spread, Step, ViaDefault, Way,
@@ -174,9 +176,8 @@ struct Tally {
 pub(crate) struct Table {
     routes: Routes,
     tally: Tally,
-    /// Routes that were dirty when they came here, in the order they came: sorted, they would take
-    /// the kernel half as long again (its trie grows at one edge).
-    queue: VecDeque<Prefix>,
+    /// Routes that were dirty when they came here.
+    queue: Queue,
     groups: BTreeMap<u32, Group>,
     by_members: Map<Members, GroupKey>,
     dirty_groups: BTreeSet<u32>,
@@ -186,6 +187,8 @@ pub(crate) struct Table {
     links: BTreeMap<String, LinkStanding>,
     /// Interfaces of the peers that are reached through a link.
     peers: BTreeMap<PeerId, String>,
+    /// Peers on no link whose hops carry nothing if there is another way.
+    dead: BTreeSet<PeerId>,
     interfaces: Interfaces,
     others: Arc<Others>,
     /// As the ways of hops were last found with them.
@@ -217,13 +220,14 @@ impl Table {
         Self {
             routes: Routes::new(),
             tally: Tally::default(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             groups: BTreeMap::new(),
             by_members: Map::default(),
             dirty_groups: BTreeSet::new(),
             nexthops: BTreeMap::new(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            dead: BTreeSet::new(),
             interfaces: Interfaces::default(),
             known_others: Arc::clone(&others),
             found_others: (*others).clone(),
@@ -277,6 +281,14 @@ impl Table {
     pub(crate) fn set_peers(&mut self, peers: BTreeMap<PeerId, String>) {
         self.peers = peers;
         self.resolve();
+    }
+
+    /// The peers on no link that are dead; replaces what was said before.
+    pub(crate) fn set_dead(&mut self, peers: BTreeSet<PeerId>) {
+        if self.dead != peers {
+            self.dead = peers;
+            self.steer_all();
+        }
     }
 
     /// The interfaces as they are.
@@ -455,7 +467,7 @@ impl Table {
         after.state = self.state(after.wanted, after.carried);
         if after.state == State::Dirty && !after.is_queued {
             after.is_queued = true;
-            self.queue.push_back(prefix);
+            self.queue.push(prefix);
         }
         self.remember(prefix, before, after);
     }

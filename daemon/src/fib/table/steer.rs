@@ -7,7 +7,7 @@ use bgp::Hop;
 use bgp::rib::MedPlace;
 
 use super::super::{Spread, Way};
-use super::{GroupKey, LinkStanding, State, Table};
+use super::{Group, GroupKey, LinkStanding, State, Table};
 
 /// A member that has a way.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ impl Table {
     fn leads_to(&self, key: GroupKey) -> Spread {
         match self.groups.get(&key.0) {
             Some(group) if group.closing => Spread::new(),
-            Some(group) if self.is_alive(&group.carries) => group.carries.clone(),
+            Some(group) if self.is_alive(group) => group.carries.clone(),
             Some(_) | None => self.target(key),
         }
     }
@@ -98,7 +98,7 @@ impl Table {
             };
             Some(Candidate {
                 way,
-                is_dead,
+                is_dead: is_dead || self.dead.contains(&member.hop.peer),
                 tier: member.tier,
                 med: member.med,
                 weight: member.weight,
@@ -138,8 +138,20 @@ impl Table {
     }
 
     /// Whether all of what a group carries is usable: it leaves at once otherwise.
-    pub(super) fn is_alive(&self, spread: &Spread) -> bool {
-        !spread.is_empty() && spread.iter().all(|(way, _)| self.is_usable(way))
+    pub(super) fn is_alive(&self, group: &Group) -> bool {
+        let mut carries = group.carries.iter().map(|(way, _)| way);
+        group.is_in_kernel()
+            && carries.all(|way| self.is_usable(way) && self.is_offered(group, way))
+    }
+
+    /// Unless all the peers that a group has a way from are dead. One that nobody offers any more is left
+    /// when there is time.
+    fn is_offered(&self, group: &Group, way: &Way) -> bool {
+        let hops = group.members.iter().map(|member| &member.hop);
+        let mut with_it = hops
+            .filter(|hop| self.ways.get(hop) == Some(way))
+            .peekable();
+        with_it.peek().is_none() || with_it.any(|hop| !self.dead.contains(&hop.peer))
     }
 
     /// Looks at every group after links or interfaces changed.

@@ -234,6 +234,64 @@ fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
 }
 
 #[test]
+fn a_dead_peer_on_no_link_is_left_for_one_message_and_without_waiting() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    // Nobody says by which link they are reached: their networks do.
+    table.set_peers(BTreeMap::new());
+    table.set_links(BTreeMap::new());
+    let prefixes = prefixes(1000);
+    for prefix in &prefixes {
+        table.set(*prefix, &hops(&[1, 2]));
+    }
+    run(&mut table, &mut kernel, now);
+    table.sweep();
+    run(&mut table, &mut kernel, now);
+    let lead = |kernel: &Kernel, to| prefixes.iter().all(|p| kernel.interface_of(p) == Some(to));
+    assert!(lead(&kernel, 1));
+
+    // Half of its paths are gone before the group has moved.
+    table.set_dead([PeerId(1)].into());
+    for prefix in &prefixes[..500] {
+        table.set(*prefix, &hops(&[2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(lead(&kernel, 2));
+    for prefix in &prefixes[500..] {
+        table.set(*prefix, &hops(&[2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 0);
+
+    // Back: nothing moves before the routes are complete.
+    table.set_dead(BTreeSet::new());
+    assert_eq!(run(&mut table, &mut kernel, now), 0);
+    for prefix in &prefixes {
+        table.set(*prefix, &hops(&[1, 2]));
+    }
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert!(lead(&kernel, 1));
+}
+
+#[test]
+fn a_way_that_a_live_peer_offers_too_outlives_the_dead_one() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    table.set_peers(BTreeMap::new());
+    table.set_links(BTreeMap::new());
+    let mut members = hops(&[1, 1, 2]);
+    members[1].hop.peer = PeerId(3);
+    let prefix = prefixes(1)[0];
+    table.set(prefix, &members);
+    run(&mut table, &mut kernel, now);
+    table.set_dead([PeerId(1)].into());
+    assert_eq!(run(&mut table, &mut kernel, now), 0);
+    assert_eq!(kernel.interface_of(&prefix), Some(1));
+    table.set_dead([PeerId(1), PeerId(3)].into());
+    assert_eq!(run(&mut table, &mut kernel, now), 1);
+    assert_eq!(kernel.interface_of(&prefix), Some(2));
+}
+
+#[test]
 fn routes_that_are_withdrawn_before_the_group_has_moved_park_on_it() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));

@@ -112,6 +112,7 @@ fn render(peer: &PeerView, router_asn: u32) -> v1::Peer {
         last_session_end: words(status.and_then(|status| status.last_down.as_ref())),
         last_attempt: words(status.and_then(|status| status.last_attempt.as_ref())),
         transport: Some(transport(peer)),
+        bfd: super::bfd_session(peer.bfd),
         local_asn: config.local_as.map_or(router_asn, |local| local.asn),
         capabilities: status.map(capabilities),
         send_hold_time: status

@@ -21,9 +21,20 @@ fn done(ike: &mut Ike) -> Vec<String> {
         Output::Remove(name) => Some(format!("remove {name}")),
         Output::Terminate(name) => Some(format!("terminate {name}")),
         Output::Initiate(link, _, _) => Some(format!("initiate {link}")),
-        Output::State(_) => None,
+        Output::State(_) | Output::Inspect => None,
     });
     words.collect()
+}
+
+/// When the link `a` is called again.
+fn retry(ike: &Ike) -> Option<Instant> {
+    match ike.links["a"].call {
+        Call::At(at) => {
+            assert!(ike.poll_timeout().is_some_and(|first| first <= at));
+            Some(at)
+        }
+        Call::Idle | Call::Running(_) => None,
+    }
 }
 
 /// The end of the last call.
@@ -131,7 +142,7 @@ fn a_failed_call_is_cleaned_up_and_tried_again_later_each_time() {
         initiated(&mut ike, refused, now);
         assert_eq!(done(&mut ike), ["terminate skybridge-a"]);
         assert_eq!(ike.state("a"), Some(State::Down("no answer".to_owned())));
-        let at = ike.poll_timeout().expect("a retry is due");
+        let at = retry(&ike).expect("a retry is due");
         assert!(at - now > last);
         last = at - now;
         now = at;
@@ -147,7 +158,7 @@ fn an_answer_that_overtakes_its_event_ends_nothing() {
     let (mut ike, now) = calling();
     initiated(&mut ike, Ok(()), now);
     ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
-    assert_eq!((done(&mut ike).len(), ike.poll_timeout()), (0, None));
+    assert_eq!((done(&mut ike).len(), retry(&ike)), (0, None));
     assert_eq!(ike.state("a"), Some(State::Up(child(1))));
 }
 
@@ -155,7 +166,7 @@ fn an_answer_that_overtakes_its_event_ends_nothing() {
 fn a_call_that_is_answered_and_then_without_an_event_is_made_again() {
     let (mut ike, now) = calling();
     initiated(&mut ike, Ok(()), now);
-    let at = ike.poll_timeout().expect("a deadline");
+    let at = retry(&ike).expect("a deadline");
     ike.handle(Input::Timeout, at);
     assert_eq!(done(&mut ike), ["initiate a"]);
 }
@@ -173,7 +184,7 @@ fn a_call_for_what_was_wanted_before_is_given_up_and_its_end_counts_for_nothing(
     let refused = || "no answer".to_owned();
     ike.handle(Input::Delayed("a", before, refused()), now);
     ike.handle(Input::Initiated("a", before, Err(refused())), now);
-    assert_eq!((done(&mut ike).len(), ike.poll_timeout()), (0, None));
+    assert_eq!((done(&mut ike).len(), retry(&ike)), (0, None));
     assert!(matches!(ike.state("a"), Some(State::Down(reason)) if reason.starts_with("calling")));
 }
 
@@ -193,7 +204,7 @@ fn a_tunnel_that_ends_at_once_is_not_called_in_a_circle() {
     let (mut ike, now) = up();
     ike.handle(Input::Changed("a", Change::ChildDown(SaId(1))), now);
     assert_eq!(done(&mut ike), [""; 0]);
-    let at = ike.poll_timeout().expect("a retry is due");
+    let at = retry(&ike).expect("a retry is due");
     ike.handle(Input::Timeout, at);
     assert_eq!(done(&mut ike), ["initiate a"]);
 }
@@ -238,6 +249,20 @@ fn a_new_secret_is_loaded_and_ends_nothing() {
 }
 
 #[test]
+fn a_new_secret_between_an_association_and_the_answer_to_its_call_ends_nothing() {
+    let (mut ike, now) = calling();
+    ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
+    let auth = Auth::Psk(Hidden::new(b"another".to_vec().into()));
+    let spec = Box::new(IpsecSpec { auth, ..spec() });
+    ike.handle(Input::Wanted("a", spec), now);
+    assert_eq!(done(&mut ike), ["load a"]);
+    initiated(&mut ike, Ok(()), now);
+    ike.handle(Input::Loaded("a", Ok(())), now);
+    assert_eq!((done(&mut ike).len(), retry(&ike)), (0, None));
+    assert_eq!(ike.state("a"), Some(State::Up(child(1))));
+}
+
+#[test]
 fn other_proposals_end_what_was_made_with_the_old_ones_and_call_again() {
     let (mut ike, now) = up();
     let esp = vec!["aes128gcm16".to_owned()];
@@ -272,7 +297,7 @@ fn who_waits_to_be_called_never_calls() {
     assert!(
         matches!(ike.state("a"), Some(State::Down(reason)) if reason.starts_with("waiting for"))
     );
-    assert_eq!(ike.poll_timeout(), None);
+    assert_eq!(retry(&ike), None);
     assert!(ike.waiting("a").is_some());
     ike.handle(Input::Refused("a", "the keys differ".to_owned()), now);
     assert_eq!(
@@ -295,7 +320,7 @@ fn what_strongswan_does_not_take_is_loaded_again_later() {
         matches!(ike.state("a"), Some(State::Down(reason)) if reason.ends_with("invalid proposal"))
     );
     done(&mut ike);
-    let at = ike.poll_timeout().expect("a retry is due");
+    let at = retry(&ike).expect("a retry is due");
     ike.handle(Input::Timeout, at);
     assert_eq!(done(&mut ike), ["load a"]);
 }
@@ -323,4 +348,62 @@ fn every_change_of_state_is_told_once() {
     assert_eq!(told(&mut ike), 1);
     ike.handle(Input::Changed("a", Change::ChildUp(child(1))), now);
     assert_eq!(told(&mut ike), 0);
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn inspected(conns: &[&str], with_secret: &[&str]) -> Input<'static> {
+    Input::Inspected {
+        conns: names(conns),
+        with_secret: names(with_secret),
+    }
+}
+
+#[test]
+fn what_is_loaded_is_looked_at_every_30_seconds_while_there_is_a_strongswan() {
+    let (mut ike, mut now) = up();
+    for _ in 0..3 {
+        let at = ike.poll_timeout().expect("the next look");
+        assert_eq!(at, now + INSPECT_EVERY);
+        now = at;
+        ike.handle(Input::Timeout, now);
+        assert_eq!(ike.poll_output(), Some(Output::Inspect));
+        assert_eq!(ike.poll_output(), None);
+    }
+    ike.handle(Input::Lost("gone".to_owned()), now);
+    assert_eq!(ike.poll_timeout(), None);
+}
+
+#[test]
+fn a_connection_or_a_secret_that_somebody_removed_is_loaded_again_and_ends_nothing() {
+    let ours = ["skybridge-a"];
+    for (conns, with_secret) in [
+        (&[][..], &ours[..]),
+        (&["office"], &ours),
+        (&ours, &[]),
+        (&[], &[]),
+    ] {
+        let (mut ike, now) = up();
+        ike.handle(inspected(&["office", "skybridge-a"], &ours), now);
+        assert_eq!(done(&mut ike), [""; 0], "all is there");
+        ike.handle(inspected(conns, with_secret), now);
+        assert_eq!(done(&mut ike), ["load a"], "{conns:?} {with_secret:?}");
+        assert_eq!(ike.state("a"), Some(State::Up(child(1))));
+        ike.handle(Input::Loaded("a", Ok(())), now);
+        assert_eq!(done(&mut ike), [""; 0]);
+    }
+}
+
+#[test]
+fn a_call_that_runs_is_not_disturbed_by_a_look() {
+    let (mut ike, now) = calling();
+    ike.handle(inspected(&[], &[]), now);
+    assert_eq!(done(&mut ike), [""; 0]);
+    initiated(&mut ike, Err("no such connection".to_owned()), now);
+    let at = retry(&ike).expect("a retry is due");
+    done(&mut ike);
+    ike.handle(Input::Timeout, at);
+    assert_eq!(done(&mut ike), ["load a"]);
 }

@@ -1,0 +1,45 @@
+//! Routers side by side: how long traffic stands still when the better of two links dies.
+//!
+//! ```text
+//!            ┌──────────┐ to-a   ┌─────────┐   ┌────────┐
+//!  source ───│ router   │────────│ bridge  │───│ peer a │───┐
+//!            │ under    │        └─────────┘   └────────┘   ├── sink
+//!            │ test     │ to-b                 ┌────────┐   │
+//!            │ AS 64900 │──────────────────────│ peer b │───┘
+//!            └──────────┘                      └────────┘
+//! ```
+//!
+//! Both peers are BIRD: they announce the same prefixes, `b` with a longer path, and speak BFD. The link to
+//! `a` dies in the bridge, where no carrier tells of it, or with its carrier. A stream of packets goes from the
+//! source to hosts all over the prefixes; every address but the routers' own is the sink's. What the kernel of
+//! the router does is heard from its notifications, and looked at while it happens; at the end every route
+//! is read, and there is a figure only if each leads where it should.
+//!
+//! - [`topology`]: namespaces and cables. [`routers`]: who is measured, and the peers.
+//! - [`rtnetlink`], [`heard`], [`stream`]: what is seen. [`measure`]: what follows. [`report`]: what is printed.
+
+pub mod heard;
+pub mod measure;
+pub mod report;
+pub mod routers;
+pub mod rtnetlink;
+pub mod stream;
+pub mod topology;
+
+use std::thread;
+
+use anyhow::{Result, anyhow};
+
+use crate::lab::netns::Namespace;
+
+/// Does something in a namespace, on a thread that goes there for that purpose.
+fn inside<T: Send>(namespace: &Namespace, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            namespace.enter()?;
+            what()
+        });
+        let panicked = |_| anyhow!("a thread in {} panicked", namespace.name());
+        there.join().map_err(panicked)?
+    })
+}
