@@ -95,7 +95,8 @@ pub struct Retained {
 pub enum Leftover {
     /// They go (RFC 4724 §4.2).
     Goes,
-    /// They stay: the peer can tell a restart from an end for good (RFC 8538 §4.1).
+    /// They stay: the peer can tell a restart from an end for good (RFC 8538 §4.1), or they are kept for long
+    /// anyway (RFC 9494 §4.2).
     Stays,
 }
 

@@ -217,6 +217,27 @@ fn long_lived_restart_needs_both_ends_and_the_other_capability() {
     assert_eq!(agreed(offered, &both), Some(all));
 }
 
+/// RFC 9494 §4.2, against RFC 4724 §4.2.
+#[test]
+fn what_is_kept_for_long_outlives_a_second_restart_without_the_n_flag() {
+    let long_lived = Capability::LongLivedRestart(vec![LongLivedFamily {
+        family: family(1, true),
+        secs: 3600,
+    }]);
+    let offered = GracefulRestart {
+        long_lived_secs: 86400,
+        ..GRACEFUL
+    };
+    let peer = Single::established(with(offered), &[theirs(false), long_lived]).negotiated();
+    let peer = peer.graceful_restart.expect("agreed");
+    let leftovers: Vec<_> = peer
+        .retention
+        .iter()
+        .map(|retained| (retained.family, retained.leftover))
+        .collect();
+    assert_eq!(leftovers, [(Family::Ipv4Unicast, Leftover::Stays)]);
+}
+
 /// RFC 4724 §3.
 #[test]
 fn of_several_capabilities_the_last_counts() {

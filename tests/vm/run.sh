@@ -70,7 +70,7 @@ if [[ $MODE == shell ]]; then
     exit
 fi
 # A guest that hangs is ended: the longest run took a fraction of this.
-timeout --foreground 1800 "${qemu[@]}" </dev/null | tr -d '\r' | tee "$log"
+timeout --foreground 1800 "${qemu[@]}" </dev/null | stdbuf -oL tr -d '\r' | tee "$log"
 now=${EPOCHREALTIME//[.,]/} from=${start//[.,]/}
 echo "vm: $(((now - from) / 1000000)) s on $version"
 # The guest's own words, for qemu knows nothing about what ran inside.

@@ -157,20 +157,22 @@ fn agree_restart(ours: &GracefulRestart, open: &Open, families: FamilySet) -> Op
     if ours.long_lived_secs == 0 {
         long_lived = &[];
     }
-    let leftover = match restart.notification {
-        true => Leftover::Stays,
-        false => Leftover::Goes,
-    };
     let mut retention = Retention::new();
     let mut preserved = FamilySet::EMPTY;
     for family in families.iter() {
         let is_it = |entry: &RestartFamily| entry.family() == Some(family);
         let short = restart.families.iter().rfind(|entry| is_it(entry));
         let long = long_lived.iter().rfind(|entry| is_it(&entry.family));
+        let long_lived_secs = long.map_or(0, |entry| entry.secs);
+        // What is kept for long is not dropped because its peer starts twice (RFC 9494 §4.2).
+        let leftover = match restart.notification || long_lived_secs > 0 {
+            true => Leftover::Stays,
+            false => Leftover::Goes,
+        };
         let retained = Retained {
             family,
             restart: Duration::from_secs(short.map_or(0, |_| restart.secs).into()),
-            long_lived: Duration::from_secs(long.map_or(0, |entry| entry.secs).into()),
+            long_lived: Duration::from_secs(long_lived_secs.into()),
             leftover,
         };
         if retained.restart + retained.long_lived > Duration::ZERO {

@@ -152,10 +152,13 @@ fn a_probe_that_cannot_measure_is_refused() {
         (
             "probe = { method = \"tcp\" }\nbgp = { asn = 65020, import = \"f\", export = \"f\" }\n\
              [[filter.f]]\naction = \"accept\"\n",
-            &[("probe.port", 4, 20, "say method = \"bgp\"")],
+            &[
+                ("probe.port", 4, 20, "say method = \"bgp\""),
+                ("leak.transit", 6, 1, "list what may leave"),
+            ],
         ),
         (
-            "probe = { method = \"tpc\" }\n",
+            "probe = { method = \"tcps\" }\n",
             &[("value.unknown", 4, 20, "did you mean \"tcp\"?")],
         ),
         (
