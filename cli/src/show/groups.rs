@@ -124,7 +124,7 @@ fn asymmetry(group: &v1::Group, screen: &Screen) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::screen;
+    use super::super::tests::{ago, screen};
     use super::*;
 
     #[test]
@@ -142,12 +142,6 @@ mod tests {
         let said = "\n\nazure is asymmetric: most leaves by wg-a, and comes by wg-b\n";
         assert!(text.ends_with(said), "{text}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::{ago, screen};
-    use super::*;
 
     #[test]
     fn a_group_says_what_each_link_is_judged_by_and_why_it_is_not_used() {
@@ -178,6 +172,7 @@ mod tests {
                     None,
                 ),
             ],
+            asymmetric: None,
         };
         let groups = [group];
         let text = format!(

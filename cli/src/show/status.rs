@@ -128,6 +128,7 @@ mod tests {
                 last_move_reason: "down".to_owned(),
                 last_move_text: "down: interface down".to_owned(),
                 members: Vec::new(),
+                asymmetric: None,
             }],
             links: links::tests::links(),
             peers: peers::tests::peers(),

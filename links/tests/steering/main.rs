@@ -1,5 +1,6 @@
 //! Weeks of latency, loss and flaps, on probes, healths and a group that do not know that it is a play.
 //! `SIM_SEED=17` repeats one week, `SIM_WEEKS=500` has so many.
+#![expect(clippy::print_stdout, reason = "a seed has to be told")]
 
 mod world;
 
@@ -211,7 +212,7 @@ fn incident(random: &mut Random, seconds: u64, rtts: &[u64]) -> Script {
     let ways = rtts.len() as u64;
     let way = random.within(0, ways) as usize;
     let rtt = rtts[way];
-    let lasts = SECOND * u32::try_from(seconds).unwrap();
+    let lasts = SECOND * u32::try_from(seconds).expect("minutes");
     let fair = |way: usize| (lasts, way, Weather::fair(rtts[way]));
     match INCIDENTS[random.within(0, INCIDENTS.len() as u64) as usize] {
         Incident::Cut => [(Duration::ZERO, way, Weather::CUT), fair(way)].into(),

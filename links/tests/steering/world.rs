@@ -103,6 +103,9 @@ impl Way {
 /// What the script has for a way, in order of time.
 pub(crate) type Script = VecDeque<(Duration, usize, Weather)>;
 
+/// When it arrives, its number, on which way, and what.
+type Answer = (Instant, u64, usize, Vec<u8>);
+
 /// See the [module](self).
 pub(crate) struct World {
     pub(crate) start: Instant,
@@ -111,7 +114,7 @@ pub(crate) struct World {
     pub(crate) moves: Vec<Moved>,
     pub(crate) random: Random,
     ways: Vec<Way>,
-    answers: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    answers: BinaryHeap<Reverse<Answer>>,
     sent: u64,
     script: Script,
     interval: Duration,
