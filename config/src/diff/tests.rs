@@ -368,7 +368,7 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
         (
             "port = 1179",
             "link = \"nic\"\nport = 1179",
-            "peer gw: link none -> nic (restarts the session)",
+            "peer gw: link none -> nic, way-back none -> med (restarts the session)",
         ),
         (
             "port = 1179",
