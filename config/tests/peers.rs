@@ -103,7 +103,7 @@ fn terms_that_contradict_each_other_are_named() {
             "keys = [{ id = 1",
         ),
         (
-            "asn = 64512\ntcp-ao = { file = \"k\" }",
+            "asn = 64512\ntcp-ao = { file = \"k\", keys = [{ id = 1, algorithm = \"aes-128-cmac-96\", key = { env = \"K\" } }] }",
             "key.unknown",
             "known here: `include-tcp-options`, `keys`",
         ),

@@ -66,7 +66,7 @@ fn keys_and_sections_that_are_not_known_are_named_with_the_nearest() {
             )],
         ),
         (
-            "[group.g]\npolicy = \"latency\"\n",
+            "[group.g]\npolicy = \"fastest\"\n",
             &[
                 ("group.unused", 1, 8, "no link is in group `g`"),
                 ("value.unknown", 2, 10, "known: \"priority\""),
