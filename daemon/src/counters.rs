@@ -67,16 +67,19 @@ pub(crate) enum Refusal {
     Limit,
     /// No peer has its address.
     Stranger,
+    /// The kernel did not take the keys that it has to sign with.
+    Unsigned,
 }
 
 impl Refusal {
-    const ALL: [Self; 3] = [Self::Busy, Self::Limit, Self::Stranger];
+    const ALL: [Self; 4] = [Self::Busy, Self::Limit, Self::Stranger, Self::Unsigned];
 
     fn labels(self) -> RefusalLabels {
         let reason = match self {
             Self::Busy => "busy",
             Self::Limit => "limit",
             Self::Stranger => "stranger",
+            Self::Unsigned => "unsigned",
         };
         RefusalLabels { reason }
     }

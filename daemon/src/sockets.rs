@@ -98,16 +98,16 @@ pub(crate) fn waiting(listener: &TcpListener) -> impl Iterator<Item = (TcpStream
 /// # Errors
 ///
 /// One for each network whose keys the kernel does not take: it has no memory for more, or not what
-/// they need.
+/// they need. One without a network if the rest cannot be had.
 pub(crate) fn guard(
     listener: &impl AsFd,
     before: &BTreeMap<IpNet, Signing>,
     keys: &BTreeMap<IpNet, Signing>,
     min_ttl: u8,
-) -> Vec<io::Error> {
+) -> Vec<(Option<IpNet>, io::Error)> {
     let own = match SockRef::from(listener).local_addr() {
         Ok(own) => own.as_socket().map(|own| own.ip()),
-        Err(error) => return vec![error],
+        Err(error) => return vec![(None, error)],
     };
     let Some(own) = own else {
         return Vec::new();
@@ -124,13 +124,19 @@ pub(crate) fn guard(
         })
         .collect();
     // An ID may move from a network to one around it, and is never in both.
-    let released = changes
-        .iter()
-        .map(|change| change.release(listener.as_fd()));
-    let guarded = changes.iter().map(|change| change.guard(listener.as_fd()));
-    let secured = tcp::set_min_ttl(listener.as_fd(), own, min_ttl);
+    let released = changes.iter().map(|change| {
+        let result = change.release(listener.as_fd());
+        (Some(change.network), result)
+    });
+    let guarded = changes.iter().map(|change| {
+        let result = change.guard(listener.as_fd());
+        (Some(change.network), result)
+    });
+    let secured = (None, tcp::set_min_ttl(listener.as_fd(), own, min_ttl));
     let results = released.chain(guarded).chain([secured]);
-    results.filter_map(Result::err).collect()
+    results
+        .filter_map(|(network, result)| Some((network, result.err()?)))
+        .collect()
 }
 
 /// Gives a connection the keys of its peer, and has the peer use the first of them.
@@ -159,7 +165,8 @@ pub(crate) fn ao_status(stream: &TcpStream) -> Option<ao::Status> {
 pub(crate) fn try_signing(signing: Option<&Signing>) -> Result<(), String> {
     match signing {
         Some(Signing::Ao(keys)) => ao::try_keys(keys),
-        Some(Signing::Md5(_)) | None => Ok(()),
+        Some(Signing::Md5(key)) => tcp::try_key(key),
+        None => Ok(()),
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use ipnet::IpNet;
-use socket2::{SockAddr, SockAddrStorage};
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 use zeroize::Zeroize;
 
 use crate::secrets::TcpKey;
@@ -70,6 +70,22 @@ pub(super) fn set_key(socket: BorrowedFd<'_>, network: IpNet, key: &[u8]) -> io:
         Err(error) if key.is_empty() && error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+
+/// Tries whether the kernel takes the key, on a socket that goes nowhere.
+///
+/// # Errors
+///
+/// Why not, in words.
+pub(super) fn try_key(key: &TcpKey) -> Result<(), String> {
+    let anybody = IpAddr::from([192, 0, 2, 1]);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).map_err(|e| e.to_string())?;
+    set_key(socket.as_fd(), anybody.into(), key.as_bytes()).map_err(|error| {
+        match error.raw_os_error() {
+            Some(libc::ENOPROTOOPT) => "this kernel has no TCP MD5".to_owned(),
+            _ => format!("the kernel does not take the key of TCP MD5: {error}"),
+        }
+    })
 }
 
 #[expect(unsafe_code, reason = "setsockopt with options that no crate knows")]
@@ -138,10 +154,6 @@ pub(super) fn info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
-    use socket2::{Domain, Socket, Type};
-
     use super::*;
 
     fn socket(domain: Domain) -> Socket {
