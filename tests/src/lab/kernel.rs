@@ -42,22 +42,34 @@ pub fn routes(namespace: &Namespace, protocol: &str) -> Result<Routes> {
     Ok(found)
 }
 
-/// Every nexthop object and group by number: the members of a group, or the object's interface.
+/// Every nexthop object and group by number: the members of a group that carry traffic, or the object's
+/// interface. A member on standby carries none.
 ///
 /// # Errors
 ///
 /// As [`routes`].
 pub fn nexthops(namespace: &Namespace) -> Result<BTreeMap<u64, Value>> {
     let listed = parse(&namespace.ip("-j nexthop show")?)?;
-    listed
-        .into_iter()
-        .map(|nexthop| {
-            Ok((
-                nexthop["id"].as_u64().context("nexthop without `id`")?,
-                nexthop,
-            ))
-        })
-        .collect()
+    let buckets = parse(&namespace.ip("-j nexthop bucket show")?)?;
+    let carries = |group: &Value, member: &Value| {
+        buckets
+            .iter()
+            .any(|bucket| bucket["id"] == group["id"] && bucket["bucket"]["nhid"] == member["id"])
+    };
+    let mut nexthops = BTreeMap::new();
+    for mut nexthop in listed {
+        if nexthop["type"] == "resilient" {
+            let members = nexthop["group"].as_array().into_iter().flatten();
+            let carrying: Vec<Value> = members
+                .filter(|member| carries(&nexthop, member))
+                .cloned()
+                .collect();
+            nexthop["group"] = carrying.into();
+        }
+        let id = nexthop["id"].as_u64().context("nexthop without `id`")?;
+        nexthops.insert(id, nexthop);
+    }
+    Ok(nexthops)
 }
 
 fn interfaces(route: &Value, nexthops: &BTreeMap<u64, Value>) -> BTreeSet<String> {
