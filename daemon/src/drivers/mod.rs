@@ -13,6 +13,8 @@
 //!                                                         └─── GroupsMessage ────┘
 //!  bfd: a thread for the sessions of all links; each link hears its own through a watch. So does `watched`,
 //!  one for each peer with BFD and without a link, and tells groups
+//!  drill and drain: a task each while somebody waits for one. Watches tell them how links stand (from groups) and
+//!  when the kernel has switched (from fib)
 //!  tunnels ──► interfaces in the kernel, from there to everyone through fib
 //!     ├──► link: whose far end is known to be gone (a watch)
 //!     ├◄─► link: what its path takes, and what its interface may (a watch each way)
