@@ -117,7 +117,7 @@ impl Default for Counters {
             transitions: Family::default(),
             restarts: Counter::default(),
             refusals: refusals(),
-            drills: Family::default(),
+            drills: drills(),
         }
     }
 }
@@ -127,6 +127,22 @@ fn labels(link: &str, refusal: links::Refusal) -> ProbeRefusalLabels {
         link: link.to_owned(),
         reason: refusal.name(),
     }
+}
+
+/// As the command line names them.
+const FAULTS: [&str; 3] = ["fail", "loss", "withdraw"];
+/// What became of a group's objective; none had to be kept.
+const OBJECTIVES: [&str; 3] = ["met", "missed", "none"];
+
+/// With all its series, as those of refusals.
+fn drills() -> Family<DrillLabels, Counter> {
+    let drills = Family::<DrillLabels, Counter>::default();
+    for fault in FAULTS {
+        for objective in OBJECTIVES {
+            let _ = drills.get_or_create(&DrillLabels { fault, objective });
+        }
+    }
+    drills
 }
 
 /// With all its series, so that the first refusal is a rise.
@@ -145,14 +161,14 @@ impl Counters {
 
     pub(crate) fn drill(&self, fault: Fault, verdict: Verdict) {
         let fault = match fault {
-            Fault::Silence => "fail",
-            Fault::Loss(_) => "loss",
-            Fault::Withdrawal => "withdraw",
+            Fault::Silence => FAULTS[0],
+            Fault::Loss(_) => FAULTS[1],
+            Fault::Withdrawal => FAULTS[2],
         };
         let objective = match verdict {
-            Verdict::Met => "met",
-            Verdict::Missed => "missed",
-            Verdict::Nothing => "none",
+            Verdict::Met => OBJECTIVES[0],
+            Verdict::Missed => OBJECTIVES[1],
+            Verdict::Nothing => OBJECTIVES[2],
         };
         self.drills
             .get_or_create(&DrillLabels { fault, objective })
