@@ -252,9 +252,12 @@ fn two_tunnels_to_an_aws_like_gateway_survive_rekeys_and_restarts() -> Result<()
     }
     clouds.make_gateway_s_interfaces()?;
     clouds.wait_for_links("both tunnels with the same selectors", LinkState::Up)?;
-    let mtu = clouds.near.ip("link show sb-t1")?;
     // Of what was offered AES-GCM was agreed on, and there is no NAT: 24 more than it might have been.
-    ensure!(mtu.contains("mtu 1446"), "{mtu}");
+    wait_for("the MTU of the agreed cipher", PATIENCE, || {
+        let mtu = clouds.near.ip("link show sb-t1")?;
+        ensure!(mtu.contains("mtu 1446"), "{mtu}");
+        Ok(())
+    })?;
 
     let ping = clouds.ping()?;
     clouds
