@@ -1,7 +1,7 @@
 //! The gRPC services: translate, read or call the router, translate back.
 //!
 //! They listen on a Unix socket that only our user and group may open; whoever can open it may read
-//! everything and reload the file.
+//! everything, reload the file, reset peers, and drain or drill links.
 
 mod drain;
 mod drill;
