@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
@@ -219,18 +219,20 @@ impl Board {
     }
 
     pub(crate) fn set_bfd(&self, watched: &Watched, status: Option<bfd::Status>) {
-        match (watched, status) {
-            (Watched::Link(link), status) => self.with_link(link, |row| row.bfd = status),
-            (Watched::Peer(peer), None) => {
-                self.lock().bfd_of_peers.remove(peer);
-            }
-            (Watched::Peer(peer), Some(status)) => {
-                let mut rows = self.lock();
-                if rows.peers.contains_key(peer) {
-                    rows.bfd_of_peers.insert(peer.clone(), status);
-                }
-            }
-        }
+        self.lock().set_bfd(watched, status);
+    }
+
+    /// The same of all sessions, unless somebody is looking just then: neighbours do not wait for that.
+    pub(crate) fn try_set_bfd<'a>(
+        &self,
+        all: impl Iterator<Item = (&'a Watched, Option<bfd::Status>)>,
+    ) {
+        let mut rows = match self.rows.try_lock() {
+            Ok(rows) => rows,
+            Err(TryLockError::Poisoned(rows)) => rows.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        all.for_each(|(watched, status)| rows.set_bfd(watched, status));
     }
 
     pub(crate) fn set_interface(&self, link: &str, interface: Option<&Interface>) {
@@ -308,6 +310,26 @@ impl Board {
 
     pub(crate) fn failover(&self, took: Duration) {
         self.counters.failover(took);
+    }
+}
+
+impl Rows {
+    fn set_bfd(&mut self, watched: &Watched, status: Option<bfd::Status>) {
+        match (watched, status) {
+            (Watched::Link(link), status) => {
+                if let Some(row) = self.links.get_mut(link) {
+                    row.bfd = status;
+                }
+            }
+            (Watched::Peer(peer), None) => {
+                self.bfd_of_peers.remove(peer);
+            }
+            (Watched::Peer(peer), Some(status)) => {
+                if self.peers.contains_key(peer) {
+                    self.bfd_of_peers.insert(peer.clone(), status);
+                }
+            }
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub use authentication::{Authentication, Key, KeyError, Kind};
 pub use packet::{Diagnostic, Fault, MAX_LEN, Packet, State};
 pub use session::{Change, Config, Drop, Hops, Session, Signed, Status};
 pub use sessions::{Bfd, Input, Output, Path, Received, SessionId, Transmit};
+pub use timers::LEEWAY;
 
 /// UDP port of single-hop sessions (RFC 5881 §4).
 pub const PORT: u16 = 3784;

@@ -94,7 +94,8 @@ struct Entry {
 /// The sessions of a host.
 ///
 /// The driver: `handle`, then [`Bfd::poll_transmit`] and [`Bfd::poll_output`] until they give `None`,
-/// then wait for the next datagram or [`Bfd::poll_timeout`].
+/// then wait for the next datagram or [`Bfd::poll_timeout`]. It may be late by [`LEEWAY`](super::LEEWAY), to
+/// see to many packets at once.
 #[derive(Debug)]
 pub struct Bfd {
     random: Random,

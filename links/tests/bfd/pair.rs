@@ -83,6 +83,8 @@ pub(crate) struct Pair {
     a: Bfd,
     b: Bfd,
     delay: Duration,
+    /// So much later than it should either end does anything.
+    late: Duration,
     /// Whether a packet arrives.
     passes: Passes,
     under_way: Vec<Sent>,
@@ -102,6 +104,7 @@ impl Pair {
             a: Bfd::new(1),
             b: Bfd::new(2),
             delay: ms(5),
+            late: Duration::ZERO,
             passes: Box::new(|_| true),
             under_way: Vec::new(),
             log: Vec::new(),
@@ -129,6 +132,10 @@ impl Pair {
 
     pub(crate) fn passes(&mut self, passes: impl FnMut(&Sent) -> bool + 'static) {
         self.passes = Box::new(passes);
+    }
+
+    pub(crate) fn late(&mut self, late: Duration) {
+        self.late = late;
     }
 
     pub(crate) fn cut(&mut self) {
@@ -197,10 +204,11 @@ impl Pair {
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(next) = self.next().filter(|next| *next <= end) {
-            self.now = next.max(self.now);
+            let now = self.now.max(next + self.late);
+            self.now = now;
             self.deliver();
             for end in [End::A, End::B] {
-                if self.end(end).poll_timeout().is_some_and(|at| at <= next) {
+                if self.end(end).poll_timeout().is_some_and(|at| at <= now) {
                     self.tell(end, Input::Timeout);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use links::bfd::{Change, Config, Diagnostic, Hops, Input, State};
+use links::bfd::{Change, Config, Diagnostic, Hops, Input, LEEWAY, State};
 
 use super::pair::{End, ID, Pair, Sent, config, every, ms};
 
@@ -45,6 +45,23 @@ fn a_session_that_is_up_sends_with_jitter_of_up_to_a_quarter() {
         let (least, most) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
         assert!(*least >= ms(37) && *least < ms(40), "{least:?}");
         assert!(*most <= ms(50) && *most > ms(47), "{most:?}");
+    }
+}
+
+#[test]
+fn a_driver_as_late_as_it_may_be_sends_nothing_after_its_interval() {
+    for interval in [10, 50, 300] {
+        let mut pair = Pair::up(every(interval), every(interval));
+        pair.late(LEEWAY);
+        pair.run(ms(interval * 200));
+        for end in [End::A, End::B] {
+            let gaps = gaps(&pair.log, end);
+            assert!(gaps.len() >= 200, "{}", gaps.len());
+            let (least, most) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
+            assert!(*least >= ms(interval) * 3 / 4, "{interval}: {least:?}");
+            assert!(*most <= ms(interval), "{interval}: {most:?}");
+        }
+        assert_eq!(pair.changes, []);
     }
 }
 

@@ -94,20 +94,30 @@ fn compare(arguments: &Arguments) -> Result<()> {
         tests::bench::failover::routers::MULTIPLIER,
     );
     let mut cells = Vec::new();
-    for death in &arguments.cut {
-        for family in &arguments.family {
-            for routes in &arguments.routes {
-                let family = Family::from(*family);
-                cells.extend(side_by_side(arguments, *death, family, *routes, &versions)?);
-            }
-        }
-    }
+    let measured = measure_all(arguments, &versions, &mut cells);
     progress("");
+    // What was measured before something failed is shown all the same.
     println!("{}\n{}", report::table(&cells), report::LEGEND);
     if let Some(file) = &arguments.json {
         let json = report::json(&cells, arguments.seed, &versions);
         fs::write(file, format!("{json:#}\n"))
             .with_context(|| format!("writing {}", file.display()))?;
+    }
+    measured
+}
+
+fn measure_all(
+    arguments: &Arguments,
+    versions: &[(Kind, String)],
+    cells: &mut Vec<Cell>,
+) -> Result<()> {
+    for death in &arguments.cut {
+        for family in &arguments.family {
+            for routes in &arguments.routes {
+                let family = Family::from(*family);
+                side_by_side(arguments, *death, family, *routes, versions, cells)?;
+            }
+        }
     }
     Ok(())
 }
@@ -118,10 +128,10 @@ fn side_by_side(
     family: Family,
     routes: u32,
     versions: &[(Kind, String)],
-) -> Result<Vec<Cell>> {
+    cells: &mut Vec<Cell>,
+) -> Result<()> {
     let routes = usize::try_from(routes)?;
     let prefixes = topology::prefixes(family, routes, arguments.seed)?;
-    let mut cells = Vec::new();
     for (kind, _) in versions {
         progress(&format!("{death:?}, {routes} routes: {kind} "));
         let terms = Terms {
@@ -141,7 +151,7 @@ fn side_by_side(
             outcomes,
         });
     }
-    Ok(cells)
+    Ok(())
 }
 
 /// Those that are there, with their versions; names the others.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use links::BfdWord;
-use links::bfd::{Bfd, Change, Config, Hops, Input, Output, Path, Received, SessionId, Transmit};
+use links::bfd::{
+    Bfd, Change, Config, Hops, Input, LEEWAY, Output, Path, Received, SessionId, Transmit,
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
@@ -23,8 +25,9 @@ use crate::sockets::bfd::{self as sockets, Door};
 const PUBLISH: Duration = Duration::from_millis(500);
 /// Between two attempts to open a socket.
 const REOPEN: Duration = Duration::from_secs(1);
-/// The clock of the wait: packets that are due within it leave together.
-const GRAIN: Duration = Duration::from_millis(1);
+/// From one turn to the next at least. To wake, and to wake a neighbour, costs ten times what a packet does, so
+/// what comes or is due meanwhile shares a turn.
+const TURN: Duration = LEEWAY;
 /// Datagrams that are read from a socket before the others have their turn.
 const BURST: usize = 256;
 /// Longer than any control packet: what is longer is cut, and refused for its length.
@@ -147,6 +150,7 @@ enum Orders {
 impl Thread {
     fn run(mut self) {
         loop {
+            let began = Instant::now();
             let orders = self.take_orders();
             self.read();
             let now = Instant::now();
@@ -161,7 +165,7 @@ impl Thread {
                 self.publish(now);
             }
             match orders {
-                Orders::GoOn => self.wait(),
+                Orders::GoOn => self.wait(began),
                 Orders::End => return self.leave(),
             }
         }
@@ -333,15 +337,19 @@ impl Thread {
 
     fn publish(&mut self, now: Instant) {
         self.publish_at = now + PUBLISH;
-        for (id, own) in &self.own {
-            self.board.set_bfd(&own.watched, self.bfd.status(*id));
-        }
+        let all = self.own.iter();
+        self.board
+            .try_set_bfd(all.map(|(id, own)| (&own.watched, self.bfd.status(*id))));
     }
 
-    fn wait(&mut self) {
+    /// Until something comes or is due, and no less than a turn.
+    fn wait(&mut self, began: Instant) {
+        std::thread::sleep(TURN.saturating_sub(began.elapsed()));
         let publish = (!self.own.is_empty()).then_some(self.publish_at);
-        let due = self.bfd.poll_timeout().map(|at| at + GRAIN);
-        let next = [due, self.open_at, publish].into_iter().flatten().min();
+        let next = [self.bfd.poll_timeout(), self.open_at, publish]
+            .into_iter()
+            .flatten()
+            .min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let listening = self.doors.iter().map(|(_, socket)| socket.as_fd());
@@ -353,7 +361,7 @@ impl Thread {
             && error != rustix::io::Errno::INTR
         {
             warn!(%error, "BFD cannot wait for packets");
-            std::thread::sleep(GRAIN);
+            std::thread::sleep(TURN);
         }
         let mut count = [0; 8];
         let _ = rustix::io::read(&*self.waker, &mut count);

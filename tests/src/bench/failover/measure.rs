@@ -1,23 +1,22 @@
 //! One router, one table: the link dies and comes back, as often as wanted.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bgp::{Family, Prefix};
-use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::heard::Heard;
+use super::look::{self, Look};
 use super::routers::{DETECTION, Peer, Router};
 use super::rtnetlink::{Model, Rtnetlink, Told};
 use super::stream::{Report, Stream};
 use super::topology::{Death, Side, Topology, host};
+use super::watch::{Change, Watch};
 use crate::bench::daemon::Kind;
 use crate::interrupt;
-use crate::lab::netns::Namespace;
 
 /// Packets a second.
 pub const RATE: u32 = 10_000;
@@ -27,10 +26,6 @@ const QUIET: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(1);
 /// A router that used so little of a processor for so long has nothing left to do.
 const IDLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Between two looks at the sample.
-const LOOK: Duration = Duration::from_millis(1);
-/// Hosts that are looked at.
-const SAMPLE: usize = 64;
 const POLL: Duration = Duration::from_millis(20);
 
 /// What there is to measure.
@@ -128,7 +123,7 @@ struct Bench<'a> {
 }
 
 /// What the kernel was told, and when.
-type Changes = Vec<(Instant, Vec<Told>)>;
+type Changes = Vec<Change>;
 
 impl<'a> Bench<'a> {
     fn set_up(terms: Terms<'a>) -> Result<Self> {
@@ -174,20 +169,21 @@ impl<'a> Bench<'a> {
         let before = self.read()?;
         self.ensure_over(&before, Side::A)?;
         let hosts: Vec<IpAddr> = self.terms.prefixes.iter().map(host).collect();
-        let sample = sample(&hosts);
+        let looked_at = look::sample(&hosts);
         let Topology { source, sink, .. } = &self.topology;
         let stream = Stream::start(source, sink, hosts, RATE)?;
         let began = Instant::now();
         self.pause(CALM)?;
-        let mut watch = Rtnetlink::watch(&self.topology.router)?;
-        let look = Look::start(&self.topology.router, sample, self.interface(Side::B))?;
+        let watch = Watch::start(&self.topology.router)?;
+        let ours = Side::B.ours(self.terms.family);
+        let look = Look::start(&self.topology.router, looked_at, ours)?;
         let (cut, cut_on_clock) = self.topology.cut(self.terms.death)?;
-        let changes = self.follow(&mut watch, Side::B, &look.all_seen)?;
+        let changes = self.follow(&watch, Side::B, &look.all_seen)?;
         let seen = look.finish()?;
         self.pause(CALM)?;
         let mended = self.topology.mend(self.terms.death)?;
         let never = AtomicBool::new(true);
-        self.follow(&mut watch, Side::A, &never)?;
+        self.follow(&watch, Side::A, &never)?;
         self.until_idle()?;
         self.pause(CALM)?;
         let ended = Instant::now();
@@ -212,21 +208,14 @@ impl<'a> Bench<'a> {
     }
 
     /// Notes changes until all routes lead over this side.
-    fn follow(
-        &mut self,
-        watch: &mut Rtnetlink,
-        side: Side,
-        all_seen: &AtomicBool,
-    ) -> Result<Changes> {
+    fn follow(&mut self, watch: &Watch, side: Side, all_seen: &AtomicBool) -> Result<Changes> {
         let begun = Instant::now();
         let (mut changes, mut last) = (Changes::new(), begun);
         loop {
-            let mut batch = Vec::new();
-            if let Some(at) = watch.changes(|told| batch.push(told))? {
-                if !batch.is_empty() {
-                    changes.push((at, batch));
-                    last = at;
-                }
+            interrupt::check()?;
+            if let Some(change) = watch.next()? {
+                last = change.0;
+                changes.push(change);
                 continue;
             }
             let is_late = begun.elapsed() > self.terms.limit;
@@ -238,8 +227,6 @@ impl<'a> Bench<'a> {
                     Err(_) => last = Instant::now(),
                 }
             }
-            interrupt::check()?;
-            wait(watch)?;
         }
     }
 
@@ -375,95 +362,5 @@ fn is_connected(told: &Told) -> bool {
     match prefix.network() {
         IpAddr::V4(network) => network.octets()[0] == 10,
         IpAddr::V6(network) => matches!(network.segments()[0], 0xfd78 | 0xfe80 | 0xff00),
-    }
-}
-
-/// At most a millisecond, so that a notification is noted when it comes.
-fn wait(watch: &Rtnetlink) -> Result<()> {
-    let mut fds = [PollFd::new(watch.socket(), PollFlags::IN)];
-    let timeout = Timespec {
-        tv_sec: 0,
-        tv_nsec: 10_000_000,
-    };
-    match rustix::event::poll(&mut fds, Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// From all over the table, the first and the last among them.
-fn sample(hosts: &[IpAddr]) -> Vec<IpAddr> {
-    let step = (hosts.len() / SAMPLE).max(1);
-    let mut sample: Vec<IpAddr> = hosts.iter().copied().step_by(step).collect();
-    sample.extend(hosts.last().copied());
-    sample.dedup();
-    sample
-}
-
-/// Asks the kernel for the way to hosts of a sample until it is the other one for each.
-struct Look {
-    on: Arc<AtomicBool>,
-    all_seen: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Seen>>,
-}
-
-/// When the first host of a sample was seen to be led elsewhere, and when the last.
-type Seen = (Instant, Instant);
-
-impl Look {
-    fn start(namespace: &Namespace, mut sample: Vec<IpAddr>, other: u32) -> Result<Self> {
-        let on = Arc::new(AtomicBool::new(true));
-        let all_seen = Arc::new(AtomicBool::new(false));
-        let mut socket = Rtnetlink::open(namespace)?;
-        let thread = thread::spawn({
-            let (on, all_seen) = (on.clone(), all_seen.clone());
-            move || {
-                let mut seen: Option<Seen> = None;
-                while on.load(Ordering::Relaxed) && !sample.is_empty() {
-                    let mut left = Vec::new();
-                    for host in sample {
-                        if socket.way(host)? == Some(other) {
-                            let now = Instant::now();
-                            seen = Some((seen.map_or(now, |(first, _)| first), now));
-                        } else {
-                            left.push(host);
-                        }
-                    }
-                    sample = left;
-                    thread::sleep(LOOK);
-                }
-                all_seen.store(true, Ordering::Relaxed);
-                seen.context("no host was led elsewhere")
-            }
-        });
-        Ok(Self {
-            on,
-            all_seen,
-            thread,
-        })
-    }
-
-    /// Stops looking.
-    fn finish(self) -> Result<Seen> {
-        self.on.store(false, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_panic| anyhow!("the thread that looks panicked"))?
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sample_has_the_first_and_the_last_host() {
-        for count in [1_u32, 5, 64, 1_000] {
-            let hosts: Vec<IpAddr> = (0..count).map(|n| IpAddr::V4(n.into())).collect();
-            let sample = sample(&hosts);
-            assert_eq!(sample.first(), hosts.first());
-            assert_eq!(sample.last(), hosts.last());
-            assert!(sample.len() <= 2 * SAMPLE, "{}", sample.len());
-        }
     }
 }

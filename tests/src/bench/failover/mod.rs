@@ -16,21 +16,24 @@
 //! is read, and there is a figure only if each leads where it should.
 //!
 //! - [`topology`]: namespaces and cables. [`routers`]: who is measured, and the peers.
-//! - [`rtnetlink`], [`heard`], [`stream`]: what is seen. [`measure`]: what follows. [`report`]: what is printed.
+//! - [`rtnetlink`], [`watch`], [`look`], [`heard`], [`stream`]: what is seen. [`measure`]: what follows. [`report`]: what is printed.
 
 pub mod heard;
+pub mod look;
 pub mod measure;
 pub mod report;
 pub mod routers;
 pub mod rtnetlink;
 pub mod stream;
 pub mod topology;
+pub mod watch;
 
+use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, anyhow};
 
-use crate::lab::netns::Namespace;
+use crate::lab::netns::{Namespace, output};
 
 /// Does something in a namespace, on a thread that goes there for that purpose.
 fn inside<T: Send>(namespace: &Namespace, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -42,4 +45,12 @@ fn inside<T: Send>(namespace: &Namespace, what: impl FnOnce() -> Result<T> + Sen
         let panicked = |_| anyhow!("a thread in {} panicked", namespace.name());
         there.join().map_err(panicked)?
     })
+}
+
+/// Has this thread run before all that is measured, and nothing that it starts. Traffic does not wait until a
+/// router leaves it a processor, nor may the clock.
+fn run_first() -> Result<()> {
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let mut chrt = Command::new("chrt");
+    output(chrt.args(["--fifo", "--reset-on-fork", "--pid", "1", &thread])).map(drop)
 }

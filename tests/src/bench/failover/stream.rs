@@ -58,7 +58,10 @@ impl Stream {
         Ok(Self {
             sender: Some(thread::spawn({
                 let on = on.clone();
-                move || send(&sending, &hosts, gap, &on)
+                move || {
+                    super::run_first()?;
+                    send(&sending, &hosts, gap, &on)
+                }
             })),
             receiver: Some(thread::spawn({
                 let listening = listening.clone();
