@@ -219,6 +219,7 @@ impl Hands {
         std::thread::Builder::new()
             .name("fib-netlink".to_owned())
             .spawn(move || {
+                crate::priority::raise("what changes the kernel's routes");
                 let mut batch = Batch::default();
                 while let Ok((steps, done)) = given.recv() {
                     let applied = apply(&mut requests, &mut batch, steps, place);

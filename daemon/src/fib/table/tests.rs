@@ -1,5 +1,7 @@
 //! The table against a model of the kernel.
 
+use std::net::Ipv6Addr;
+
 use bgp::rib::MedPlace;
 
 use super::super::{Exit, FoundRoutes, Interface, Lead, Observed, OtherRoute};
@@ -240,7 +242,7 @@ fn a_route_learned_over_a_second_link_survives_the_first_for_one_message() {
     let prefixes = prefixes(1000);
     for learned in [&[1][..], &[1, 2]] {
         for prefix in &prefixes {
-            table.set(*prefix, &hops(learned));
+            table.set(&[*prefix], &hops(learned));
         }
         run(&mut table, &mut kernel, now);
     }
@@ -259,7 +261,7 @@ fn an_interface_that_goes_takes_no_route_along_where_another_way_stands_by() {
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(1000);
     for prefix in &prefixes {
-        table.set(*prefix, &hops(&[1, 2]));
+        table.set(&[*prefix], &hops(&[1, 2]));
     }
     run(&mut table, &mut kernel, now);
     table.sweep();
@@ -286,7 +288,7 @@ fn a_dead_peer_on_no_link_is_left_for_one_message_and_without_waiting() {
     table.set_links(BTreeMap::new());
     let prefixes = prefixes(1000);
     for prefix in &prefixes {
-        table.set(*prefix, &hops(&[1, 2]));
+        table.set(&[*prefix], &hops(&[1, 2]));
     }
     run(&mut table, &mut kernel, now);
     table.sweep();
@@ -297,12 +299,12 @@ fn a_dead_peer_on_no_link_is_left_for_one_message_and_without_waiting() {
     // Half of its paths are gone before the group has moved.
     table.set_dead([PeerId(1)].into());
     for prefix in &prefixes[..500] {
-        table.set(*prefix, &hops(&[2]));
+        table.set(&[*prefix], &hops(&[2]));
     }
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     assert!(lead(&kernel, 2));
     for prefix in &prefixes[500..] {
-        table.set(*prefix, &hops(&[2]));
+        table.set(&[*prefix], &hops(&[2]));
     }
     assert_eq!(run(&mut table, &mut kernel, now), 0);
 
@@ -310,7 +312,7 @@ fn a_dead_peer_on_no_link_is_left_for_one_message_and_without_waiting() {
     table.set_dead(BTreeSet::new());
     assert_eq!(run(&mut table, &mut kernel, now), 0);
     for prefix in &prefixes {
-        table.set(*prefix, &hops(&[1, 2]));
+        table.set(&[*prefix], &hops(&[1, 2]));
     }
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     assert!(lead(&kernel, 1));
@@ -325,7 +327,7 @@ fn a_way_that_a_live_peer_offers_too_outlives_the_dead_one() {
     let mut members = hops(&[1, 1, 2]);
     members[1].hop.peer = PeerId(3);
     let prefix = prefixes(1)[0];
-    table.set(prefix, &members);
+    table.set(&[prefix], &members);
     run(&mut table, &mut kernel, now);
     table.set_dead([PeerId(1)].into());
     assert_eq!(run(&mut table, &mut kernel, now), 0);
@@ -341,14 +343,14 @@ fn routes_that_are_withdrawn_before_the_group_has_moved_park_on_it() {
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(100);
     // The group of the second link alone is in the kernel too.
-    table.set(prefixes[0], &hops(&[2]));
+    table.set(&[prefixes[0]], &hops(&[2]));
     for prefix in &prefixes[1..] {
-        table.set(*prefix, &hops(&[1, 2]));
+        table.set(&[*prefix], &hops(&[1, 2]));
     }
     run(&mut table, &mut kernel, now);
     table.set_links(standing([None, Some(0)]));
     for prefix in &prefixes[1..] {
-        table.set(*prefix, &hops(&[2]));
+        table.set(&[*prefix], &hops(&[2]));
     }
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     let moved = |prefix| kernel.interface_of(prefix) == Some(2);
@@ -362,7 +364,7 @@ fn a_dead_link_costs_one_message_and_so_does_its_return() {
     let prefixes = prefixes(1000);
     prefixes
         .iter()
-        .for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
+        .for_each(|prefix| table.set(&[*prefix], &hops(&[1, 2])));
     run(&mut table, &mut kernel, now);
     table.sweep();
     run(&mut table, &mut kernel, now);
@@ -376,7 +378,7 @@ fn a_dead_link_costs_one_message_and_so_does_its_return() {
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     prefixes
         .iter()
-        .for_each(|prefix| table.set(*prefix, &hops(&[2])));
+        .for_each(|prefix| table.set(&[*prefix], &hops(&[2])));
     assert_eq!(run(&mut table, &mut kernel, now), 0, "routes park");
     assert!(
         prefixes
@@ -391,10 +393,10 @@ fn a_dead_link_costs_one_message_and_so_does_its_return() {
         "the link has no routes yet"
     );
     for prefix in &prefixes[1..] {
-        table.set(*prefix, &hops(&[1, 2]));
+        table.set(&[*prefix], &hops(&[1, 2]));
     }
     assert_eq!(run(&mut table, &mut kernel, now), 0, "one route is missing");
-    table.set(prefixes[0], &hops(&[1, 2]));
+    table.set(&[prefixes[0]], &hops(&[1, 2]));
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     assert!(
         prefixes
@@ -418,14 +420,14 @@ fn a_route_that_does_not_come_back_leaves_its_group_before_the_group_moves() {
     let prefixes = prefixes(2);
     prefixes
         .iter()
-        .for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
+        .for_each(|prefix| table.set(&[*prefix], &hops(&[1, 2])));
     table.set_links(standing([None, Some(0)]));
     run(&mut table, &mut kernel, now);
     prefixes
         .iter()
-        .for_each(|prefix| table.set(*prefix, &hops(&[2])));
+        .for_each(|prefix| table.set(&[*prefix], &hops(&[2])));
     table.set_links(standing([Some(0), Some(1)]));
-    table.set(prefixes[0], &hops(&[1, 2]));
+    table.set(&[prefixes[0]], &hops(&[1, 2]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.interface_of(&prefixes[0]), Some(2), "still waiting");
     let later = table.poll_timeout().unwrap();
@@ -441,7 +443,7 @@ fn a_rank_that_changes_moves_the_group_and_no_route() {
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     prefixes(100)
         .iter()
-        .for_each(|prefix| table.set(*prefix, &hops(&[1, 2])));
+        .for_each(|prefix| table.set(&[*prefix], &hops(&[1, 2])));
     run(&mut table, &mut kernel, now);
     table.set_links(standing([Some(1), Some(0)]));
     assert_eq!(run(&mut table, &mut kernel, now), 1);
@@ -453,10 +455,10 @@ fn churn_elsewhere_does_not_hold_up_a_group_that_moves() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(2 * BATCH as u32);
-    table.set(prefixes[0], &hops(&[1, 2]));
+    table.set(&[prefixes[0]], &hops(&[1, 2]));
     run(&mut table, &mut kernel, now);
     for prefix in &prefixes[1..] {
-        table.set(*prefix, &hops(&[2]));
+        table.set(&[*prefix], &hops(&[2]));
     }
     table.set_links(standing([Some(1), Some(0)]));
     let Some(Work::Apply(steps)) = table.poll_work(now) else {
@@ -475,7 +477,7 @@ fn a_tier_outweighs_a_rank_and_death_outweighs_a_tier() {
     let mut members = hops(&[2, 1]);
     members[1].tier = 1;
     let prefix = prefixes(1)[0];
-    table.set(prefix, &members);
+    table.set(&[prefix], &members);
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.interface_of(&prefix), Some(2));
     table.set_links(standing([Some(0), None]));
@@ -491,7 +493,7 @@ fn a_nexthop_beyond_the_next_router_is_followed_wherever_others_lead() {
     let prefix = prefixes(1)[0];
     let mut members = hops(&[7]);
     members[0].hop.address = [192, 0, 2, 1].into();
-    table.set(prefix, &members);
+    table.set(&[prefix], &members);
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.interface_of(&prefix), None);
     assert_eq!(table.counts().pending, 1);
@@ -523,14 +525,14 @@ fn hops_with_weights_share_the_traffic_whatever_their_ranks() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefix = prefixes(1)[0];
-    table.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    table.set(&[prefix], &shared(&[(1, 3), (2, 1)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefix), [(1, 3), (2, 1)]);
     let carried = table.route(&prefix).unwrap();
     assert!(carried.as_wanted && carried.ways.len() == 2, "{carried:?}");
     let resolved: Vec<Way> = carried.resolved.into_values().collect();
     assert_eq!(resolved, carried.ways);
-    table.set(prefix, &shared(&[(1, 3), (2, 0)]));
+    table.set(&[prefix], &shared(&[(1, 3), (2, 0)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefix), [(1, 1)], "weight 0 stands by");
 }
@@ -549,7 +551,7 @@ fn med_decides_between_links_of_equal_rank_and_the_link_in_use_where_med_ties() 
         members
     };
     let mut leads_to = |meds, standings| {
-        table.set(prefix, &with_meds(meds));
+        table.set(&[prefix], &with_meds(meds));
         table.set_links(links(standings));
         run(&mut table, &mut kernel, now);
         kernel.interface_of(&prefix)
@@ -569,7 +571,7 @@ fn meds_of_different_neighbours_are_not_compared() {
     let prefix = prefixes(1)[0];
     let mut members = hops(&[1, 2]);
     (members[0].med.neighbour, members[0].med.place) = (1, 1);
-    table.set(prefix, &members);
+    table.set(&[prefix], &members);
     table.set_links(links([ranked(0, 0, 0), ranked(0, 1, 0)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.interface_of(&prefix), Some(1));
@@ -581,7 +583,9 @@ fn links_of_a_group_that_balances_share_by_weight_and_a_worse_one_leaves_for_one
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(500);
     let both = hops(&[1, 2]);
-    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    prefixes
+        .iter()
+        .for_each(|prefix| table.set(&[*prefix], &both));
     table.set_links(links([ranked(0, 0, 3), ranked(0, 1, 1)]));
     run(&mut table, &mut kernel, now);
     let all = |kernel: &Kernel, spread: &[(u32, u8)]| {
@@ -605,7 +609,9 @@ fn routes_get_a_group_that_shares_when_their_links_begin_to() {
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(500);
     let both = hops(&[1, 2]);
-    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    prefixes
+        .iter()
+        .for_each(|prefix| table.set(&[*prefix], &both));
     table.set_links(links([ranked(0, 0, 0), ranked(1, 1, 0)]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefixes[0]), [(1, 1)]);
@@ -626,7 +632,8 @@ fn a_balanced_link_that_was_dead_returns_when_its_routes_are_complete() {
     let prefixes = prefixes(500);
     let set = |table: &mut Table, some: &[Prefix], links: &[u32]| {
         let members = hops(links);
-        some.iter().for_each(|prefix| table.set(*prefix, &members));
+        some.iter()
+            .for_each(|prefix| table.set(&[*prefix], &members));
     };
     let up = [ranked(0, 0, 1), ranked(0, 1, 1)];
     set(&mut table, &prefixes, &[1, 2]);
@@ -652,7 +659,9 @@ fn a_dead_member_leaves_its_group_for_one_message_and_returns_for_one() {
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefixes = prefixes(500);
     let both = shared(&[(1, 1), (2, 1)]);
-    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    prefixes
+        .iter()
+        .for_each(|prefix| table.set(&[*prefix], &both));
     run(&mut table, &mut kernel, now);
     let all = |kernel: &Kernel, spread: &[(u32, u8)]| {
         prefixes
@@ -663,11 +672,15 @@ fn a_dead_member_leaves_its_group_for_one_message_and_returns_for_one() {
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     assert!(all(&kernel, &[(2, 1)]));
     let left = shared(&[(2, 1)]);
-    prefixes.iter().for_each(|prefix| table.set(*prefix, &left));
+    prefixes
+        .iter()
+        .for_each(|prefix| table.set(&[*prefix], &left));
     assert_eq!(run(&mut table, &mut kernel, now), 0, "routes park");
 
     table.set_links(standing([Some(0), Some(0)]));
-    prefixes.iter().for_each(|prefix| table.set(*prefix, &both));
+    prefixes
+        .iter()
+        .for_each(|prefix| table.set(&[*prefix], &both));
     assert_eq!(run(&mut table, &mut kernel, now), 1);
     assert!(all(&kernel, &[(1, 1), (2, 1)]));
 }
@@ -679,7 +692,7 @@ fn a_tier_below_takes_over_when_no_member_is_left() {
     let prefix = prefixes(1)[0];
     let mut members = shared(&[(1, 1), (2, 1)]);
     members[1].tier = 1;
-    table.set(prefix, &members);
+    table.set(&[prefix], &members);
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.spread_of(&prefix), [(1, 1)]);
     table.set_links(standing([None, Some(0)]));
@@ -692,7 +705,7 @@ fn a_spread_that_someone_else_changed_is_put_right() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefix = prefixes(1)[0];
-    table.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    table.set(&[prefix], &shared(&[(1, 3), (2, 1)]));
     run(&mut table, &mut kernel, now);
     for lead in kernel.observed.groups.values_mut() {
         if let Lead::Share(members) = lead {
@@ -709,11 +722,11 @@ fn the_next_run_takes_a_spread_over_without_a_message() {
     let now = Instant::now();
     let (mut first, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefix = prefixes(1)[0];
-    first.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    first.set(&[prefix], &shared(&[(1, 3), (2, 1)]));
     run(&mut first, &mut kernel, now);
     let mut second = table(now);
     run(&mut second, &mut kernel, now);
-    second.set(prefix, &shared(&[(1, 3), (2, 1)]));
+    second.set(&[prefix], &shared(&[(1, 3), (2, 1)]));
     second.sweep();
     assert_eq!(run(&mut second, &mut kernel, now), 0);
 }
@@ -725,8 +738,8 @@ fn a_route_that_had_a_step_while_routes_were_read_is_believed_more_than_what_was
     let [moved, removed, fresh] = prefixes(3)[..] else {
         panic!("three prefixes");
     };
-    table.set(moved, &hops(&[1]));
-    table.set(removed, &hops(&[1]));
+    table.set(&[moved], &hops(&[1]));
+    table.set(&[removed], &hops(&[1]));
     run(&mut table, &mut kernel, now);
     let read: Vec<_> = kernel
         .routes
@@ -735,14 +748,14 @@ fn a_route_that_had_a_step_while_routes_were_read_is_believed_more_than_what_was
         .collect();
 
     table.observe(kernel.observed.clone());
-    table.set(moved, &hops(&[2]));
-    table.set(removed, &hops(&[]));
-    table.set(fresh, &hops(&[2]));
+    table.set(&[moved], &hops(&[2]));
+    table.set(&[removed], &hops(&[]));
+    table.set(&[fresh], &hops(&[2]));
     let Some(Work::Apply(steps)) = table.poll_work(now) else {
         panic!("there is work");
     };
     steps.into_iter().for_each(|step| kernel.apply(step));
-    table.set(removed, &hops(&[2]));
+    table.set(&[removed], &hops(&[2]));
     table.observe_routes(found(&read));
     table.observed_all(Duration::ZERO, now);
     run(&mut table, &mut kernel, now);
@@ -758,7 +771,7 @@ fn an_observation_that_is_broken_off_counts_for_nothing() {
     let prefixes = prefixes(4);
     prefixes
         .iter()
-        .for_each(|prefix| table.set(*prefix, &hops(&[1])));
+        .for_each(|prefix| table.set(&[*prefix], &hops(&[1])));
     run(&mut table, &mut kernel, now);
     table.observe(kernel.observed.clone());
     let group = kernel.routes[&prefixes[0]];
@@ -777,11 +790,10 @@ fn with_a_queue_that_is_long_there_is_no_room() {
     assert!(!table.has_room(), "nothing has been observed yet");
     run(&mut table, &mut kernel, now);
     assert!(table.has_room());
-    for i in 0..ROOM as u32 {
-        table.set(
-            Prefix::new((i << 8).to_be_bytes().into(), 24).unwrap(),
-            &hops(&[1]),
-        );
+    let first = u128::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0));
+    for i in 0..1 << 18 {
+        let address = Ipv6Addr::from(first + (i << 64));
+        table.set(&[Prefix::new(address.into(), 64).unwrap()], &hops(&[1]));
     }
     assert!(!table.has_room());
     run(&mut table, &mut kernel, now);
@@ -795,7 +807,7 @@ fn the_next_run_takes_everything_over_without_a_message() {
     let prefixes = prefixes(50);
     prefixes
         .iter()
-        .for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
+        .for_each(|prefix| first.set(&[*prefix], &hops(&[1, 2])));
     run(&mut first, &mut kernel, now);
     let leftover = (kernel.observed.clone(), kernel.routes.clone());
 
@@ -803,7 +815,7 @@ fn the_next_run_takes_everything_over_without_a_message() {
     assert_eq!(run(&mut second, &mut kernel, now), 0);
     prefixes
         .iter()
-        .for_each(|prefix| second.set(*prefix, &hops(&[1, 2])));
+        .for_each(|prefix| second.set(&[*prefix], &hops(&[1, 2])));
     assert_eq!(run(&mut second, &mut kernel, now), 0);
     second.sweep();
     assert_eq!(run(&mut second, &mut kernel, now), 0);
@@ -817,11 +829,11 @@ fn what_nobody_wants_goes_only_after_the_sweep() {
     let prefixes = prefixes(5);
     prefixes
         .iter()
-        .for_each(|prefix| first.set(*prefix, &hops(&[1, 2])));
+        .for_each(|prefix| first.set(&[*prefix], &hops(&[1, 2])));
     run(&mut first, &mut kernel, now);
 
     let mut second = table(now);
-    second.set(prefixes[0], &hops(&[2]));
+    second.set(&[prefixes[0]], &hops(&[2]));
     run(&mut second, &mut kernel, now);
     assert_eq!(kernel.routes.len(), 5);
     assert_eq!(kernel.interface_of(&prefixes[0]), Some(2));
@@ -837,9 +849,9 @@ fn what_was_wanted_and_no_longer_is_goes_at_once() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
     let prefix = prefixes(1)[0];
-    table.set(prefix, &hops(&[1]));
+    table.set(&[prefix], &hops(&[1]));
     run(&mut table, &mut kernel, now);
-    table.set(prefix, &hops(&[]));
+    table.set(&[prefix], &hops(&[]));
     run(&mut table, &mut kernel, now);
     assert!(kernel.routes.is_empty(), "the sweep is for leftovers only");
 }
@@ -849,7 +861,7 @@ fn an_interface_that_dies_and_returns_gets_its_routes_again() {
     let now = Instant::now();
     let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, false]));
     let prefix = prefixes(1)[0];
-    table.set(prefix, &hops(&[1, 2]));
+    table.set(&[prefix], &hops(&[1, 2]));
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.interface_of(&prefix), Some(1));
     kernel.drop_interface(1);
@@ -901,7 +913,7 @@ fn random_run(seed: u64) {
                 let prefix = prefixes[draw(6) as usize];
                 let list = lists[draw(lists.len() as u64) as usize];
                 wanted.insert(prefix, list);
-                table.set(prefix, &shared(list));
+                table.set(&[prefix], &shared(list));
             }
             6 => {
                 let link = draw(2) as usize;
