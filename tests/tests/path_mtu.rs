@@ -1,7 +1,7 @@
 //! Paths that take less than the interface at their end, and say nothing: real routers, real packets.
 //!
-//! Needs root, iperf3 and `cargo build --workspace --bins`; GRE only where the kernel has it, which `./dev
-//! vm` boots.
+//! Needs root, iperf3, strongSwan and `cargo build --workspace --bins`; GRE and IPsec only where the kernel has
+//! them, which `./dev vm` boots.
 //!
 //! ```text
 //! near 10.8.1.1 ── 10.8.1.9 between 10.8.2.9 ─(narrow)─ 10.8.2.1 far
@@ -12,11 +12,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use api::v1::Link;
+use api::v1::{Link, LinkState};
+use tests::lab::clouds::{AWS, Between, CERTIFICATE, Clouds, PSK, Proof, SECRET};
 use tests::lab::netns::{End, Namespace, cable, output};
 use tests::lab::nva::{Binaries, KeyPair, Nva};
 use tests::lab::process::wait_for;
 use tests::lab::scratch::Scratch;
+use tests::lab::strongswan::has_xfrm;
 
 /// A hole that opens is looked for every 30 s, and emulated time is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -322,4 +324,62 @@ fn a_gre_link_keeps_to_what_a_path_of_1300_octets_leaves() -> Result<()> {
         Ok(())
     })?;
     transfer(&sites.near, &sites.far, "10.99.0.1", "200K")
+}
+
+/// Of 1300 octets ESP takes some, and forbids that its packets are fragmented where those inside do, so that a router
+/// which says nothing is a black hole. IKE has no longer packets than 1280.
+fn ipsec_over_1300_octets(name: &str, between: Between, proof: Proof<'_>, left: u32) -> Result<()> {
+    let mut clouds = Clouds::build(name, between)?;
+    if !has_xfrm(&clouds.near) {
+        print_untested("IPsec over a narrow path: this kernel has no ESP or no XFRM interfaces");
+        return Ok(());
+    }
+    clouds.narrow(1300)?;
+    let ours = match proof {
+        Proof::Secret(_) => PSK,
+        Proof::Certificates => {
+            clouds.make_certificates()?;
+            CERTIFICATE
+        }
+    };
+    clouds.configure_gateway(AWS, proof)?;
+    clouds.make_gateway_s_interfaces()?;
+    clouds.configure_each("", [ours, ours])?;
+    clouds.nva.start()?;
+    clouds.wait_for_links("over a narrow path", LinkState::Up)?;
+    if let Proof::Certificates = proof {
+        let said = clouds.ours.log();
+        ensure!(
+            said.contains("splitting IKE message"),
+            "in one piece: {said}"
+        );
+    }
+    wait_for("what the path takes", PATIENCE, || {
+        let links = clouds.nva.links()?;
+        let found = |link: &Link| (link.path_mtu, link.mtu) == (left, left);
+        ensure!(links.iter().all(found), "{links:?}");
+        let rules = clouds
+            .near
+            .run("nft", &["list", "table", "inet", "skybridge"])?;
+        let segment = format!("maxseg size set {}", left - 40);
+        ensure!(rules.contains(&segment), "{rules}");
+        Ok(())
+    })?;
+    ping(&clouds.near, "169.254.21.1", left)?;
+    transfer(&clouds.near, &clouds.far, "169.254.21.1", "200K")
+}
+
+#[test]
+fn an_ipsec_link_through_a_nat_keeps_to_what_a_path_of_1300_octets_leaves() -> Result<()> {
+    ipsec_over_1300_octets("mn", Between::Nat, Proof::Secret(SECRET), 1238)
+}
+
+#[test]
+fn an_ipsec_link_by_certificates_comes_up_over_a_path_of_1300_octets() -> Result<()> {
+    ipsec_over_1300_octets("mc", Between::Nat, Proof::Certificates, 1238)
+}
+
+#[test]
+fn an_ipsec_link_over_ipv6_keeps_to_what_a_path_of_1300_octets_leaves() -> Result<()> {
+    ipsec_over_1300_octets("m6", Between::Ipv6, Proof::Secret(SECRET), 1226)
 }

@@ -49,6 +49,10 @@ case $mode in
     tcp-ao) "$(binary tcp_ao)" --test-threads 1 --nocapture ;;
     bench) "$target/bench_tunnels" --emulated "${arguments[@]}" ;;
     test)
+        if ((${#arguments[@]})); then
+            "$(binary "${arguments[0]}")" --test-threads 1 --nocapture "${arguments[@]:1}"
+            exit
+        fi
         foundation
         kernel=$(binary kernel)
         [[ -n $kernel ]] || { echo "vm: no test binary of tunnels/tests/kernel.rs"; exit 1; }

@@ -3,6 +3,7 @@
 # that need a kernel with WireGuard. Nothing of the host is written to: see guest.sh.
 #
 #   run.sh test|tcp-ao|foundation|shell TARGET_DIRECTORY
+#   run.sh test TARGET_DIRECTORY BINARY [PART OF A TEST'S NAME]
 #   run.sh bench DIRECTORY_OF_PROGRAMS [ARGUMENTS OF bench_tunnels]
 #
 # SKYBRIDGE_VM_KERNEL=FILE boots another kernel: with the modules that lie beside it, where Debian's packages
