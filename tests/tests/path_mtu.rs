@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! near 10.8.1.1 ── 10.8.1.9 between 10.8.2.9 ─(narrow)─ 10.8.2.1 far
+//!    2001:db8:1::1 ── ::9             2001:db8:2::9 ─(narrow)─ ::1
 //! ```
 
 use std::process::Stdio;
@@ -30,6 +31,29 @@ const SAY_NOTHING: &str = "table inet quiet {\n chain out {\n type filter hook o
 const NO_FRAGMENTS: &str = "table ip whole {\n chain in {\n type filter hook prerouting priority -450\n \
                             iifname \"wan\" ip frag-off & 0x3fff != 0 drop\n }\n}\n";
 
+/// The addresses of two sites: near, its gateway, far, its gateway.
+struct Outside {
+    addresses: [&'static str; 4],
+    length: u8,
+    forwarding: &'static str,
+}
+
+const V4: Outside = Outside {
+    addresses: ["10.8.1.1", "10.8.1.9", "10.8.2.1", "10.8.2.9"],
+    length: 24,
+    forwarding: "net.ipv4.ip_forward",
+};
+const V6: Outside = Outside {
+    addresses: [
+        "2001:db8:1::1",
+        "2001:db8:1::9",
+        "2001:db8:2::1",
+        "2001:db8:2::9",
+    ],
+    length: 64,
+    forwarding: "net.ipv6.conf.all.forwarding",
+};
+
 /// Two sites and a router between them.
 struct Sites {
     near: Namespace,
@@ -39,24 +63,32 @@ struct Sites {
 }
 
 impl Sites {
-    fn build(name: &str) -> Result<Self> {
+    fn build(name: &str, outside: &Outside) -> Result<Self> {
         let mut scratch = Scratch::new(name)?;
         let [near, between, far] = ["near", "mid", "far"].map(|node| scratch.namespace(node));
         let (near, between, far) = (near?, between?, far?);
-        for (site, interface, ours, gateway) in [
-            (&near, "left", "10.8.1.1/24", "10.8.1.9/24"),
-            (&far, "right", "10.8.2.1/24", "10.8.2.9/24"),
-        ] {
+        for namespace in [&near, &between, &far] {
+            // Addresses that are looked for on the cable first cannot be used for a second.
+            namespace.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
+        }
+        let Outside {
+            addresses: [a, gateway_a, b, gateway_b],
+            length,
+            forwarding,
+        } = outside;
+        for (site, interface, ours, gateway) in
+            [(&near, "left", a, gateway_a), (&far, "right", b, gateway_b)]
+        {
             let end = |namespace, interface, address| End {
                 namespace,
                 interface,
                 address,
             };
-            cable(end(site, "wan", ours), end(&between, interface, gateway))?;
-            let (gateway, _) = gateway.split_once('/').context("a prefix length")?;
+            let (ours, theirs) = (format!("{ours}/{length}"), format!("{gateway}/{length}"));
+            cable(end(site, "wan", &ours), end(&between, interface, &theirs))?;
             site.ip(&format!("route add default via {gateway}"))?;
         }
-        between.sysctl("net.ipv4.ip_forward", "1")?;
+        between.sysctl(forwarding, "1")?;
         between.run("nft", &[SAY_NOTHING])?;
         Ok(Self {
             near,
@@ -134,11 +166,18 @@ fn router(name: &str, host: u8) -> String {
     )
 }
 
-fn wireguard(name: &str, inside: [&str; 2], ours: &KeyPair, theirs: &KeyPair, to: &str) -> String {
+/// - `to`: the backend, and the address of the far end
+fn wireguard(
+    name: &str,
+    inside: [&str; 2],
+    ours: &KeyPair,
+    theirs: &KeyPair,
+    [backend, to]: [&str; 2],
+) -> String {
     let [local, remote] = inside;
     format!(
         "[link.{name}]\ninside = {{ local = \"{local}/31\", remote = \"{remote}\" }}\n\
-         [link.{name}.wireguard]\nbackend = \"userspace\"\nlisten = 51820\n\
+         [link.{name}.wireguard]\nbackend = \"{backend}\"\nlisten = 51820\n\
          private-key = {{ file = \"{}\" }}\n\
          peer = {{ public-key = \"{}\", endpoint = \"{to}:51820\" }}\n",
         ours.private.display(),
@@ -149,7 +188,7 @@ fn wireguard(name: &str, inside: [&str; 2], ours: &KeyPair, theirs: &KeyPair, to
 /// WireGuard takes 60 of 1400: 1340 are left, where 1420 were hoped for.
 #[test]
 fn a_wireguard_link_keeps_to_what_its_path_takes_and_takes_more_when_it_can() -> Result<()> {
-    let sites = Sites::build("mw")?;
+    let sites = Sites::build("mw", &V4)?;
     sites.narrow(1400)?;
     for site in [&sites.near, &sites.far] {
         site.run("nft", &[NO_FRAGMENTS])?;
@@ -161,8 +200,8 @@ fn a_wireguard_link_keeps_to_what_its_path_takes_and_takes_more_when_it_can() ->
     let node = |site, name| Nva::new(site, &directory.join(name), &binaries);
     let (mut near, mut far) = (node(&sites.near, "near")?, node(&sites.far, "far")?);
     let (to_far, to_near) = (["10.99.0.0", "10.99.0.1"], ["10.99.0.1", "10.99.0.0"]);
-    let link_a = wireguard("far", to_far, &key_a, &key_b, "10.8.2.1");
-    let link_b = wireguard("near", to_near, &key_b, &key_a, "10.8.1.1");
+    let link_a = wireguard("far", to_far, &key_a, &key_b, ["userspace", "10.8.2.1"]);
+    let link_b = wireguard("near", to_near, &key_b, &key_a, ["userspace", "10.8.1.1"]);
     near.configure(&(router("near", 1) + &link_a))?;
     far.configure(&(router("far", 2) + &link_b))?;
     near.start()?;
@@ -223,6 +262,54 @@ fn a_wireguard_link_keeps_to_what_its_path_takes_and_takes_more_when_it_can() ->
     near.configure(&(router("near", 1) + &not_looking))?;
     near.cli(&["reload"])?;
     wait_for_path(&mut near, 0, 1420)
+}
+
+/// What WireGuard, the kernel's where it has one, leaves of 1300 octets.
+///
+/// - `around`: an address as it stands before a port
+fn wireguard_over_1300_octets(
+    name: &str,
+    outside: &Outside,
+    around: fn(&str) -> String,
+    left: u32,
+) -> Result<()> {
+    let sites = Sites::build(name, outside)?;
+    sites.narrow(1300)?;
+    for site in [&sites.near, &sites.far] {
+        site.run("nft", &[NO_FRAGMENTS])?;
+    }
+    let directory = sites.scratch.directory();
+    let key = |name: &str| KeyPair::generate(&directory.join(name));
+    let (key_a, key_b) = (key("a")?, key("b")?);
+    let binaries = Binaries::find()?;
+    let node = |site, name| Nva::new(site, &directory.join(name), &binaries);
+    let (mut near, mut far) = (node(&sites.near, "near")?, node(&sites.far, "far")?);
+    let [a, _, b, _] = outside.addresses.map(around);
+    let (to_far, to_near) = (["10.99.0.0", "10.99.0.1"], ["10.99.0.1", "10.99.0.0"]);
+    let link_a = wireguard("far", to_far, &key_a, &key_b, ["auto", &b]);
+    let link_b = wireguard("near", to_near, &key_b, &key_a, ["auto", &a]);
+    near.configure(&(router("near", 1) + &link_a))?;
+    far.configure(&(router("far", 2) + &link_b))?;
+    near.start()?;
+    far.start()?;
+    for nva in [&mut near, &mut far] {
+        wait_for_path(nva, left, left)?;
+    }
+    ping(&sites.near, "10.99.0.1", left)?;
+    transfer(&sites.near, &sites.far, "10.99.0.1", "200K")
+}
+
+/// Fragments, which routers make of its packets, are lost.
+#[test]
+fn a_wireguard_link_keeps_to_what_a_path_of_1300_octets_leaves() -> Result<()> {
+    wireguard_over_1300_octets("m4", &V4, str::to_owned, 1240)
+}
+
+/// No router makes fragments.
+#[test]
+fn a_wireguard_link_over_ipv6_keeps_to_what_a_path_of_1300_octets_leaves() -> Result<()> {
+    let around = |address: &str| format!("[{address}]");
+    wireguard_over_1300_octets("m7", &V6, around, 1220)
 }
 
 /// A bridge drops what is too long for one of its ports, and cannot say so.
@@ -301,7 +388,7 @@ fn print_untested(what: &str) {
 /// GRE takes 24 of 1300, and forbids that its packets are fragmented.
 #[test]
 fn a_gre_link_keeps_to_what_a_path_of_1300_octets_leaves() -> Result<()> {
-    let sites = Sites::build("mg")?;
+    let sites = Sites::build("mg", &V4)?;
     sites.narrow(1300)?;
     let tunnel = "link add tgw type gre local 10.8.2.1 remote 10.8.1.1 ttl 64";
     if sites.far.ip(tunnel).is_err() {
@@ -335,16 +422,16 @@ fn ipsec_over_1300_octets(name: &str, between: Between, proof: Proof<'_>, left: 
         return Ok(());
     }
     clouds.narrow(1300)?;
-    let ours = match proof {
-        Proof::Secret(_) => PSK,
+    let (profile, ours) = match proof {
+        Proof::Secret(_) => ("profile = \"aws-vpn-vgw\"", PSK),
         Proof::Certificates => {
             clouds.make_certificates()?;
-            CERTIFICATE
+            ("", CERTIFICATE)
         }
     };
     clouds.configure_gateway(AWS, proof)?;
     clouds.make_gateway_s_interfaces()?;
-    clouds.configure_each("", [ours, ours])?;
+    clouds.configure_each(profile, [ours, ours])?;
     clouds.nva.start()?;
     clouds.wait_for_links("over a narrow path", LinkState::Up)?;
     if let Proof::Certificates = proof {
