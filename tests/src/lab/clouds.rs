@@ -275,14 +275,16 @@ impl Clouds {
         Ok(())
     }
 
-    /// The way to the gateway takes so many octets in one packet, and says nothing about longer ones.
+    /// The way to the gateway and back takes so many octets in one packet, and says nothing about longer ones.
     ///
     /// # Errors
     ///
     /// Without anything between the two.
     pub fn narrow(&self, octets: u32) -> Result<()> {
         let middle = self.middle.as_ref().context("nothing is in between")?;
-        middle.ip(&format!("link set out mtu {octets}"))?;
+        for interface in ["in", "out"] {
+            middle.ip(&format!("link set {interface} mtu {octets}"))?;
+        }
         let quiet = "table inet quiet {\n chain out {\n type filter hook output priority 0\n \
                      icmp type destination-unreachable drop\n icmpv6 type packet-too-big drop\n }\n}\n";
         middle.run("nft", &[quiet]).map(drop)
