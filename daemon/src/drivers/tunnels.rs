@@ -314,7 +314,10 @@ impl Driver {
             false => beside(self.backend.status(&specs)).await,
         };
         match statuses {
-            Ok(statuses) => {
+            Ok(mut statuses) => {
+                for status in &mut statuses {
+                    self.names.explain(status);
+                }
                 let (at, now) = (SystemTime::now(), Instant::now());
                 for status in &statuses {
                     self.supervisor.handle(Input::Status(status, at), now);
