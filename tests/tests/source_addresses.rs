@@ -259,13 +259,13 @@ fn print_untested(what: &str) {
 fn gre_leaves_with_the_address_that_the_file_names() -> Result<()> {
     let wire = Wire::build("sg", &V4)?;
     let Family { local, remote, .. } = V4;
-    let tunnel = format!("link add t type gre local {remote} remote {local} ttl 64");
+    let tunnel = format!("link add tgw type gre local {remote} remote {local} ttl 64");
     if wire.far.ip(&tunnel).is_err() {
         print_untested("GRE from one of two addresses: this kernel has no GRE");
         return Ok(());
     }
-    wire.far.ip("addr add 10.99.0.2/30 dev t")?;
-    wire.far.ip("link set t up")?;
+    wire.far.ip("addr add 10.99.0.2/30 dev tgw")?;
+    wire.far.ip("link set tgw up")?;
     let capture = wire.capture(&[])?;
     let mut near = wire.router("near", &wire.near)?;
     near.configure(&format!(

@@ -28,8 +28,7 @@ pub struct StrongSwan {
 }
 
 impl StrongSwan {
-    /// Starts it, with nothing loaded. Dead peers are given up after some seconds. Callers that have given up are not
-    /// counted: where a processor is slow, these would lock out those who call next.
+    /// Starts it, with nothing loaded. Dead peers are given up after some seconds.
     ///
     /// # Errors
     ///
@@ -51,7 +50,6 @@ impl StrongSwan {
   load = random nonce drbg aes sha1 sha2 hmac kdf gmp gcm openssl pem pkcs1 pkcs8 x509 pubkey constraints {esp} socket-default vici
   retransmit_timeout = 1.0
   retransmit_tries = 3
-  block_threshold = 0
   install_routes = no
   plugins {{ vici {{ socket = unix://{} }}
     {apart} }}
