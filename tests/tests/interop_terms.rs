@@ -170,6 +170,11 @@ fn our_routes_outlive_a_kill_with_bird() -> Result<()> {
 }
 
 #[test]
+fn our_routes_outlive_a_kill_with_gobgp() -> Result<()> {
+    routes_outlive_a_restart_of_the_router(Program::GoBgp, Signal::KILL)
+}
+
+#[test]
 fn our_routes_outlive_a_restart_with_frr() -> Result<()> {
     routes_outlive_a_restart_of_the_router(Program::Frr, Signal::TERM)
 }
@@ -254,6 +259,11 @@ fn our_long_absence_is_marked_by_frr() -> Result<()> {
 #[test]
 fn our_long_absence_is_marked_by_bird() -> Result<()> {
     our_long_absence_is_marked(Program::Bird)
+}
+
+#[test]
+fn our_long_absence_is_marked_by_gobgp() -> Result<()> {
+    our_long_absence_is_marked(Program::GoBgp)
 }
 
 // ---- roles --------------------------------------------------------------------------------------

@@ -123,13 +123,14 @@ impl GoBgp {
         words
     }
 
-    /// Nothing without a session, which it would refuse to talk about.
+    /// Without a session it talks about no peer: what it keeps of one stands among all its routes.
     pub(super) fn received(&self, family: Family) -> Result<Paths> {
-        if self.session_state()? != ESTABLISHED {
-            return Ok(Paths::new());
-        }
         let family = family.to_string();
-        let table = self.json(&["neighbor", &self.router, "adj-in", "-a", &family])?;
+        let is_up = self.session_state()? == ESTABLISHED;
+        let table = match is_up {
+            true => self.json(&["neighbor", &self.router, "adj-in", "-a", &family])?,
+            false => self.json(&["global", "rib", "-a", &family])?,
+        };
         let mut held = Paths::new();
         let lists: Vec<&Value> = match &table {
             Value::Object(map) => map.values().collect(),
@@ -138,6 +139,9 @@ impl GoBgp {
         };
         for paths in lists {
             for path in paths.as_array().unwrap_or(&vec![paths.clone()]) {
+                if !is_up && path["stale"] != true {
+                    continue;
+                }
                 let prefix = text(&path["nlri"]["prefix"]);
                 let path = of_attributes(&path["attrs"])?;
                 held.entry(prefix).or_default().push(path);
