@@ -61,6 +61,8 @@ struct RefusalLabels {
 /// Why a BGP connection was closed before a byte of it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
+    /// It came to another address than the one that is ours toward its peer.
+    Address,
     /// Its peer has more to do than it can.
     Busy,
     /// The listen range that it came from has all the peers that it may have.
@@ -72,10 +74,17 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [Self::Busy, Self::Limit, Self::Stranger, Self::Unsigned];
+    const ALL: [Self; 5] = [
+        Self::Address,
+        Self::Busy,
+        Self::Limit,
+        Self::Stranger,
+        Self::Unsigned,
+    ];
 
     fn labels(self) -> RefusalLabels {
         let reason = match self {
+            Self::Address => "address",
             Self::Busy => "busy",
             Self::Limit => "limit",
             Self::Stranger => "stranger",

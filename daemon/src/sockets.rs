@@ -43,6 +43,16 @@ pub(crate) struct Endpoint {
     pub(crate) signing: Option<Signing>,
 }
 
+impl Endpoint {
+    /// Whether a connection came to the address that is ours toward this peer. From another one it would be answered from
+    /// there.
+    pub(crate) fn is_called_by(&self, stream: &TcpStream) -> bool {
+        let Some(local) = self.local else { return true };
+        let called = stream.local_addr();
+        called.is_ok_and(|called| called.ip().to_canonical() == local)
+    }
+}
+
 /// Where BGP connections are going to be accepted: nobody is answered before it [`listen`]s. Its answers
 /// travel as far as those to any peer must; each accepted connection is then [`admit`]ted on the terms of
 /// its peer.

@@ -3,9 +3,13 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Between two looks at whether a signal has arrived.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A signal arrived.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -53,6 +57,30 @@ pub fn arrived() -> bool {
 pub fn check() -> Result<()> {
     ensure!(!arrived(), "interrupted");
     Ok(())
+}
+
+/// Waits, and fails at once when a signal arrives.
+///
+/// # Errors
+///
+/// As said.
+pub fn sleep(duration: Duration) -> Result<()> {
+    let until = Instant::now() + duration;
+    while !arrived() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(LOOK));
+    }
+    check()
+}
+
+/// Resolves when a signal has arrived. Cancel-safe.
+pub async fn arrival() {
+    while !arrived() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// How a benchmark ends, which says why if it has failed: with 130 after a signal, as shells do.

@@ -77,12 +77,14 @@ fn a_far_end_is_found_when_its_name_gets_another_address() -> Result<()> {
     let peer = |key: &KeyPair, rest: &str| format!("public-key = \"{}\"{rest}", key.public);
     let by_name = peer(&key_b, ", endpoint = \"far.skybridge.invalid:51820\"");
     let lost = peer(&key_b, ", endpoint = \"lost.skybridge.invalid:51821\"");
+    let away = peer(&key_b, ", endpoint = \"198.51.100.7:51822\"");
     near.configure(
         &[
             router("near", 1),
             link("far", 51820, ["10.9.0.0", "10.9.0.1"], &key_a, &by_name),
             // A name that nobody knows shall not hold up the other.
             link("lost", 51821, ["10.9.0.2", "10.9.0.3"], &key_a, &lost),
+            link("away", 51822, ["10.9.0.4", "10.9.0.5"], &key_a, &away),
         ]
         .concat(),
     )?;
@@ -106,6 +108,13 @@ fn a_far_end_is_found_when_its_name_gets_another_address() -> Result<()> {
     };
     wait_for("the tunnel to be made", PATIENCE, || {
         ensure!(!is_up(&near)?, "somebody answers at an address of nobody");
+        Ok(())
+    })?;
+    wait_for("the reasons", PATIENCE, || {
+        let shown = near.cli(&["show", "tunnels"])?;
+        let lost = "no address of lost.skybridge.invalid is found; is the name right";
+        let away = "cannot send to 198.51.100.7:51822: Network is unreachable";
+        ensure!(shown.contains(lost) && shown.contains(away), "{shown}");
         Ok(())
     })?;
 

@@ -2,247 +2,25 @@
 //!
 //! Needs root, strongSwan and `cargo build --workspace --bins`; and a kernel with ESP and XFRM interfaces,
 //! which `./dev vm` boots. Elsewhere only what is said about the lack is tested.
-//!
-//! ```text
-//! nva 203.0.113.10 ── wan ── 203.0.113.20, .21 gateway          or, behind a NAT:
-//! nva 10.0.0.4 ── 10.0.0.1 nat 203.0.113.10 ── wan ── 203.0.113.20, .21 gateway
-//! ```
-
-use std::fmt::Write as _;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use api::v1::LinkState;
-use tests::lab::netns::{End, Namespace, cable};
-use tests::lab::nva::{Binaries, Nva};
+use tests::lab::clouds::{
+    AWS, Between, Clouds, OCI, PATIENCE, PSK, Proof, SECRET, ensure_nothing_lost,
+};
 use tests::lab::process::wait_for;
-use tests::lab::scratch::Scratch;
-use tests::lab::strongswan::{StrongSwan, has_xfrm};
-
-/// Emulated time is slow.
-const PATIENCE: Duration = Duration::from_secs(120);
-const SECRET: &str = "a.Secret_of-32.characters.or.more";
-
-/// What stands between the router and the gateway.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Between {
-    Cable,
-    Nat,
-}
-
-/// A router and its strongSwan, and a cloud's gateway with the ends of two tunnels.
-struct Clouds {
-    nva: Nva,
-    ours: StrongSwan,
-    gateway: StrongSwan,
-    near: Namespace,
-    far: Namespace,
-    between: Between,
-    scratch: Scratch,
-}
+use tests::lab::strongswan::has_xfrm;
 
 #[expect(clippy::print_stderr, reason = "a test that does nothing says so")]
 fn print_untested(what: &str) {
     eprintln!("NOT TESTED: {what}");
 }
 
-impl Clouds {
-    fn build(name: &str, between: Between) -> Result<Self> {
-        let mut scratch = Scratch::new(name)?;
-        let (near, far) = (scratch.namespace("nva")?, scratch.namespace("gw")?);
-        let end = |namespace, interface, address| End {
-            namespace,
-            interface,
-            address,
-        };
-        match between {
-            Between::Cable => cable(
-                end(&near, "wan", "203.0.113.10/24"),
-                end(&far, "wan", "203.0.113.20/24"),
-            )?,
-            Between::Nat => {
-                let nat = scratch.namespace("nat")?;
-                cable(
-                    end(&near, "wan", "10.0.0.4/24"),
-                    end(&nat, "in", "10.0.0.1/24"),
-                )?;
-                cable(
-                    end(&nat, "out", "203.0.113.10/24"),
-                    end(&far, "wan", "203.0.113.20/24"),
-                )?;
-                near.ip("route add default via 10.0.0.1")?;
-                nat.sysctl("net.ipv4.ip_forward", "1")?;
-                let rules = "table ip nat {\n chain post {\n type nat hook postrouting priority 100\n \
-                             oifname \"out\" masquerade\n }\n}\n";
-                nat.run("nft", &[rules])?;
-            }
-        }
-        far.ip("addr add 203.0.113.21/24 dev wan")?;
-        let directory = scratch.directory().to_owned();
-        let ours = StrongSwan::start(&near, &directory.join("ours"))?;
-        let gateway = StrongSwan::start(&far, &directory.join("gateway"))?;
-        let clouds = Self {
-            nva: Nva::new(&near, &directory, &Binaries::find()?)?,
-            ours,
-            gateway,
-            near,
-            far,
-            between,
-            scratch,
-        };
-        clouds.keep(SECRET)?;
-        Ok(clouds)
-    }
-
-    /// Writes the pre-shared key where the router looks for it.
-    fn keep(&self, secret: &str) -> Result<()> {
-        let path = self.scratch.directory().join("psk");
-        fs::write(&path, format!("{secret}\n"))?;
-        Ok(fs::set_permissions(
-            &path,
-            fs::Permissions::from_mode(0o600),
-        )?)
-    }
-
-    /// The gateway's two ends, with the same selectors, on two XFRM interfaces.
-    fn configure_gateway(&self, proposals: [&str; 2], secret: &str) -> Result<()> {
-        let [ike, esp] = proposals;
-        let mut conf = String::from("connections {\n");
-        for (number, address) in [(1, "203.0.113.20"), (2, "203.0.113.21")] {
-            writeln!(
-                conf,
-                "  t{number} {{ local_addrs = {address}\n remote_addrs = %any\n proposals = {ike}\n unique = no\n \
-                 local {{ auth = psk\n id = {address} }}\n remote {{ auth = psk\n id = 203.0.113.10 }}\n \
-                 children {{ c{number} {{ local_ts = 0.0.0.0/0\n remote_ts = 0.0.0.0/0\n esp_proposals = {esp}\n \
-                 if_id_in = {number}\n if_id_out = {number} }} }} }}"
-            )?;
-        }
-        writeln!(
-            conf,
-            "}}\nsecrets {{ ike-us {{ id = 203.0.113.10\n secret = \"{secret}\" }} }}"
-        )?;
-        self.gateway.load(&conf)
-    }
-
-    fn make_gateway_s_interfaces(&self) -> Result<()> {
-        for number in [1, 2] {
-            self.far
-                .ip(&format!("link add t{number} type xfrm if_id {number}"))?;
-            self.far
-                .ip(&format!("addr add 169.254.2{number}.1/30 dev t{number}"))?;
-            self.far.ip(&format!("link set t{number} mtu 1400 up"))?;
-        }
-        Ok(())
-    }
-
-    /// The router's file: two tunnels of one group.
-    ///
-    /// - `more`: further keys of `ipsec`
-    fn configure(&self, profile: &str, more: &str) -> Result<()> {
-        let ends = match self.between {
-            Between::Cable => "local = \"203.0.113.10\"",
-            Between::Nat => "local = \"10.0.0.4\", local-id = \"203.0.113.10\"",
-        };
-        let mut body = format!(
-            "[router]\nname = \"r\"\nasn = 65010\nid = \"10.1.1.1\"\n[ipsec]\nsocket = \"{}\"\n",
-            self.ours.socket().display()
-        );
-        for (number, address) in [(1, "203.0.113.20"), (2, "203.0.113.21")] {
-            writeln!(
-                body,
-                "[link.t{number}]\nprofile = \"{profile}\"\ngroup = \"cloud\"\n\
-                 inside = {{ local = \"169.254.2{number}.2/30\", remote = \"169.254.2{number}.1\" }}\n\
-                 ipsec = {{ {ends}, remote = \"{address}\", psk = {{ file = \"psk\" }}, dpd = \"2s\"{more} }}"
-            )?;
-        }
-        self.nva.configure(&body)
-    }
-
-    fn wait_for_links(&self, what: &str, wanted: LinkState) -> Result<()> {
-        wait_for(what, PATIENCE, || {
-            let links = self.nva.links()?;
-            let all = links.len() == 2 && links.iter().all(|link| link.state() == wanted);
-            ensure!(all, "{}", self.nva.cli(&["show", "tunnels"])?);
-            Ok(())
-        })
-        .with_context(|| {
-            format!(
-                "ours:\n{}\ngateway:\n{}",
-                self.ours.log(),
-                self.gateway.log()
-            )
-        })
-    }
-
-    fn wait_for_reason(&self, part: &str) -> Result<()> {
-        wait_for(part, PATIENCE, || {
-            let shown = self.nva.cli(&["show", "tunnels"])?;
-            ensure!(shown.contains(part), "{shown}");
-            Ok(())
-        })
-    }
-
-    /// Numbers of the CHILD_SAs of ours that carry packets: `{name=skybridge-t1 uniqueid=1 reqid=1 state=…`.
-    fn children(&self) -> Result<Vec<String>> {
-        let listed = self.ours.swanctl(&["--list-sas", "--raw"])?;
-        let children = listed.split("{name=skybridge-").skip(1);
-        let installed = children.filter(|child| child.contains(" state=INSTALLED "));
-        let number = |child: &str| {
-            Some(
-                child
-                    .split_once("uniqueid=")?
-                    .1
-                    .split(' ')
-                    .next()?
-                    .to_owned(),
-            )
-        };
-        let mut numbers: Vec<String> = installed.filter_map(number).collect();
-        numbers.sort();
-        ensure!(numbers.len() == 2, "two tunnels have one each: {listed}");
-        Ok(numbers)
-    }
-
-    /// Pings through the first tunnel, 20 times a second for 10 s.
-    fn ping(&self) -> Result<Child> {
-        let mut command: Command = self.near.command("ping");
-        command.args([
-            "-n",
-            "-q",
-            "-i",
-            "0.05",
-            "-c",
-            "200",
-            "-W",
-            "10",
-            "169.254.21.1",
-        ]);
-        Ok(command.stdout(Stdio::piped()).spawn()?)
-    }
-}
-
-/// Every ping was answered.
-fn ensure_nothing_lost(ping: Child) -> Result<()> {
-    let output = ping.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(said.contains(" 0% packet loss"), "{said}");
-    Ok(())
-}
-
-const AWS: [&str; 2] = [
-    "aes256gcm16-prfsha384-ecp384,aes256-sha256-modp2048",
-    "aes256gcm16-ecp384,aes256gcm16-modp2048",
-];
-const OCI: [&str; 2] = ["aes256-sha384-ecp384", "aes256gcm16-modp1536"];
-
 #[test]
 fn two_tunnels_to_an_aws_like_gateway_survive_rekeys_and_restarts() -> Result<()> {
     let mut clouds = Clouds::build("ia", Between::Cable)?;
-    clouds.configure_gateway(AWS, SECRET)?;
-    clouds.configure("aws-vpn-vgw", "")?;
+    clouds.configure_gateway(AWS, Proof::Secret(SECRET))?;
+    clouds.configure("aws-vpn-vgw", PSK)?;
     clouds.nva.start()?;
     if !has_xfrm(&clouds.near) {
         print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
@@ -270,7 +48,7 @@ fn two_tunnels_to_an_aws_like_gateway_survive_rekeys_and_restarts() -> Result<()
     let before = clouds.children()?;
     let another = "another.Secret_of-32.characters";
     clouds.keep(another)?;
-    clouds.configure_gateway(AWS, another)?;
+    clouds.configure_gateway(AWS, Proof::Secret(another))?;
     clouds.nva.cli(&["reload"])?;
     ensure!(clouds.children()? == before, "a new key ended a tunnel");
 
@@ -287,7 +65,7 @@ fn two_tunnels_to_an_aws_like_gateway_survive_rekeys_and_restarts() -> Result<()
     clouds.far.run("ip", &["xfrm", "state", "flush"])?;
     clouds.far.run("ip", &["xfrm", "policy", "flush"])?;
     clouds.gateway.launch()?;
-    clouds.configure_gateway(AWS, another)?;
+    clouds.configure_gateway(AWS, Proof::Secret(another))?;
     clouds.wait_for_links("down after the gateway's restart", LinkState::Down)?;
     clouds.wait_for_links("up after the gateway's restart", LinkState::Up)?;
     ensure!(clouds.children()? != before, "not called anew");
@@ -302,16 +80,16 @@ fn two_tunnels_to_an_aws_like_gateway_survive_rekeys_and_restarts() -> Result<()
 #[test]
 fn two_tunnels_to_an_oci_like_gateway_come_up_with_both_versions_of_ike() -> Result<()> {
     let mut clouds = Clouds::build("io", Between::Cable)?;
-    clouds.configure_gateway(OCI, SECRET)?;
+    clouds.configure_gateway(OCI, Proof::Secret(SECRET))?;
     if !has_xfrm(&clouds.near) {
         print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
         return Ok(());
     }
     clouds.make_gateway_s_interfaces()?;
-    clouds.configure("oci-vpn", "")?;
+    clouds.configure("oci-vpn", PSK)?;
     clouds.nva.start()?;
     clouds.wait_for_links("IKEv2", LinkState::Up)?;
-    clouds.configure("oci-vpn", ", version = 1")?;
+    clouds.configure("oci-vpn", &format!("{PSK}, version = 1"))?;
     clouds.nva.cli(&["reload"])?;
     clouds.wait_for_reason("IKEv1 to 203.0.113.20: ESP AES_GCM_16-256")?;
     clouds.wait_for_links("IKEv1", LinkState::Up)
@@ -320,13 +98,13 @@ fn two_tunnels_to_an_oci_like_gateway_come_up_with_both_versions_of_ike() -> Res
 #[test]
 fn a_nat_in_between_puts_esp_into_udp() -> Result<()> {
     let mut clouds = Clouds::build("in", Between::Nat)?;
-    clouds.configure_gateway(AWS, SECRET)?;
+    clouds.configure_gateway(AWS, Proof::Secret(SECRET))?;
     if !has_xfrm(&clouds.near) {
         print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
         return Ok(());
     }
     clouds.make_gateway_s_interfaces()?;
-    clouds.configure("aws-vpn-vgw", "")?;
+    clouds.configure("aws-vpn-vgw", PSK)?;
     clouds.nva.start()?;
     clouds.wait_for_links("through a NAT", LinkState::Up)?;
     clouds.wait_for_reason(", in UDP")
@@ -335,18 +113,116 @@ fn a_nat_in_between_puts_esp_into_udp() -> Result<()> {
 #[test]
 fn a_wrong_key_and_a_wrong_proposal_are_said_and_hurt_no_other_link() -> Result<()> {
     let mut clouds = Clouds::build("iw", Between::Cable)?;
-    clouds.configure_gateway(AWS, "what.they.have")?;
+    clouds.configure_gateway(AWS, Proof::Secret("what.they.have"))?;
     if !has_xfrm(&clouds.near) {
         print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
         return Ok(());
     }
     clouds.make_gateway_s_interfaces()?;
-    clouds.configure("aws-vpn-vgw", "")?;
+    clouds.configure("aws-vpn-vgw", PSK)?;
     clouds.nva.start()?;
     clouds.wait_for_reason("compare the pre-shared keys")?;
-    clouds.configure_gateway(AWS, SECRET)?;
+    clouds.configure_gateway(AWS, Proof::Secret(SECRET))?;
     clouds.wait_for_links("with the key that both have", LinkState::Up)?;
-    clouds.configure("aws-vpn-vgw", ", ike = \"aes128-sha256-modp3072\"")?;
+    let weak = format!("{PSK}, ike = \"aes128-sha256-modp3072\"");
+    clouds.configure("aws-vpn-vgw", &weak)?;
     clouds.nva.cli(&["reload"])?;
     clouds.wait_for_reason("no proposal for IKE in common; ours: aes128-sha256-modp3072")
+}
+
+/// Why a link has gone down, each time that it has.
+fn falls(clouds: &Clouds, link: &str) -> Result<Vec<String>> {
+    let events = clouds.nva.events()?.into_iter();
+    let of_link = events.filter(|event| event.kind == "link-state" && event.subject == link);
+    let texts = of_link.map(|event| event.text);
+    Ok(texts.filter(|text| text.starts_with("down")).collect())
+}
+
+/// Nobody probes these links, and nothing else speaks on them: what is known of the far end is what IKE says.
+#[test]
+fn a_link_goes_down_because_its_tunnel_was_ended_and_no_other_does() -> Result<()> {
+    let mut clouds = Clouds::build("id", Between::Cable)?;
+    clouds.configure_gateway(AWS, Proof::Secret(SECRET))?;
+    if !has_xfrm(&clouds.near) {
+        print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
+        return Ok(());
+    }
+    clouds.make_gateway_s_interfaces()?;
+    let terms = "profile = \"aws-vpn-vgw\"\nprobe = { method = \"off\" }";
+    clouds.configure_each(terms, [PSK, PSK])?;
+    clouds.nva.start()?;
+    clouds.wait_for_links("unprobed", LinkState::Up)?;
+    let before = [falls(&clouds, "t1")?.len(), falls(&clouds, "t2")?.len()];
+    clouds.gateway.swanctl(&["--terminate", "--ike", "t1"])?;
+    wait_for("the link down", PATIENCE, || {
+        let fallen = falls(&clouds, "t1")?;
+        let last = fallen.get(before[0]..).and_then(<[String]>::first);
+        let last = last.context("not down yet")?;
+        ensure!(last.starts_with("down: tunnel down"), "{last}");
+        Ok(())
+    })?;
+    clouds.wait_for_links("called again", LinkState::Up)?;
+    let fallen = falls(&clouds, "t2")?;
+    ensure!(fallen.len() == before[1], "{fallen:?}");
+    clouds.nva.check_alive()
+}
+
+/// The first tunnel is wrong in one way after the other, and the second goes on. They are not probed: what is slow is
+/// nobody's failure.
+#[test]
+fn each_failure_is_shown_with_its_remedy_and_hurts_no_other_link() -> Result<()> {
+    let mut clouds = Clouds::build("if", Between::Cable)?;
+    clouds.configure_gateway(AWS, Proof::Secret(SECRET))?;
+    if !has_xfrm(&clouds.near) {
+        print_untested("IPsec tunnels, which need ESP and XFRM interfaces in the kernel");
+        return Ok(());
+    }
+    clouds.make_gateway_s_interfaces()?;
+    let profile = "profile = \"aws-vpn-vgw\"\nprobe = { method = \"off\" }";
+    clouds.configure_each(profile, [PSK, PSK])?;
+    clouds.nva.start()?;
+    clouds.wait_for_links("as they should be", LinkState::Up)?;
+    let before = falls(&clouds, "t2")?.len();
+    clouds.near.ip("link add theirs type xfrm if_id 99")?;
+    let wrong = [
+        (
+            "local-id = \"10.0.0.4\"",
+            "we say that we are 10.0.0.4 and expect 203.0.113.20: are `local-id` and `remote-id` what it has? Behind a NAT an \
+             identity is usually the public address",
+        ),
+        ("remote-id = \"203.0.113.99\"", "`remote-id`"),
+        (
+            "selectors = \"ipv6\"",
+            "the far end refuses our traffic selectors ::/0; make it route-based",
+        ),
+        (
+            "esp = \"aes128-sha1-modp1024\"",
+            "no proposal for ESP in common; ours: aes128-sha1-modp1024",
+        ),
+        ("if-id = 99", "if-id 99"),
+    ];
+    for (words, reason) in wrong {
+        clouds.configure_each(profile, [&format!("{PSK}, {words}"), PSK])?;
+        clouds.nva.cli(&["reload"])?;
+        clouds.wait_for_reason(reason).context(words)?;
+    }
+
+    let deaf = "table inet deaf {\n chain in {\n type filter hook input priority 0\n \
+                ip daddr 203.0.113.20 udp dport { 500, 4500 } drop\n }\n}\n";
+    clouds.far.run("nft", &[deaf])?;
+    clouds.configure_each(profile, [PSK, PSK])?;
+    clouds.nva.cli(&["reload"])?;
+    clouds.wait_for_reason("203.0.113.20 does not answer on UDP 500 and 4500")?;
+    clouds.far.run("nft", &["delete table inet deaf"])?;
+    clouds.wait_for_links("mended", LinkState::Up)?;
+    let fallen = falls(&clouds, "t2")?;
+    ensure!(fallen.len() == before, "{fallen:?}");
+
+    // Without strongSwan the kernel carries on, and that nobody watches is said.
+    clouds.ours.kill()?;
+    clouds.wait_for_reason("strongSwan does not run")?;
+    let ping = clouds.ping()?;
+    ensure_nothing_lost(ping).context("without strongSwan")?;
+    clouds.ours.launch()?;
+    clouds.wait_for_links("with another strongSwan", LinkState::Up)
 }

@@ -187,6 +187,21 @@ impl Linux {
         self.nft.set(clamps).await;
     }
 
+    /// Those of these tunnels that have no far end, by what is known without asking anybody.
+    pub fn severed<'a>(&'a self, desired: &'a [TunnelSpec]) -> impl Iterator<Item = &'a str> {
+        let ends = desired
+            .iter()
+            .filter(|spec| matches!(spec.kind, Kind::Ipsec(_)));
+        let lost = ends.filter(|spec| {
+            let standing = self
+                .ipsec
+                .as_ref()
+                .and_then(|ipsec| ipsec.standing(&spec.name));
+            !standing.is_some_and(|standing| matches!(standing.state, State::Up(_)))
+        });
+        lost.map(|spec| spec.name.as_str())
+    }
+
     /// How each of these tunnels is, in their order.
     ///
     /// # Errors

@@ -2,11 +2,12 @@
 //!
 //! strongSwan speaks IKE and puts the keys into the kernel; we tell it what to speak about, over
 //! [`vici`]. [`conn`] turns a specification into its words, [`event`] its events into ours, [`failure`]
-//! its log into a cause with a remedy. [`machine`] says what to load, whom to call and
+//! its log into a cause with a remedy, `callers` into one of who calls us. [`machine`] says what to load, whom to call and
 //! when again; [`driver`] the task between the machine and the socket.
 //!
 //! Only connections whose names begin with [`conn::PREFIX`] are ever looked at or changed.
 
+mod callers;
 pub mod conn;
 pub mod driver;
 pub mod event;

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::spec::TunnelStatus;
+
 /// Between two lookups when all is well.
 const EVERY: Duration = Duration::from_secs(60);
 /// Between two when the far end does not answer, or the name is not found.
@@ -67,6 +69,8 @@ struct Name {
     host: String,
     port: u16,
     address: Option<SocketAddr>,
+    /// The last lookup found nothing.
+    is_lost: bool,
     answers: Answers,
     asked_at: Instant,
     /// `None` while a lookup is under way.
@@ -102,6 +106,21 @@ impl Names {
         self.names.get(link)?.address
     }
 
+    /// Says of a tunnel that waits for its far end's address that it does so in vain.
+    pub fn explain(&self, status: &mut TunnelStatus) {
+        let name = self.names.get(&status.name);
+        let lost = name.filter(|name| name.is_lost && name.address.is_none());
+        if let Some(name) = lost
+            && status.endpoint.is_none()
+            && status.problem.is_some()
+        {
+            status.problem = Some(format!(
+                "no handshake yet: no address of {} is found; is the name right, and does this host's resolver answer?",
+                name.host
+            ));
+        }
+    }
+
     fn on_wanted(&mut self, wanted: &[(String, String, u16)], now: Instant) {
         self.names.retain(|link, name| {
             wanted
@@ -113,6 +132,7 @@ impl Names {
                 host: host.clone(),
                 port: *port,
                 address: None,
+                is_lost: false,
                 answers: Answers::Yes,
                 asked_at: now,
                 ask_at: Some(now),
@@ -124,6 +144,7 @@ impl Names {
         let Some(name) = self.names.get_mut(link) else {
             return;
         };
+        name.is_lost = addresses.is_empty();
         let is_well = name.answers == Answers::Yes && !addresses.is_empty();
         name.ask_at = Some(now + if is_well { EVERY } else { SOONER });
         if let Some(address) = name.choose(addresses)
@@ -179,6 +200,7 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{FarEnd, WireGuardCounts};
 
     fn at(host: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, host], 51820))
@@ -266,6 +288,45 @@ mod tests {
         assert_eq!(again(&mut names, &[], now + EVERY), []);
         assert_eq!(names.address("a"), Some(at(1)));
         assert_eq!(names.poll_timeout(), Some(now + EVERY + SOONER));
+    }
+
+    #[test]
+    fn a_name_without_address_is_said_until_one_is_found_or_the_far_end_has_called() {
+        let now = Instant::now();
+        let status = |endpoint, problem: Option<&str>| TunnelStatus {
+            name: "a".to_owned(),
+            interface: "sb-a".to_owned(),
+            backend: None,
+            up: true,
+            endpoint,
+            far_end: FarEnd::ByHandshake,
+            last_handshake: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            counts: WireGuardCounts::default(),
+            unanswered_since: None,
+            problem: problem.map(str::to_owned),
+            detail: String::new(),
+            esp: None,
+        };
+        let is_said = |names: &Names, endpoint, problem| {
+            let mut status = status(endpoint, problem);
+            names.explain(&mut status);
+            let problem = status.problem.unwrap_or_default();
+            problem.contains("no address of far.example is found")
+        };
+        let mut names = Names::default();
+        names.handle(Input::Wanted(&wanted()), now);
+        assert!(!is_said(&names, None, Some("waiting")), "not looked up yet");
+        names.handle(Input::Found("a", &[]), now);
+        assert!(is_said(&names, None, Some("waiting")));
+        assert!(!is_said(&names, None, None), "it carries traffic");
+        assert!(
+            !is_said(&names, Some(at(9)), Some("waiting")),
+            "it has called"
+        );
+        names.handle(Input::Found("a", &[at(1)]), now);
+        assert!(!is_said(&names, None, Some("waiting")), "found");
     }
 
     #[test]

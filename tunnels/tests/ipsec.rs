@@ -340,6 +340,9 @@ fn what_is_wrong_is_said_with_its_remedy_and_mended_live() {
         wrong.ike = vec!["aes128-sha1-modp1024".to_owned()];
         a.want("t", &wrong).await;
         until_down_for(&mut a, "ours: aes128-sha1-modp1024").await;
+        // Who is called knows both lists.
+        let theirs = "ours: aes256-sha256-modp2048; the far end's: IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024";
+        until_down_for(&mut b, theirs).await;
 
         wrong = ends.spec_a.clone();
         wrong.esp = vec!["aes128-sha1-modp1024".to_owned()];

@@ -182,9 +182,12 @@ fn graceful_restart(restart: &model::GracefulRestart) -> GracefulRestart {
 
 pub(crate) fn endpoint(config: &Config, peer: &model::Peer, signing: Option<Signing>) -> Endpoint {
     let link = peer.link.as_ref().and_then(|link| config.links.get(link));
+    // Whoever is on a link is spoken to from the link's own address, even where its interface has others.
+    let inside = link.map(|link| link.inside.local.addr());
+    let inside = inside.filter(|inside| inside.is_ipv4() == peer.address.is_ipv4());
     Endpoint {
         remote: SocketAddr::new(peer.address, peer.port),
-        local: peer.local_address,
+        local: peer.local_address.or(inside),
         interface: link
             .map(|link| &link.interface)
             .or(peer.interface.as_ref())

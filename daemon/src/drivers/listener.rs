@@ -120,6 +120,8 @@ impl Gate {
         if let Some(door) = doors.peers.get(&address) {
             if guarded.bare.contains(&IpNet::from(address)) {
                 self.refuse(from, Refusal::Unsigned);
+            } else if !door.endpoint.is_called_by(&stream) {
+                self.refuse(from, Refusal::Address);
             } else if let Err(error) = sockets::admit(&stream, &door.endpoint) {
                 debug!(%from, %error, "connection lost at once");
             } else if door.inbox.capacity() <= RESERVED

@@ -3,18 +3,19 @@
 mod mtu;
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::tunnels::backend::{Linux, Noticed};
 use ::tunnels::names::{self, Names};
-use ::tunnels::plan::plan;
-use ::tunnels::spec::{FarEnd, Kind, TunnelSpec, TunnelStatus};
+use ::tunnels::plan::{Step, plan};
+use ::tunnels::spec::{Kind, TunnelSpec, TunnelStatus};
 use ::tunnels::supervisor::{Input, Outcome, Output, Supervisor};
 use tokio::net::lookup_host;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::timeout;
@@ -84,7 +85,7 @@ impl Driver {
                     None => return,
                 },
                 noticed = self.backend.watch() => match noticed {
-                    Ok(Noticed::FarEnd) => self.look(),
+                    Ok(Noticed::FarEnd) => self.look().await,
                     Ok(Noticed::Interfaces) => {
                         self.supervisor.handle(Input::Changed, Instant::now());
                     }
@@ -104,7 +105,7 @@ impl Driver {
                     self.names.handle(names::Input::Timeout, now);
                 }
                 () = until(Some(look_at)) => {
-                    self.look();
+                    self.look().await;
                     look_at = Instant::now() + LOOK;
                 }
             }
@@ -124,7 +125,7 @@ impl Driver {
         self.supervisor
             .handle(Input::Wanted(&names), Instant::now());
         self.drain().await;
-        self.look();
+        self.look().await;
         // The one who waits may have given up.
         let _ = done.send(());
     }
@@ -154,43 +155,8 @@ impl Driver {
 
     async fn apply(&mut self) {
         let paths = self.paths.borrow_and_update().clone();
-        let observed = self.backend.observe().await;
-        if let Ok(observed) = &observed {
-            self.agreed.settle(&mut self.wanted, &paths, observed);
-        }
-        let specs = self.specs();
-        let outcomes = match observed {
-            Ok(observed) => {
-                let steps = plan(&specs, &observed);
-                let results = self.backend.apply(&steps).await;
-                let mut failures = BTreeMap::new();
-                for (step, result) in steps.iter().zip(results) {
-                    debug!(
-                        interface = step.interface,
-                        ok = result.is_ok(),
-                        "tunnel step"
-                    );
-                    if let Err(error) = result {
-                        // The first failure is the cause of those that follow it.
-                        failures
-                            .entry(step.interface.clone())
-                            .or_insert(error.to_string());
-                    }
-                }
-                failures
-            }
-            Err(error) => {
-                let failed = |spec: &TunnelSpec| {
-                    (
-                        spec.interface.clone(),
-                        format!("cannot read the interfaces: {error}"),
-                    )
-                };
-                specs.iter().map(failed).collect()
-            }
-        };
-        self.backend.clamp(&mtu::clamps(&specs, &paths)).await;
-        for spec in &specs {
+        let outcomes = beside(self.bring_about(&paths)).await;
+        for Wanted { spec, .. } in &self.wanted {
             let outcome = match outcomes.get(&spec.interface) {
                 Some(reason) => Outcome::Failed(reason.clone()),
                 None => Outcome::Done,
@@ -198,6 +164,45 @@ impl Driver {
             self.supervisor
                 .handle(Input::Applied(&spec.name, outcome), Instant::now());
         }
+    }
+
+    /// Has the kernel be as wanted. Returns why not, by interface.
+    async fn bring_about(&mut self, paths: &PathMtus) -> BTreeMap<String, String> {
+        let observed = self.backend.observe().await;
+        if let Ok(observed) = &observed {
+            self.agreed.settle(&mut self.wanted, paths, observed);
+        }
+        let specs = self.specs();
+        let outcomes = match observed {
+            Ok(observed) => self.follow(&plan(&specs, &observed)).await,
+            Err(error) => {
+                let reason = format!("cannot read the interfaces: {error}");
+                let failed = |spec: &TunnelSpec| (spec.interface.clone(), reason.clone());
+                specs.iter().map(failed).collect()
+            }
+        };
+        self.backend.clamp(&mtu::clamps(&specs, paths)).await;
+        outcomes
+    }
+
+    /// Does the steps of a plan. Returns what failed, by interface.
+    async fn follow(&mut self, steps: &[Step]) -> BTreeMap<String, String> {
+        let results = self.backend.apply(steps).await;
+        let mut failures = BTreeMap::new();
+        for (step, result) in steps.iter().zip(results) {
+            debug!(
+                interface = step.interface,
+                ok = result.is_ok(),
+                "tunnel step"
+            );
+            if let Err(error) = result {
+                // The first failure is the cause of those that follow it.
+                failures
+                    .entry(step.interface.clone())
+                    .or_insert(error.to_string());
+            }
+        }
+        failures
     }
 
     /// Begins to look up names that are new, and gives them a moment, so that a tunnel is made with
@@ -279,6 +284,16 @@ impl Driver {
         });
     }
 
+    /// Links that have lost their tunnel hear it before the kernel is asked for anything, which may take it long.
+    fn tell_severed(&self, specs: &[TunnelSpec]) {
+        let severed: Severed = self.backend.severed(specs).map(str::to_owned).collect();
+        self.severed.send_if_modified(|known| {
+            let changed = *known != severed;
+            *known = severed;
+            changed
+        });
+    }
+
     /// The cipher that was agreed on has a say in the MTU.
     fn hear_ciphers(&mut self, statuses: &[TunnelStatus]) {
         let mut news = false;
@@ -291,25 +306,18 @@ impl Driver {
         }
     }
 
-    fn look(&mut self) {
+    async fn look(&mut self) {
         let specs = self.specs();
-        // The kernel may be long in answering while routes come in: other tasks go on elsewhere.
+        self.tell_severed(&specs);
         let statuses = match specs.is_empty() {
             true => Ok(Vec::new()),
-            false => block_in_place(|| Handle::current().block_on(self.backend.status(&specs))),
+            false => beside(self.backend.status(&specs)).await,
         };
         match statuses {
-            Ok(statuses) => {
-                // The links first: traffic moves.
-                let severed = statuses
-                    .iter()
-                    .filter(|status| status.far_end == FarEnd::NotAssociated);
-                let severed: Severed = severed.map(|status| status.name.clone()).collect();
-                self.severed.send_if_modified(|known| {
-                    let changed = *known != severed;
-                    *known = severed;
-                    changed
-                });
+            Ok(mut statuses) => {
+                for status in &mut statuses {
+                    self.names.explain(status);
+                }
                 let (at, now) = (SystemTime::now(), Instant::now());
                 for status in &statuses {
                     self.supervisor.handle(Input::Status(status, at), now);
@@ -322,6 +330,14 @@ impl Driver {
             Err(error) => warn!(%error, "cannot read the state of the tunnels"),
         }
     }
+}
+
+/// Lets other tasks of this thread go on elsewhere: the kernel lists and changes interfaces only when it has its lock,
+/// and one route that makes a large trie grow holds that for 200 ms and more. What the work waits for otherwise holds
+/// up no thread.
+async fn beside<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| block_in_place(|| work.as_mut().poll(context))).await
 }
 
 /// Every address of a name, as the host's own configuration resolves it.

@@ -118,7 +118,9 @@ impl Router {
             return;
         };
         let endpoint = crate::convert::endpoint(&self.config, peer, self.keys_of(name, peer));
-        if let Err(error) = sockets::admit(&stream, &endpoint) {
+        if !endpoint.is_called_by(&stream) {
+            self.reader.board.counters.refused(Refusal::Address);
+        } else if let Err(error) = sockets::admit(&stream, &endpoint) {
             debug!(name, %error, "connection lost at once");
         } else if running.inbox.try_send(ToPeer::Inbound(stream)).is_err() {
             self.reader.board.counters.refused(Refusal::Busy);

@@ -511,9 +511,11 @@ impl PathMtu {
             began: now,
             control_answered: None,
         });
-        for via in self.vias() {
-            self.unsent.push_back((*via, size));
-            self.unsent.extend(control.map(|control| (*via, control)));
+        // The control first: what leaves together, one length after the other and the last one shorter, a tunnel may
+        // hand over as one, which is lost as one where the longer does not fit.
+        for size in control.into_iter().chain([size]) {
+            let probes = self.vias().iter().map(|via| (*via, size));
+            self.unsent.extend(probes);
         }
         self.phase = Phase::Searching(searching);
     }

@@ -84,15 +84,21 @@ fn weigh_kind(kind: Kind, counts: &[u16]) -> Result<()> {
 }
 
 fn ipsec(arguments: &Arguments) -> Result<()> {
-    let times = rekey::times(arguments.runs)?;
     let emulated = match arguments.emulated {
         true => " (an emulated processor: for behaviour only)",
         false => "",
     };
-    let median = times.get(times.len() / 2).copied().unwrap_or(Duration::MAX);
+    let median = |times: &[Duration]| {
+        let middle = times.get(times.len() / 2).copied();
+        let millis = middle.unwrap_or(Duration::MAX).as_secs_f64() * 1e3;
+        format!("median {millis:.1} ms of {}{emulated}", times.len())
+    };
+    let times = rekey::times(arguments.runs)?;
+    println!("ipsec: reload to established link: {}", median(&times));
+    let times = rekey::ends(arguments.runs)?;
     println!(
-        "ipsec: reload to established link: median {median:.0?} of {}{emulated}",
-        times.len()
+        "ipsec: strongSwan told to end a tunnel to its link down: {}",
+        median(&times)
     );
     for (rekey, what) in [(Rekey::Child, "child"), (Rekey::Ike, "IKE")] {
         let loss = rekey::losses(rekey, arguments.runs)?;

@@ -31,13 +31,30 @@ impl Capture {
     ///
     /// When it cannot be started.
     pub fn start(namespace: &Namespace, interface: &str, directory: &Path) -> Result<Self> {
-        let (file, log) = (directory.join("bgp.pcap"), directory.join("tcpdump.log"));
+        Self::of(namespace, interface, directory, &["tcp", "port", "179"])
+    }
+
+    /// The same of what a filter of `tcpdump` selects; without words, of everything.
+    ///
+    /// # Errors
+    ///
+    /// As [`Capture::start`].
+    pub fn of(
+        namespace: &Namespace,
+        interface: &str,
+        directory: &Path,
+        filter: &[&str],
+    ) -> Result<Self> {
+        let (file, log) = (
+            directory.join("packets.pcap"),
+            directory.join("tcpdump.log"),
+        );
         let mut command = namespace.command("tcpdump");
         // It would give up root, and then may not write where the test's files are. What the kernel
         // still holds when it is told to end would be lost, so the kernel holds nothing.
         command.args(["-Z", "root", "--immediate-mode", "-U", "-n", "-s", "0"]);
         command.args(["-i", interface, "-w"]);
-        command.arg(&file).args(["tcp", "port", "179"]);
+        command.arg(&file).args(filter);
         let mut process = Process::spawn("tcpdump", &mut command, &log)?;
         wait_for("tcpdump", PATIENCE, || {
             process.check_alive()?;

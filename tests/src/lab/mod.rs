@@ -11,6 +11,7 @@
 pub mod bfd;
 pub mod capture;
 mod cleanup;
+pub mod clouds;
 pub mod failover;
 pub mod flow;
 pub mod gateway;

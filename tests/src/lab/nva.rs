@@ -9,10 +9,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use api::v1::events_client::EventsClient;
 use api::v1::links_client::LinksClient;
 use api::v1::peers_client::PeersClient;
 use api::v1::system_client::SystemClient;
-use api::v1::{Link, ListLinksRequest, ListPeersRequest, Peer, StatusRequest, StatusResponse};
+use api::v1::{
+    Event, Link, ListLinksRequest, ListPeersRequest, Peer, StatusRequest, StatusResponse,
+    WatchRequest,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -183,6 +187,27 @@ impl Nva {
                 .await?
                 .into_inner()
                 .links)
+        })
+    }
+
+    /// What has happened, as far as it remembers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        self.ask(async |channel| {
+            let request = WatchRequest {
+                after: 0,
+                history: true,
+                no_follow: true,
+            };
+            let answer = EventsClient::new(channel).watch(request).await?;
+            let (mut stream, mut events) = (answer.into_inner(), Vec::new());
+            while let Some(event) = stream.message().await? {
+                events.push(event);
+            }
+            Ok(events)
         })
     }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal};
 
+use crate::interrupt;
+
 /// A process that a lab started. Dropping it kills it, unless it was let go.
 #[derive(Debug)]
 pub struct Process {
@@ -184,7 +186,7 @@ impl std::error::Error for Ended {}
 /// Asks `attempt` every 20 ms until it yields something.
 ///
 /// An error of `attempt` is a "not yet": the last one is reported if time runs out. Only one of
-/// [`Process::check_alive`] ends the wait at once.
+/// [`Process::check_alive`] ends the wait at once, and a signal where somebody [watches](interrupt::watch) for them.
 ///
 /// # Errors
 ///
@@ -198,7 +200,7 @@ pub fn wait_for<T>(
     loop {
         match attempt() {
             Ok(found) => return Ok(found),
-            Err(last) if last.is::<Ended>() => return Err(last),
+            Err(last) if last.is::<Ended>() || interrupt::arrived() => return Err(last),
             Err(last) if Instant::now() > deadline => {
                 return Err(last.context(format!("not within {limit:?}: {what}")));
             }

@@ -122,6 +122,21 @@ impl StrongSwan {
             .map(drop)
     }
 
+    /// Gives it a file that [`StrongSwan::load`] shall find.
+    ///
+    /// - `place`: `private`, `x509` or `x509ca`
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be copied.
+    pub fn own(&self, place: &str, file: &Path) -> Result<()> {
+        let place = self.directory.join(place);
+        fs::create_dir_all(&place)?;
+        let name = file.file_name().context("a file has a name")?;
+        fs::copy(file, place.join(name))?;
+        Ok(())
+    }
+
     /// Runs `swanctl`; the first argument is the command.
     ///
     /// # Errors
@@ -130,6 +145,8 @@ impl StrongSwan {
     pub fn swanctl(&self, args: &[&str]) -> Result<String> {
         let uri = format!("unix://{}", self.socket().display());
         let mut command = std::process::Command::new("swanctl");
+        // Keys and certificates of this one, not the host's.
+        let command = command.env("SWANCTL_DIR", &self.directory);
         output(command.args(args).args(["--uri", &uri]))
     }
 

@@ -13,6 +13,7 @@ use tunnels::spec::{Auth, Hidden, IkeVersion, Initiator, IpsecSpec, NatTraversal
 
 use super::pair::{Side, outside, plug};
 use super::weigh::resident;
+use crate::interrupt;
 use crate::lab::netns::Namespace;
 use crate::lab::scratch::Scratch;
 use crate::lab::strongswan::StrongSwan;
@@ -129,8 +130,10 @@ async fn settle(handle: &mut Handle, tunnels: u16, holds: fn(&State) -> bool) ->
             }
         }
     };
-    let settled = tokio::time::timeout(PATIENCE, settled).await;
-    settled.context("a tunnel does not come up")
+    tokio::select! {
+        settled = tokio::time::timeout(PATIENCE, settled) => settled.context("a tunnel does not come up"),
+        () = interrupt::arrival() => interrupt::check(),
+    }
 }
 
 fn spec(side: Side, tunnel: u16) -> Result<IpsecSpec> {

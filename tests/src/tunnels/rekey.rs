@@ -1,16 +1,18 @@
 //! One IPsec link between two routers: how soon it is there, and what is lost while its keys change.
 
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal};
+use tunnels::ipsec::vici::{Client, Message};
 
 use super::Kind;
 use super::pair::{Pair, Side, inside};
 use crate::interrupt;
+use crate::lab::nva::Nva;
 use crate::lab::process::wait_for;
+use crate::lab::strongswan::StrongSwan;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two packets of the stream.
@@ -65,10 +67,60 @@ pub fn times(runs: u8) -> Result<Vec<Duration>> {
         pair.configure(Side::Near, 0)?;
         pair.reload(Side::Near)?;
         // The far end has to hear of the end before it is called again.
-        thread::sleep(PAUSE);
+        interrupt::sleep(PAUSE)?;
     }
     times.sort_unstable();
     Ok(times)
+}
+
+/// From an order to strongSwan to end a tunnel until its link is down, as people are told. Nothing else speaks on it.
+///
+/// # Errors
+///
+/// When it does not come up, or not down.
+pub fn ends(runs: u8) -> Result<Vec<Duration>> {
+    let mut pair = Pair::build(Kind::Ipsec, 1)?;
+    pair.start(1)?;
+    let mut times = Vec::new();
+    for _ in 0..runs {
+        pair.wait_until_up(Side::Near, 1)?;
+        // What has just come up has come to rest.
+        interrupt::sleep(PAUSE)?;
+        let known = falls(pair.router(Side::Near))?.len();
+        let ordered = SystemTime::now();
+        terminate(pair.strongswan(Side::Near)?)?;
+        let fell = wait_for("the link down", PATIENCE, || {
+            let fallen = falls(pair.router(Side::Near))?;
+            fallen.get(known).copied().context("not down")
+        })?;
+        times.push(fell.duration_since(ordered).unwrap_or_default());
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// Ends it without words to the far end, which takes as long as those would.
+fn terminate(strongswan: &StrongSwan) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let message = Message::new()
+        .with("ike", NAME)
+        .with("force", "yes")
+        .with("timeout", "-1");
+    runtime.block_on(async {
+        let mut client = Client::connect(&strongswan.socket()).await?;
+        client.call("terminate", &message).await.map(drop)
+    })?;
+    Ok(())
+}
+
+/// When links have gone down, by the router's journal.
+fn falls(router: &Nva) -> Result<Vec<SystemTime>> {
+    let events = router.events()?.into_iter();
+    let falls = events.filter(|event| event.kind == "link-state" && event.text.starts_with("down"));
+    let at = falls.map(|event| Ok(event.at.context("an event has a time")?.try_into()?));
+    at.collect()
 }
 
 /// Changes keys so often under a stream of packets.
@@ -95,13 +147,12 @@ pub fn losses(rekey: Rekey, times: u8) -> Result<Loss> {
         Rekey::Ike => "--ike",
     };
     let rekeyed = (0..times).try_for_each(|_| {
-        thread::sleep(PAUSE);
-        interrupt::check()?;
+        interrupt::sleep(PAUSE)?;
         let strongswan = pair.strongswan(Side::Near)?;
         strongswan.swanctl(&["--rekey", what, NAME]).map(drop)
     });
-    thread::sleep(PAUSE);
-    rekeyed.and(summary(&mut ping))
+    let rested = rekeyed.and_then(|()| interrupt::sleep(PAUSE));
+    rested.and(summary(&mut ping))
 }
 
 /// Ends a ping and reads what it counted.

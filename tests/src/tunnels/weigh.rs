@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::fs;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::Kind;
 use super::pair::{Pair, Side};
+use crate::interrupt;
 
 /// What came up has come to rest.
 const REST: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub fn weigh(kind: Kind, tunnels: u16) -> Result<Weight> {
     let mut pair = Pair::build(kind, tunnels)?;
     pair.start(tunnels)?;
     pair.wait_until_up(Side::Near, tunnels)?;
-    thread::sleep(REST);
+    interrupt::sleep(REST)?;
     let router = pair.router(Side::Near).process()?.pid();
     let mut weight = Weight {
         router: resident(router)?,

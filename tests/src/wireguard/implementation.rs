@@ -4,7 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -114,10 +115,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Not KILL, unless it does not obey: some remove their control socket.
         let asked = rustix::process::kill_process(Pid::from_child(&self.0), Signal::TERM);
-        let ended = wait_for("its end", Duration::from_secs(2), || {
-            self.0.try_wait()?.context("it runs")
-        });
-        if asked.is_err() || ended.is_err() {
+        let give_up = Instant::now() + Duration::from_secs(2);
+        let mut ended = self.0.try_wait();
+        while matches!(ended, Ok(None)) && asked.is_ok() && Instant::now() < give_up {
+            thread::sleep(Duration::from_millis(20));
+            ended = self.0.try_wait();
+        }
+        if !matches!(ended, Ok(Some(_))) {
             let _ = self.0.kill();
             let _ = self.0.wait();
         }

@@ -15,6 +15,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
+    callers::Callers,
     conn, event,
     failure::Transcript,
     machine::{CallId, Ike, Input, Output, State},
@@ -86,7 +87,7 @@ impl Handle {
             told,
             commands: None,
             absence: None,
-            transcripts: BTreeMap::new(),
+            callers: Callers::default(),
             keys: BTreeMap::new(),
             turns: Arc::new(Semaphore::new(1)),
             calls: BTreeMap::new(),
@@ -158,8 +159,7 @@ struct Driver {
     told: watch::Sender<Arc<States>>,
     commands: Option<Client>,
     absence: Option<String>,
-    /// What was said about links that wait to be called.
-    transcripts: BTreeMap<String, Transcript>,
+    callers: Callers,
     /// What strongSwan calls the private keys that links have loaded.
     keys: BTreeMap<String, String>,
     /// A call takes one while it lasts: strongSwan has a thread wait for each, and needs others to hear answers.
@@ -277,20 +277,9 @@ impl Driver {
         }
     }
 
-    /// Why somebody who calls is refused stands in strongSwan's log alone.
     async fn hear(&mut self, message: &Message) {
-        let link = message.text("ikesa-name").and_then(conn::link);
-        let (Some(link), Some(line)) = (link, message.text("msg")) else {
-            return;
-        };
-        let Some(spec) = self.machine.waiting(link) else {
-            self.transcripts.remove(link);
-            return;
-        };
-        let transcript = self.transcripts.entry(link.to_owned()).or_default();
-        transcript.push(line);
-        if let Some(cause) = transcript.known_cause(spec) {
-            self.input(Input::Refused(link, cause)).await;
+        if let Some((link, cause)) = self.callers.hear(message, &self.machine) {
+            self.input(Input::Refused(&link, cause)).await;
         }
     }
 

@@ -66,6 +66,8 @@ const CAUSES: [(&[&str], Cause); 11] = [
             "NO_PROPOSAL_CHOSEN",
             "no acceptable proposal found",
             "no matching proposal found",
+            "received proposals unacceptable",
+            "received proposals inacceptable",
         ],
         proposals,
     ),

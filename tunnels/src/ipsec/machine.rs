@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -218,6 +219,20 @@ impl Ike {
     pub fn waiting(&self, link: &str) -> Option<&IpsecSpec> {
         let link = self.links.get(link).filter(|link| link.waits())?;
         Some(&link.spec)
+    }
+
+    /// The link that waits to be called by this address, if there is one and no more.
+    #[must_use]
+    pub fn waiting_for(&self, caller: IpAddr) -> Option<&str> {
+        let by_caller = |link: &&String| {
+            let spec = self.waiting(link);
+            spec.is_some_and(|spec| spec.remote == caller)
+        };
+        let mut links = self.links.keys().filter(by_caller);
+        links
+            .next()
+            .filter(|_| links.next().is_none())
+            .map(String::as_str)
     }
 
     /// Whether strongSwan can be spoken to.
