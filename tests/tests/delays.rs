@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the drills delay by, milliseconds.
 const BY: f64 = 200.0;
 
-/// Two routers with two cables between them, of which the near one takes the faster.
+/// Two routers with two cables between them, of which both take the first while it is fast.
 struct Cables {
     near: Nva,
     far: Nva,
@@ -103,7 +103,7 @@ impl Cables {
 fn intent(side: usize) -> String {
     let mut text = format!(
         "[router]\nname = \"r{side}\"\nasn = 6501{side}\nid = \"10.0.0.{}\"\n\
-         [group.other]\npolicy = \"latency\"\nmargin = \"50ms\"\nhold-down = \"1s\"\n\
+         [group.other]\nslo = {{ rtt = \"100ms\" }}\nhold-down = \"1s\"\n\
          [[filter.all]]\naction = \"accept\"\n",
         side + 1
     );
@@ -149,7 +149,7 @@ fn rules(namespace: &Namespace) -> Result<String> {
 }
 
 #[test]
-fn a_delayed_link_is_left_by_latency_reported_and_taken_back() -> Result<()> {
+fn a_delayed_link_is_left_as_degraded_reported_and_taken_back() -> Result<()> {
     if !can_delay()? {
         return Ok(());
     }
@@ -163,6 +163,7 @@ fn a_delayed_link_is_left_by_latency_reported_and_taken_back() -> Result<()> {
     let report = event.get("report").context(said.clone())?;
     ensure!(report["completed"] == true, "{report}");
     ensure!(report["was_active"] == true, "{report}");
+    ensure!(report["detected_in"].is_f64(), "{report}");
     ensure!(report["switched_in"].is_f64(), "{report}");
     ensure!(report["returned_in"].is_f64(), "{report}");
     ensure!(report["lost_transmit_packets"] == 0, "{report}");
@@ -172,7 +173,10 @@ fn a_delayed_link_is_left_by_latency_reported_and_taken_back() -> Result<()> {
         events.contains("what leaves by it takes 200.0 ms longer, for 20 s"),
         "{events}"
     );
-    ensure!(events.contains("from first to second (rtt "), "{events}");
+    ensure!(
+        events.contains("from first to second (degraded: RTT "),
+        "{events}"
+    );
     ensure!(cables.queue()? == before, "{}", cables.queue()?);
     let left = rules(cables.near.namespace())?;
     ensure!(!left.contains("skybridge-drill"), "{left}");
