@@ -4,11 +4,16 @@
 //! Needs root, FRR, BIRD, nft and `cargo build --workspace --bins`.
 #![expect(clippy::print_stdout, reason = "what was lost is told for each move")]
 
+use std::net::{IpAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
+use links::stamp::{self, NtpTime};
+use links::{Arrival, Reflector};
 use tests::lab::ways::{Way, Ways, Wish};
 
 const RATE: u32 = 10_000;
@@ -131,6 +136,87 @@ fn nothing_is_lost_by_moves_for_cost_and_for_loss() -> Result<()> {
             );
             ways.cloud(cloud).run("nft", &[&rule])?;
         }
+        Ok(())
+    })
+}
+
+/// Answers the router's STAMP probes from both gateways, each link's as late as is said.
+struct Reflectors {
+    /// Milliseconds, by link.
+    late: Arc<[AtomicU64; 2]>,
+    on: Arc<AtomicBool>,
+}
+
+impl Reflectors {
+    fn start(ways: &Ways) -> Result<Self> {
+        let reflectors = Self {
+            late: Arc::default(),
+            on: Arc::new(AtomicBool::new(true)),
+        };
+        for (cloud, network) in ["192.0.2", "198.51.100"].into_iter().enumerate() {
+            for (link, [near, far]) in [[1, 2], [5, 6]].into_iter().enumerate() {
+                let near: IpAddr = format!("{network}.{near}").parse()?;
+                let far: IpAddr = format!("{network}.{far}").parse()?;
+                let namespace = ways.cloud(cloud).clone();
+                let (late, on) = (reflectors.late.clone(), reflectors.on.clone());
+                thread::spawn(move || -> Result<()> {
+                    namespace.enter()?;
+                    let socket = UdpSocket::bind((far, stamp::PORT))?;
+                    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+                    let mut reflector = Reflector::new(near);
+                    while on.load(Ordering::Relaxed) {
+                        let late = Duration::from_millis(late[link].load(Ordering::Relaxed));
+                        // A read that timed out, or a reply that does not leave, is a probe without an answer.
+                        drop(answer(&socket, &mut reflector, late));
+                    }
+                    Ok(())
+                });
+            }
+        }
+        Ok(reflectors)
+    }
+}
+
+impl Drop for Reflectors {
+    fn drop(&mut self) {
+        self.on.store(false, Ordering::Relaxed);
+    }
+}
+
+/// It says that it came when it is answered, so that waiting counts as round-trip time.
+fn answer(socket: &UdpSocket, reflector: &mut Reflector, late: Duration) -> Result<()> {
+    let mut bytes = [0; 2048];
+    let (length, from) = socket.recv_from(&mut bytes)?;
+    thread::sleep(late);
+    let at = NtpTime::from_unix(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?);
+    let bytes = &bytes[..length];
+    let arrival = Arrival {
+        bytes,
+        from,
+        ttl: 255,
+        at,
+    };
+    if let Ok(reply) = reflector.reflect(arrival, at) {
+        socket.send_to(&reply, from)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_lost_by_a_move_for_latency() -> Result<()> {
+    let mut ways = Ways::start("moves-l", Way::First)?;
+    let reflectors = Reflectors::start(&ways)?;
+    let file = std::fs::read_to_string(ways.router.config())?;
+    let stamp = "method = \"stamp\", window = \"2s\"";
+    std::fs::write(
+        ways.router.config(),
+        file.replace("method = \"icmp\"", stamp),
+    )?;
+    choose_by(&ways, "policy = \"latency\"\nmargin = \"10ms\"", ["", ""])?;
+    ways.wait_for(Way::First)?;
+    ways.ping(10)?;
+    moves_to(&mut ways, Way::Second, "latency", |_| {
+        reflectors.late[0].store(30, Ordering::Relaxed);
         Ok(())
     })
 }
