@@ -13,6 +13,7 @@ mod grpc;
 mod journal;
 mod log;
 mod metrics;
+mod priority;
 mod router;
 mod secrets;
 mod snapshot;

@@ -1,11 +1,10 @@
 //! What goes into a [`Rib`](super::Rib) and what comes out.
 
+use super::changes::RouteChanges;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
-
-use smallvec::SmallVec;
 
 use super::preference::{DrainNotice, Preference, WayBack};
 use crate::attrs::Attrs;
@@ -352,7 +351,7 @@ pub enum NexthopState {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
     /// These routes changed, for the FIB.
-    Routes(Vec<RouteChange>),
+    Routes(RouteChanges),
     /// There is something for [`Rib::poll_export`](super::Rib::poll_export) for this peer.
     /// Said once until it has been drained.
     ExportReady(PeerId),
@@ -398,17 +397,7 @@ pub enum LimitEvent {
     },
 }
 
-/// The route for a prefix, complete: what was there before no longer counts.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RouteChange {
-    /// The destination.
-    pub prefix: Prefix,
-    /// Ways to it, without duplicates; empty: no route. In the order of the decision as it would
-    /// be without link ranks, so that a rank that changes does not change the list.
-    pub hops: SmallVec<[RouteHop; 2]>,
-}
-
-/// One hop of a [`RouteChange`].
+/// One hop of a route, as in [`RouteChanges`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RouteHop {
     /// Through which peer, at which address.

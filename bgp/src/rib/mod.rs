@@ -38,6 +38,7 @@
 mod aggregate;
 mod attrs;
 mod bitset;
+mod changes;
 mod decision;
 mod egress;
 mod export;
@@ -73,10 +74,10 @@ pub use interface::{
     Aggregate, AsOverride, ExportBounds, Forwarding, Input, LimitAction, LimitEvent, LocalAs,
     LocalAsPrepend, MedComparison, MedPlace, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage,
-    PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteChange, RouteHop, RouteView, Selection,
-    Standing, Step,
+    PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteHop, RouteView, Selection, Standing, Step,
 };
 
+pub use changes::RouteChanges;
 pub use preference::{Asked, DrainNotice, Preference, WayBack};
 
 use aggregate::{Aggregates, Counting};
@@ -90,7 +91,7 @@ use stale::Kept;
 use sweep::Sweep;
 use table::Tables;
 
-/// Ways to a prefix, as [`RouteChange::hops`].
+/// Ways to a prefix, as in [`RouteChanges::runs`].
 type Hops = SmallVec<[RouteHop; 2]>;
 
 /// How many prefixes one `handle` looks at for work that touches many.
@@ -132,7 +133,7 @@ pub struct Rib {
     retired: Vec<Retired>,
     /// Prefixes with at least one path, by family.
     occupied: [usize; Family::ALL.len()],
-    changes: Vec<RouteChange>,
+    changes: RouteChanges,
     outputs: VecDeque<Output>,
     /// When the first of what is kept has been kept long enough, or earlier.
     expiry: Option<Instant>,
@@ -191,7 +192,7 @@ impl Rib {
             sweep: Sweep::default(),
             retired: Vec::new(),
             occupied: [0; Family::ALL.len()],
-            changes: Vec::new(),
+            changes: RouteChanges::default(),
             outputs: VecDeque::new(),
             expiry: None,
             deadline: None,

@@ -4,10 +4,9 @@ use smallvec::SmallVec;
 
 use super::aggregate::Presence;
 use super::attrs::{AttrsId, Facts, Leads};
+use super::changes::RouteChanges;
 use super::decision::{self, Candidate, Class, LinkPlace, Places, Staleness, Tiered};
-use super::interface::{
-    Forwarding, MedPlace, NexthopState, Output, RouteChange, RouteHop, Standing, Step,
-};
+use super::interface::{Forwarding, MedPlace, NexthopState, Output, RouteHop, Standing, Step};
 use super::multipath;
 use super::source::{Kind, Life};
 use super::table::{Path, Slot};
@@ -278,13 +277,11 @@ impl Rib {
             return;
         }
         if changed {
-            let prefix = self.tables.prefix(slot);
-            let hops = hops.clone();
-            self.changes.push(RouteChange { prefix, hops });
+            self.changes.push(self.tables.prefix(slot), &hops);
             if self.changes.len() >= CHANGES {
                 self.flush_changes();
                 // Where so many come, more will.
-                self.changes.reserve_exact(CHANGES);
+                self.changes = RouteChanges::with_capacity(CHANGES);
             }
         }
         let route = ranking.best.map(|_| self.hops.acquire_owned(hops));

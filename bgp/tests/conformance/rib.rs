@@ -332,8 +332,8 @@ fn hops(rib: &mut Rib) -> String {
     while let Some(output) = rib.poll_output() {
         if let Output::Routes(changes) = output {
             let part = |hop: &RouteHop| format!("{} {}", name(Some(hop.hop.peer)), hop.weight);
-            let last = changes.last().expect("changes are not empty");
-            hops = last.hops.iter().map(part).collect::<Vec<_>>().join(", ");
+            let (_, last) = changes.runs().last().expect("changes are not empty");
+            hops = last.iter().map(part).collect::<Vec<_>>().join(", ");
         }
     }
     hops

@@ -23,7 +23,7 @@ use bgp::filter::{
 };
 use bgp::rib::{
     ExportBounds, Input, LimitEvent, NexthopState, Output, PeerOptions, Preference, Rib, RibConfig,
-    RibPeer, RouteChange, Standing, Step, WayBack,
+    RibPeer, Standing, Step, WayBack,
 };
 use bgp::wire::Dialect;
 use bgp::{

@@ -91,7 +91,7 @@ impl Router {
             match output {
                 Output::Routes(changes) => {
                     assert!(changes.len() <= 512);
-                    for RouteChange { prefix, hops } in changes {
+                    for (prefix, hops) in changes.iter() {
                         self.fib
                             .insert(prefix, hops.iter().map(|hop| hop.hop.peer).collect());
                     }

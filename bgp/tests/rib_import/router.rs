@@ -60,9 +60,9 @@ impl Router {
         while let Some(output) = self.rib.poll_output() {
             match output {
                 Output::Routes(changes) => {
-                    for change in changes {
+                    for (prefix, hops) in changes.iter() {
                         self.changes += 1;
-                        self.fib.insert(change.prefix, change.hops.to_vec());
+                        self.fib.insert(prefix, hops.to_vec());
                     }
                 }
                 Output::ExportReady(_) => {}

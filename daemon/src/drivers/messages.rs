@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{Input, LimitEvent, Rib, RouteChange};
+use bgp::rib::{Input, LimitEvent, Rib, RouteChanges};
 use bgp::session::{Cease, Farewell, SessionConfig};
 use bgp::{Family, PeerId, Prefix, Updates};
 use links::{Fault, Figures, GroupConfig, HealthChange, Member, Order, State};
@@ -63,7 +63,7 @@ pub(crate) enum RibMessage {
 #[derive(Debug)]
 pub(crate) enum FibMessage {
     /// From the RIB.
-    Routes(Vec<RouteChange>),
+    Routes(RouteChanges),
     /// All routes of an earlier run that are still wanted have been asked for.
     Sweep,
     /// How these prefixes stand in the kernel.

@@ -18,6 +18,7 @@ mod netlink;
 mod nexthop;
 mod others;
 pub(crate) mod request;
+mod route;
 mod table;
 mod watch;
 

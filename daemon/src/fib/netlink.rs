@@ -2,47 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
 
-use bgp::{Family, FamilySet, Prefix};
+use bgp::{Family, FamilySet};
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
+use netlink_packet_core::Parseable;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
 use super::nexthop::{self, Object};
-use super::request::{Attributes, Batch, Requests, dump_request};
+use super::request::{Batch, Requests, dump_request};
+use super::route::{self, ANY_TABLE, MAIN, Place, Route, UNSPECIFIED, decode_other};
 use super::watch::Watch;
 use super::{
-    Applied, Change, Exit, Fib, FoundRoutes, Interface, Interfaces, Observed, OtherRoute, PROTOCOL,
-    Standby, Step,
+    Applied, Change, Fib, FoundRoutes, Interface, Interfaces, Observed, PROTOCOL, Standby, Step,
 };
 
 const RTM_GETLINK: u16 = 18;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_GETROUTE: u16 = 26;
-const RTA_DST: u16 = 1;
-const RTA_PRIORITY: u16 = 6;
-const RTA_TABLE: u16 = 15;
-const RTA_NH_ID: u16 = 30;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_MULTIPATH: u16 = 9;
-const RTA_VIA: u16 = 18;
-/// `sizeof(struct rtmsg)`.
-const RTMSG: usize = 12;
-/// `sizeof(struct rtnexthop)`.
-const RTNEXTHOP: usize = 8;
-/// Where everybody's routes are.
-const MAIN: u32 = 254;
-const ANY_TABLE: u32 = 0;
-/// `RTPROT_UNSPEC`: of any protocol.
-const UNSPECIFIED: u8 = 0;
 /// Routes that are read, or removed at the end of it all, at a time.
 const ROUTES: usize = 1024;
 /// A table that changes while it is read is read again, so often at most.
@@ -60,13 +38,6 @@ pub(crate) struct Netlink {
     hands: Hands,
     watch: Watch,
     place: Place,
-}
-
-/// Where our routes are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Place {
-    table: u32,
-    metric: u32,
 }
 
 impl Netlink {
@@ -102,7 +73,7 @@ impl Netlink {
                 Family::Ipv4Unicast => libc::AF_INET,
                 Family::Ipv6Unicast => libc::AF_INET6,
             };
-            let request = dump_table(number, self.place.table, PROTOCOL);
+            let request = route::all(number, self.place.table, PROTOCOL);
             Requests::open()?.dump_until(&request, |_, body| match Route::decode(body) {
                 Some(route) if route.place == self.place => {
                     found.insert(family);
@@ -219,6 +190,7 @@ impl Hands {
         std::thread::Builder::new()
             .name("fib-netlink".to_owned())
             .spawn(move || {
+                crate::priority::raise("what changes the kernel's routes");
                 let mut batch = Batch::default();
                 while let Ok((steps, done)) = given.recv() {
                     let applied = apply(&mut requests, &mut batch, steps, place);
@@ -255,16 +227,12 @@ fn apply(requests: &mut Requests, batch: &mut Batch, steps: Vec<Step>, place: Pl
 }
 
 fn encode(batch: &mut Batch, step: &Step, place: Place) {
-    const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
     match step {
         Step::SetNexthop { id, way } => nexthop::set(batch, *id, *way),
         Step::SetGroup { id, lead } => nexthop::set_group(batch, *id, lead),
         Step::RemoveNexthop { id } => nexthop::remove(batch, *id),
-        Step::SetRoute { prefix, nexthop } => {
-            route_message(batch, RTM_NEWROUTE, FLAGS, prefix, place);
-            batch.attribute(RTA_NH_ID, &nexthop.to_ne_bytes());
-        }
-        Step::RemoveRoute { prefix } => route_message(batch, RTM_DELROUTE, 0, prefix, place),
+        Step::SetRoute { prefix, nexthop } => route::set(batch, prefix, *nexthop, place),
+        Step::RemoveRoute { prefix } => route::remove(batch, prefix, place),
     }
 }
 
@@ -277,7 +245,7 @@ fn read_routes(place: Place, found: &mpsc::Sender<io::Result<FoundRoutes>>) -> i
     }
     for (table, protocol) in wanted {
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let request = dump_table(family, table, protocol);
+            let request = route::all(family, table, protocol);
             let mut routes = FoundRoutes::default();
             requests.dump(&request, |_, body| {
                 if let Some(route) = Route::decode(body) {
@@ -361,43 +329,6 @@ fn is_done_already(step: &Step, error: &io::Error) -> bool {
     absent && matches!(step, Step::RemoveRoute { .. } | Step::RemoveNexthop { .. })
 }
 
-/// Begins a message about a route of ours.
-fn route_message(batch: &mut Batch, kind: u16, flags: u16, prefix: &Prefix, place: Place) {
-    let family = match prefix {
-        Prefix::V4(_) => libc::AF_INET,
-        Prefix::V6(_) => libc::AF_INET6,
-    };
-    let mut header = header(family, place.table, PROTOCOL);
-    header[1] = prefix.prefix_len();
-    header[7] = libc::RTN_UNICAST;
-    batch.begin(kind, flags, &header);
-    match prefix.addr() {
-        IpAddr::V4(address) => batch.attribute(RTA_DST, &address.octets()),
-        IpAddr::V6(address) => batch.attribute(RTA_DST, &address.octets()),
-    }
-    batch.attribute(RTA_TABLE, &place.table.to_ne_bytes());
-    batch.attribute(RTA_PRIORITY, &place.metric.to_ne_bytes());
-}
-
-/// A request for the routes of a protocol in a table.
-fn dump_table(family: libc::c_int, table: u32, protocol: u8) -> Batch {
-    let mut request = dump_request(RTM_GETROUTE, &header(family, table, protocol));
-    if table != ANY_TABLE {
-        request.attribute(RTA_TABLE, &table.to_ne_bytes());
-    }
-    request
-}
-
-/// `struct rtmsg`: family, lengths of destination and source, TOS, table, protocol, scope, type,
-/// flags. A table above 255 stands in an attribute alone.
-fn header(family: libc::c_int, table: u32, protocol: u8) -> [u8; RTMSG] {
-    let mut header = [0; RTMSG];
-    header[0] = family as u8;
-    header[4] = u8::try_from(table).unwrap_or_default();
-    header[5] = protocol;
-    header
-}
-
 fn interface(body: &[u8]) -> Option<Interface> {
     let message = LinkMessage::parse(body).ok()?;
     let mut interface = Interface {
@@ -435,133 +366,6 @@ fn address(body: &[u8]) -> Option<(u32, IpNet)> {
     Some((message.header.index, net))
 }
 
-/// A route of ours in the kernel.
-#[derive(PartialEq, Eq, Debug)]
-struct Route {
-    prefix: Prefix,
-    place: Place,
-    nexthop: Option<u32>,
-}
-
-impl Route {
-    /// `None` if it is not ours.
-    fn decode(body: &[u8]) -> Option<Self> {
-        let header: [u8; RTMSG] = *body.first_chunk()?;
-        let [family, length, _, _, table, protocol, ..] = header;
-        if protocol != PROTOCOL {
-            return None;
-        }
-        let is_v4 = libc::c_int::from(family) == libc::AF_INET;
-        let mut address: IpAddr = match is_v4 {
-            true => Ipv4Addr::UNSPECIFIED.into(),
-            false => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let mut place = Place {
-            table: table.into(),
-            metric: 0,
-        };
-        let mut nexthop = None;
-        for (kind, value) in Attributes(&body[RTMSG..]) {
-            let number = || value.first_chunk().map(|it| u32::from_ne_bytes(*it));
-            match kind {
-                RTA_DST if is_v4 => address = (*value.first_chunk::<4>()?).into(),
-                RTA_DST => address = (*value.first_chunk::<16>()?).into(),
-                RTA_TABLE => place.table = number()?,
-                RTA_PRIORITY => place.metric = number()?,
-                RTA_NH_ID => nexthop = number(),
-                _ => {}
-            }
-        }
-        Some(Self {
-            prefix: Prefix::new(address, length).ok()?,
-            place,
-            nexthop,
-        })
-    }
-}
-
-/// A route of another in the main table; `None` if it is none that packets take: of ours, of
-/// another table, to ourselves, for one TOS only.
-pub(super) fn decode_other(body: &[u8]) -> Option<OtherRoute> {
-    /// `RTM_F_CLONED`: an answer that is kept, and no route.
-    const CLONED: u32 = 0x200;
-    let header: [u8; RTMSG] = *body.first_chunk()?;
-    let [
-        family,
-        length,
-        source,
-        tos,
-        table,
-        protocol,
-        _,
-        kind,
-        flags @ ..,
-    ] = header;
-    let is_cloned = u32::from_ne_bytes(flags) & CLONED != 0;
-    if protocol == PROTOCOL || u32::from(table) != MAIN || source != 0 || tos != 0 || is_cloned {
-        return None;
-    }
-    let mut address: IpAddr = match libc::c_int::from(family) {
-        libc::AF_INET => Ipv4Addr::UNSPECIFIED.into(),
-        libc::AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
-        _ => return None,
-    };
-    let (mut metric, mut objects, mut ways) = (0, SmallVec::new(), SmallVec::new());
-    for (kind, value) in Attributes(&body[RTMSG..]) {
-        match kind {
-            RTA_DST => address = nexthop::address(value)?,
-            RTA_PRIORITY => metric = u32::from_ne_bytes(*value.first_chunk()?),
-            RTA_NH_ID => objects.push(u32::from_ne_bytes(*value.first_chunk()?)),
-            RTA_MULTIPATH => ways.extend(hops(value)),
-            _ => {}
-        }
-    }
-    if ways.is_empty() {
-        ways.extend(hop(&body[RTMSG..]));
-    }
-    let exit = match kind {
-        libc::RTN_UNICAST if !objects.is_empty() => Exit::Objects(objects),
-        libc::RTN_UNICAST => Exit::Ways(ways),
-        libc::RTN_BLACKHOLE | libc::RTN_UNREACHABLE | libc::RTN_PROHIBIT => Exit::Nowhere,
-        _ => return None,
-    };
-    Some(OtherRoute {
-        prefix: Prefix::new(address, length).ok()?,
-        metric,
-        exit,
-    })
-}
-
-/// The ways of an `RTA_MULTIPATH`: each a `struct rtnexthop` (length, flags, hops, interface) with
-/// attributes.
-fn hops(mut value: &[u8]) -> Vec<(Option<IpAddr>, u32)> {
-    let mut found = Vec::new();
-    while let Some([l0, l1, _, _, interface @ ..]) = value.first_chunk::<RTNEXTHOP>() {
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        let Some(attributes) = value.get(RTNEXTHOP..length) else {
-            break;
-        };
-        found.push((gateway(attributes), u32::from_ne_bytes(*interface)));
-        value = value.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
-}
-
-fn hop(attributes: &[u8]) -> Option<(Option<IpAddr>, u32)> {
-    let (_, interface) = Attributes(attributes).find(|(kind, _)| *kind == RTA_OIF)?;
-    let interface = u32::from_ne_bytes(*interface.first_chunk()?);
-    Some((gateway(attributes), interface))
-}
-
-fn gateway(attributes: &[u8]) -> Option<IpAddr> {
-    Attributes(attributes).find_map(|(kind, value)| match kind {
-        RTA_GATEWAY => nexthop::address(value),
-        // The family comes first.
-        RTA_VIA => nexthop::address(value.get(2..)?),
-        _ => None,
-    })
-}
-
 /// Removes every route and nexthop of ours, whatever their table.
 ///
 /// # Errors
@@ -571,7 +375,7 @@ pub(crate) fn flush() -> io::Result<Vec<(Step, io::Result<()>)>> {
     let mut requests = Requests::open()?;
     let mut routes = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let request = dump_table(family, ANY_TABLE, PROTOCOL);
+        let request = route::all(family, ANY_TABLE, PROTOCOL);
         let mut found = Vec::new();
         uninterrupted(|| {
             found.clear();
@@ -612,99 +416,4 @@ pub(crate) fn flush() -> io::Result<Vec<(Step, io::Result<()>)>> {
         all_done(part.iter().map(removal).collect(), nowhere);
     }
     Ok(done)
-}
-
-#[cfg(test)]
-mod tests {
-    use smallvec::smallvec;
-
-    use super::*;
-
-    const PLACE: Place = Place {
-        table: 1000,
-        metric: 20,
-    };
-
-    #[test]
-    fn routes_come_back_as_written() {
-        let mut batch = Batch::default();
-        for text in ["192.0.2.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0"] {
-            let prefix = text.parse().unwrap();
-            let nexthop = 77;
-            encode(&mut batch, &Step::SetRoute { prefix, nexthop }, PLACE);
-            let route = Route {
-                prefix,
-                place: PLACE,
-                nexthop: Some(nexthop),
-            };
-            assert_eq!(Route::decode(batch.body()), Some(route));
-        }
-    }
-
-    #[test]
-    fn routes_of_others_and_cut_ones_are_nothing() {
-        let mut batch = Batch::default();
-        let prefix = "192.0.2.0/24".parse().unwrap();
-        encode(&mut batch, &Step::RemoveRoute { prefix }, PLACE);
-        let mut body = batch.body().to_vec();
-        for cut in 0..body.len() {
-            let _ = Route::decode(&body[..cut]);
-        }
-        body[5] = 3;
-        assert_eq!(Route::decode(&body), None);
-    }
-
-    /// A route of OSPF's in the main table.
-    fn ospf(batch: &mut Batch) {
-        let mut header = header(libc::AF_INET, MAIN, 188);
-        header[1] = 32;
-        header[7] = libc::RTN_UNICAST;
-        batch.begin(RTM_NEWROUTE, 0, &header);
-        batch.attribute(RTA_DST, &[192, 0, 2, 1]);
-        batch.attribute(RTA_PRIORITY, &20u32.to_ne_bytes());
-    }
-
-    fn exit(batch: &Batch) -> Exit {
-        let route = decode_other(batch.body()).unwrap();
-        assert_eq!(
-            (route.prefix.to_string().as_str(), route.metric),
-            ("192.0.2.1/32", 20)
-        );
-        route.exit
-    }
-
-    #[test]
-    fn routes_of_others_say_where_they_lead() {
-        let gateway: IpAddr = [10, 0, 0, 2].into();
-        let mut batch = Batch::default();
-        ospf(&mut batch);
-        batch.attribute(RTA_OIF, &3u32.to_ne_bytes());
-        assert_eq!(exit(&batch), Exit::Ways(smallvec![(None, 3)]));
-        batch.attribute(RTA_GATEWAY, &[10, 0, 0, 2]);
-        assert_eq!(exit(&batch), Exit::Ways(smallvec![(Some(gateway), 3)]));
-        batch.attribute(RTA_NH_ID, &9u32.to_ne_bytes());
-        assert_eq!(exit(&batch), Exit::Objects(smallvec![9]));
-
-        ospf(&mut batch);
-        batch.attribute(RTA_OIF, &3u32.to_ne_bytes());
-        let mut via = (libc::AF_INET6 as u16).to_ne_bytes().to_vec();
-        via.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
-        batch.attribute(RTA_VIA, &via);
-        let over_ipv6 = Some(Ipv6Addr::LOCALHOST.into());
-        assert_eq!(exit(&batch), Exit::Ways(smallvec![(over_ipv6, 3)]));
-
-        ospf(&mut batch);
-        let mut several = Vec::new();
-        for interface in [3u32, 4] {
-            several.extend_from_slice(&[16, 0, 0, 0]);
-            several.extend_from_slice(&interface.to_ne_bytes());
-            several.extend_from_slice(&[8, 0, RTA_GATEWAY as u8, 0, 10, 0, 0, 2]);
-        }
-        batch.attribute(RTA_MULTIPATH, &several);
-        let ways = Exit::Ways(smallvec![(Some(gateway), 3), (Some(gateway), 4)]);
-        assert_eq!(exit(&batch), ways);
-        for cut in 0..batch.body().len() {
-            let _ = decode_other(&batch.body()[..cut]);
-        }
-    }
 }

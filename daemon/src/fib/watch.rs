@@ -8,9 +8,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::netlink::decode_other;
 use super::nexthop::{self, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
 use super::request::{HEADER, Header, Walk};
+use super::route::decode_other;
 use super::{Change, OtherChange, OtherRoute, PROTOCOL};
 
 const RTNLGRP_LINK: u32 = 1;

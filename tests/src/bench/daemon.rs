@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bgp::Asn;
 use clap::ValueEnum;
 
 use super::peer::Identity;
-use crate::lab::gateway::own_by_frr;
+use crate::lab::gateway::{Frr, own_by_frr};
 use crate::lab::netns::Namespace;
 use crate::lab::process::{Process, beside};
 
@@ -31,10 +31,47 @@ pub enum Kind {
     Skybridge,
     /// BIRD.
     Bird,
-    /// FRR's `bgpd` alone, without zebra.
+    /// FRR's `bgpd`, with zebra where routes go to the kernel.
     Frr,
     /// GoBGP.
     Gobgp,
+    /// No daemon: the same routes straight into the kernel, which none can be faster than.
+    Kernel,
+}
+
+/// Whether a daemon gives its routes to the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Installing {
+    /// It does.
+    Yes,
+    /// It only passes them on.
+    No,
+}
+
+/// A daemon that runs, be it of several processes.
+#[derive(Debug)]
+pub struct Daemon(Vec<Process>);
+
+impl Daemon {
+    /// Fails, with the end of its log, unless all of it runs.
+    ///
+    /// # Errors
+    ///
+    /// As said.
+    pub fn check_alive(&mut self) -> Result<()> {
+        self.0.iter_mut().try_for_each(Process::check_alive)
+    }
+
+    /// The end of the log of each process.
+    pub fn last_words(&self) -> String {
+        let tails = self.0.iter().map(|process| process.log_tail(12));
+        tails.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Its processes by number.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(Process::pid)
+    }
 }
 
 impl fmt::Display for Kind {
@@ -44,13 +81,31 @@ impl fmt::Display for Kind {
             Self::Bird => "bird",
             Self::Frr => "frr",
             Self::Gobgp => "gobgp",
+            Self::Kernel => "kernel",
         })
     }
 }
 
 impl Kind {
     /// All of them, ours first.
-    pub const ALL: [Self; 4] = [Self::Skybridge, Self::Bird, Self::Frr, Self::Gobgp];
+    pub const ALL: [Self; 5] = [
+        Self::Skybridge,
+        Self::Bird,
+        Self::Frr,
+        Self::Gobgp,
+        Self::Kernel,
+    ];
+
+    /// Whether it can play that part.
+    pub fn can(self, installing: Installing) -> bool {
+        match (self, installing) {
+            (Self::Skybridge | Self::Bird | Self::Frr, _) => true,
+            // It has zebra do it.
+            (Self::Gobgp, Installing::Yes) => false,
+            (Self::Gobgp, Installing::No) => true,
+            (Self::Kernel, installing) => installing == Installing::Yes,
+        }
+    }
 
     /// What it says of its version.
     ///
@@ -58,6 +113,10 @@ impl Kind {
     ///
     /// When it is not installed.
     pub fn version(self) -> Result<String> {
+        if self == Self::Kernel {
+            let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+            return Ok(format!("Linux {}, no daemon", release.trim()));
+        }
         let done = Command::new(self.program()?).arg("--version").output()?;
         // BIRD says it on standard error.
         let said = [done.stdout, done.stderr].concat();
@@ -75,11 +134,11 @@ impl Kind {
                 ensure!(Path::new(FRR).exists(), "no {FRR}");
                 Ok(FRR.into())
             }
+            Self::Kernel => bail!("that is no daemon"),
         }
     }
 
-    /// Starts it in `namespace` with these peers, which will dial it, and no routes to the kernel.
-    /// All that it writes is in `directory`.
+    /// Starts it in `namespace` with these peers, which will dial it. All that it writes is in `directory`.
     ///
     /// # Errors
     ///
@@ -89,14 +148,27 @@ impl Kind {
         namespace: &Namespace,
         directory: &Path,
         peers: &[Identity],
-    ) -> Result<Process> {
-        let file = directory.join("daemon.conf");
+        installing: Installing,
+    ) -> Result<Daemon> {
+        ensure!(self.can(installing), "{self} gives no routes to the kernel");
         let text = match self {
-            Self::Skybridge => skybridge(directory, peers),
-            Self::Bird => bird(peers),
+            Self::Skybridge => skybridge(directory, peers, installing),
+            Self::Bird => bird(peers, installing),
             Self::Frr => frr(peers),
             Self::Gobgp => gobgp(peers),
+            Self::Kernel => bail!("that is no daemon"),
         };
+        if (self, installing) == (Self::Frr, Installing::Yes) {
+            let peer = peers.first().context("no peers")?.address.into();
+            let frr = Frr::launch(namespace, directory, peer, &text)?;
+            return Ok(Daemon(frr.into_processes()));
+        }
+        let process = self.spawn(namespace, directory, &text)?;
+        Ok(Daemon(vec![process]))
+    }
+
+    fn spawn(self, namespace: &Namespace, directory: &Path, text: &str) -> Result<Process> {
+        let file = directory.join("daemon.conf");
         fs::write(&file, text)?;
         let mut command = namespace.command(self.program()?);
         let path = |name: &str| directory.join(name);
@@ -117,6 +189,7 @@ impl Kind {
                 command.args(["--log-plain", "-l", "warn", "-t", "toml", "-f"]);
                 command.arg(&file)
             }
+            Self::Kernel => bail!("that is no daemon"),
         };
         Process::spawn(&self.to_string(), &mut command, &path("daemon.log"))
     }
@@ -133,7 +206,7 @@ fn on_path(program: &str) -> Result<PathBuf> {
 }
 
 /// Fills the template: the part between the marks once for each peer.
-fn skybridge(directory: &Path, peers: &[Identity]) -> String {
+fn skybridge(directory: &Path, peers: &[Identity], installing: Installing) -> String {
     let (head, rest) = SKYBRIDGE_TEMPLATE
         .split_once("# @PEERS_BEGIN@")
         .expect("the template has the mark");
@@ -150,11 +223,15 @@ fn skybridge(directory: &Path, peers: &[Identity]) -> String {
         .replace("@LOCAL_AS@", &ASN.to_string())
         .replace("@LOCAL_IP@", &ADDRESS.to_string())
         .replace("@ROUTER_ID@", &ADDRESS.to_string())
-        .replace("@FIB@", "false")
+        .replace("@FIB@", &(installing == Installing::Yes).to_string())
         .replace("@DIR@", &directory.display().to_string())
 }
 
-fn bird(peers: &[Identity]) -> String {
+fn bird(peers: &[Identity], installing: Installing) -> String {
+    let kernel = match installing {
+        Installing::Yes => "protocol kernel { ipv4 { import none; export all; }; }\n",
+        Installing::No => "",
+    };
     let sessions = peers.iter().enumerate().map(|(number, peer)| {
         format!(
             "protocol bgp p{number} {{
@@ -168,7 +245,7 @@ fn bird(peers: &[Identity]) -> String {
         )
     });
     format!(
-        "log stderr all;\nrouter id {ADDRESS};\nprotocol device {{ }}\n{}",
+        "log stderr all;\nrouter id {ADDRESS};\nprotocol device {{ }}\n{kernel}{}",
         sessions.collect::<String>()
     )
 }
@@ -215,8 +292,8 @@ mod tests {
             daemon: ADDRESS,
         });
         let texts = [
-            skybridge(Path::new("/run/x"), &peers),
-            bird(&peers),
+            skybridge(Path::new("/run/x"), &peers, Installing::Yes),
+            bird(&peers, Installing::No),
             frr(&peers),
             gobgp(&peers),
         ];

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use bgp::Asn;
 
-use super::daemon::{self, Kind};
+use super::daemon::{self, Daemon, Installing, Kind};
+use super::kernel::{self, Filling};
 use super::peer::{Identity, Peer};
 use super::replay::{Replay, Right};
 use super::table::{Ranking, Table, sender_asn};
 use crate::interrupt;
 use crate::lab::netns::{End, Namespace, cable};
-use crate::lab::process::Process;
 use crate::lab::scratch::Scratch;
 
 /// Senders of a fan-in.
@@ -48,6 +48,20 @@ pub enum Scenario {
     FanOut,
     /// The connection of the better of two senders ends: until the receiver has the other's paths.
     Failover,
+    /// One sender, one receiver: until the kernel has all.
+    KernelRoutes,
+}
+
+impl Scenario {
+    /// Whether routes are given to the kernel.
+    pub fn installing(self) -> Installing {
+        match self {
+            Self::KernelRoutes => Installing::Yes,
+            Self::FullTable | Self::Withdraw | Self::FanIn | Self::FanOut | Self::Failover => {
+                Installing::No
+            }
+        }
+    }
 }
 
 impl fmt::Display for Scenario {
@@ -58,6 +72,7 @@ impl fmt::Display for Scenario {
             Self::FanIn => "fan-in",
             Self::FanOut => "fan-out",
             Self::Failover => "failover",
+            Self::KernelRoutes => "kernel",
         })
     }
 }
@@ -76,12 +91,13 @@ pub enum Outcome {
 /// The figures of a run that ended right.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Figures {
-    /// From the first UPDATE sent, or the event, to the read that made the last receiver right.
+    /// From the first UPDATE sent, or the event, to the read that made the last receiver right, or to the
+    /// last route of the kernel.
     pub time: Duration,
     /// Processor time of the daemon from then to the end of its work, in steps of 10 ms.
     pub cpu: Duration,
-    /// The most memory that the daemon ever had in use, octets.
-    pub peak: u64,
+    /// The most memory that the daemon ever had in use, octets. Without a daemon there is none.
+    pub peak: Option<u64>,
 }
 
 /// What there is to measure with.
@@ -104,7 +120,7 @@ pub fn run(scenario: Scenario, terms: Terms<'_>) -> Result<Vec<(Scenario, Outcom
     let mut outcomes = Vec::new();
     match scenario {
         Scenario::FullTable | Scenario::Withdraw => {
-            let mut bench = Bench::set_up(terms, 1, 1, Ranking::InOrder)?;
+            let mut bench = Bench::set_up(scenario, terms, 1, 1, Ranking::InOrder)?;
             let full = bench.send(&[0])?.until(&mut bench, Right::Best)?;
             let is_full = matches!(full, Outcome::Right(_));
             outcomes.push((Scenario::FullTable, full));
@@ -114,19 +130,27 @@ pub fn run(scenario: Scenario, terms: Terms<'_>) -> Result<Vec<(Scenario, Outcom
             }
         }
         Scenario::FanIn => {
-            let mut bench = Bench::set_up(terms, SENDERS, 1, Ranking::Rotating(SENDERS))?;
+            let ranking = Ranking::Rotating(SENDERS);
+            let mut bench = Bench::set_up(scenario, terms, SENDERS, 1, ranking)?;
             let all: Vec<usize> = (0..SENDERS).collect();
             let outcome = bench.send(&all)?.until(&mut bench, Right::Best)?;
             outcomes.push((scenario, outcome));
         }
         Scenario::FanOut => {
-            let mut bench = Bench::set_up(terms, 1, RECEIVERS, Ranking::InOrder)?;
+            let mut bench = Bench::set_up(scenario, terms, 1, RECEIVERS, Ranking::InOrder)?;
             let outcome = bench.send(&[0])?.until(&mut bench, Right::Best)?;
             outcomes.push((scenario, outcome));
         }
         Scenario::Failover => {
-            let mut bench = Bench::set_up(terms, 2, 1, Ranking::InOrder)?;
+            let mut bench = Bench::set_up(scenario, terms, 2, 1, Ranking::InOrder)?;
             outcomes.push((scenario, bench.fail_over()?));
+        }
+        Scenario::KernelRoutes if terms.kind == Kind::Kernel => {
+            outcomes.push((scenario, kernel_alone(terms)?));
+        }
+        Scenario::KernelRoutes => {
+            let mut bench = Bench::set_up(scenario, terms, 1, 1, Ranking::InOrder)?;
+            outcomes.push((scenario, bench.fill_kernel()?));
         }
     }
     Ok(outcomes)
@@ -138,8 +162,28 @@ pub fn run(scenario: Scenario, terms: Terms<'_>) -> Result<Vec<(Scenario, Outcom
 ///
 /// As [`run`].
 pub fn idle(terms: Terms<'_>, peers: usize) -> Result<u64> {
-    let bench = Bench::set_up(terms, 0, peers, Ranking::InOrder)?;
-    memory(bench.daemon.pid(), "VmRSS:")
+    let bench = Bench::set_up(Scenario::FanOut, terms, 0, peers, Ranking::InOrder)?;
+    memory(&bench.daemon, "VmRSS:")
+}
+
+/// The routes go straight into a namespace like a daemon's.
+fn kernel_alone(terms: Terms<'_>) -> Result<Outcome> {
+    interrupt::check()?;
+    let mut scratch = Scratch::new(&terms.kind.to_string())?;
+    let namespaces = [scratch.namespace("dut")?, scratch.namespace("peers")?];
+    let peer = identity(sender_asn(0), 0);
+    plug(&namespaces, &[peer])?;
+    let filling = Filling::watch(&namespaces[0], terms.table.prefixes())?;
+    let begun = Instant::now();
+    let cpu = kernel::fill(&namespaces[0], peer.address, terms.table.prefixes())?;
+    Ok(match filling.complete(Instant::now() + terms.limit)? {
+        Ok(at) => Outcome::Right(Figures {
+            time: at.saturating_duration_since(begun),
+            cpu,
+            peak: None,
+        }),
+        Err(why) => Outcome::Wrong(why),
+    })
 }
 
 /// A daemon and its peers. Dropping it ends and removes all of it.
@@ -147,7 +191,8 @@ struct Bench<'a> {
     // Fields are dropped in this order: sessions, then the daemon, then the namespaces.
     senders: Vec<Peer>,
     receivers: Vec<Receiver<'a>>,
-    daemon: Process,
+    daemon: Daemon,
+    namespaces: [Namespace; 2],
     terms: Terms<'a>,
     ranking: Ranking,
     _scratch: Scratch,
@@ -166,6 +211,7 @@ struct Begun {
 
 impl<'a> Bench<'a> {
     fn set_up(
+        scenario: Scenario,
         terms: Terms<'a>,
         senders: usize,
         receivers: usize,
@@ -187,7 +233,10 @@ impl<'a> Bench<'a> {
         plug(&namespaces, &everybody)?;
         let directory = scratch.directory().join("daemon");
         fs::create_dir(&directory)?;
-        let mut daemon = terms.kind.start(&namespaces[0], &directory, &everybody)?;
+        let installing = scenario.installing();
+        let mut daemon = terms
+            .kind
+            .start(&namespaces[0], &directory, &everybody, installing)?;
         let establish = |identity: &Identity| Peer::establish(&namespaces[1], *identity);
         let sessions = || -> Result<_> {
             let senders = senders.iter().map(establish).collect::<Result<Vec<_>>>()?;
@@ -203,13 +252,14 @@ impl<'a> Bench<'a> {
             Ok(established) => established,
             Err(error) => {
                 daemon.check_alive()?;
-                return Err(error.context(daemon.log_tail(12)));
+                return Err(error.context(daemon.last_words()));
             }
         };
         let mut bench = Self {
             senders,
             receivers,
             daemon,
+            namespaces,
             terms,
             ranking,
             _scratch: scratch,
@@ -244,7 +294,7 @@ impl<'a> Bench<'a> {
 
     fn begin(&self) -> Result<Begun> {
         Ok(Begun {
-            cpu: cpu_time(self.daemon.pid())?,
+            cpu: cpu(&self.daemon)?,
             at: Instant::now(),
         })
     }
@@ -272,13 +322,27 @@ impl<'a> Bench<'a> {
         begun.until(self, Right::Of(1))
     }
 
+    /// The receiver has to have all as well, whenever that is.
+    fn fill_kernel(&mut self) -> Result<Outcome> {
+        let filling = Filling::watch(&self.namespaces[0], self.terms.table.prefixes())?;
+        let begun = self.send(&[0])?;
+        match begun.until(self, Right::Best)? {
+            Outcome::Right(_) => {}
+            failed @ (Outcome::Timeout(_) | Outcome::Wrong(_)) => return Ok(failed),
+        }
+        match filling.complete(begun.at + self.terms.limit)? {
+            Ok(at) => begun.figures(self, at).map(Outcome::Right),
+            Err(why) => Ok(Outcome::Wrong(why)),
+        }
+    }
+
     /// Waits until the daemon uses no processor any more, for as long as a scenario may take.
     fn until_idle(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.terms.limit;
-        let mut last = (Instant::now(), cpu_time(self.daemon.pid())?);
+        let mut last = (Instant::now(), cpu(&self.daemon)?);
         while last.0.elapsed() < IDLE && Instant::now() < deadline {
             self.pause()?;
-            let cpu = cpu_time(self.daemon.pid())?;
+            let cpu = cpu(&self.daemon)?;
             // A tick now and then is no work.
             if cpu > last.1 + Duration::from_millis(10) {
                 last = (Instant::now(), cpu);
@@ -353,19 +417,18 @@ impl Begun {
 
     /// Whether the daemon has nothing to do.
     fn is_idle(&self, bench: &Bench<'_>) -> Result<bool> {
-        let before = cpu_time(bench.daemon.pid())?;
+        let before = cpu(&bench.daemon)?;
         thread::sleep(IDLE);
-        let used = cpu_time(bench.daemon.pid())?.saturating_sub(before);
+        let used = cpu(&bench.daemon)?.saturating_sub(before);
         Ok(used < IDLE / 4)
     }
 
     fn figures(&self, bench: &mut Bench<'_>, since: Instant) -> Result<Figures> {
         bench.until_idle()?;
-        let pid = bench.daemon.pid();
         Ok(Figures {
             time: since.saturating_duration_since(self.at),
-            cpu: cpu_time(pid)?.saturating_sub(self.cpu),
-            peak: memory(pid, "VmHWM:")?,
+            cpu: cpu(&bench.daemon)?.saturating_sub(self.cpu),
+            peak: Some(memory(&bench.daemon, "VmHWM:")?),
         })
     }
 }
@@ -412,8 +475,16 @@ pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(f64::from(user + system) / TICKS))
 }
 
-/// Memory of a process, octets: `VmRSS:` is what it has in use, `VmHWM:` the most it ever had.
-fn memory(pid: u32, which: &str) -> Result<u64> {
+fn cpu(daemon: &Daemon) -> Result<Duration> {
+    daemon.pids().map(cpu_time).sum()
+}
+
+/// Memory of a daemon, octets: `VmRSS:` is what it has in use, `VmHWM:` the most it ever had.
+fn memory(daemon: &Daemon, which: &str) -> Result<u64> {
+    daemon.pids().map(|pid| memory_of(pid, which)).sum()
+}
+
+fn memory_of(pid: u32, which: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(which));
     let kib = line.and_then(|line| line.split_whitespace().next());

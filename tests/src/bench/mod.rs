@@ -11,11 +11,12 @@
 //! Beside it, [`failover`] has routers whose routes are the kernel's, and [`bfd`] what BFD costs.
 //!
 //! - [`table`]: what is announced. [`peer`]: sessions that send it and hear it.
-//! - [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
+//! - [`kernel`]: routes that go further, into the kernel. [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
 
 pub mod bfd;
 pub mod daemon;
 pub mod failover;
+pub mod kernel;
 pub mod measure;
 pub mod peer;
 pub mod replay;

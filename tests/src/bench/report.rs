@@ -86,10 +86,10 @@ pub fn table(cells: &[Cell]) -> String {
         let _ = match (cell.medians(), cell.failure()) {
             (Some(figures), _) => writeln!(
                 text,
-                "{:>9} {:>9.2} {:>10.1} {:>13} {:>5}",
+                "{:>9} {:>9.2} {:>10} {:>13} {:>5}",
                 seconds(figures.time),
                 figures.cpu.as_secs_f64(),
-                figures.peak as f64 / f64::from(1 << 20),
+                figures.peak.map_or("-".to_owned(), mebioctets),
                 ratio(cell, cells).map_or("-".to_owned(), |ratio| format!("{ratio:.2} x")),
                 cell.outcomes.len(),
             ),
@@ -107,6 +107,10 @@ pub fn table(cells: &[Cell]) -> String {
         }
     }
     text
+}
+
+fn mebioctets(octets: u64) -> String {
+    format!("{:.1}", octets as f64 / f64::from(1 << 20))
 }
 
 /// Three digits that mean something.
@@ -163,7 +167,7 @@ mod tests {
         Outcome::Right(Figures {
             time: Duration::from_millis(millis),
             cpu: Duration::from_millis(millis),
-            peak: 1 << 20,
+            peak: Some(1 << 20),
         })
     }
 

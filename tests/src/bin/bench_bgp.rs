@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tests::bench::daemon::Kind;
+use tests::bench::daemon::{Installing, Kind};
 use tests::bench::measure::{self, Outcome, Scenario, Terms};
 use tests::bench::report::{self, Cell};
 use tests::bench::table::Table;
@@ -23,7 +23,8 @@ use tests::interrupt;
 /// A run that took longer is not repeated: its figure does not depend on chance.
 const ONCE: Duration = Duration::from_secs(5);
 
-/// Time, processor time and memory of BGP daemons, one after another, no routes to the kernel.
+/// Time, processor time and memory of BGP daemons, one after another. Routes go to the kernel only where that is
+/// what is measured; there the kernel alone, without a daemon, is beside them.
 #[derive(Parser)]
 struct Arguments {
     /// Prefixes of a full table; fan-in and fan-out have a fifth of them, failover has half.
@@ -66,7 +67,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
         return compare_idle(peers.into(), arguments, &versions);
     }
     println!(
-        "seed {}, {} runs, at most {} s each; table made up, no routes to the kernel\n",
+        "seed {}, {} runs, at most {} s each; table made up\n",
         arguments.seed, arguments.runs, arguments.timeout
     );
     warn_of_others()?;
@@ -77,6 +78,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
         (Scenario::FanIn, full / 5),
         (Scenario::FanOut, full / 5),
         (Scenario::Failover, full / 2),
+        (Scenario::KernelRoutes, full),
     ] {
         let table = Table::generate(prefixes, arguments.seed);
         cells.extend(side_by_side(scenario, &table, arguments, &versions)?);
@@ -99,6 +101,9 @@ fn compare_idle(peers: usize, arguments: &Arguments, versions: &[(Kind, String)]
         "daemon", "peers", "MiB", "KiB a peer more"
     );
     for (kind, _) in versions {
+        if !kind.can(Installing::No) {
+            continue;
+        }
         let terms = Terms {
             kind: *kind,
             table: &table,
@@ -172,7 +177,7 @@ fn side_by_side(
     let mut finished = Vec::new();
     for round in 1..=arguments.runs {
         for (kind, _) in versions {
-            if finished.contains(kind) {
+            if finished.contains(kind) || !kind.can(scenario.installing()) {
                 continue;
             }
             progress(&format!("{scenario}, run {round}: {kind} "));

@@ -145,6 +145,11 @@ impl Frr {
         &mut self.processes
     }
 
+    /// The same, for who asks nothing of them.
+    pub fn into_processes(self) -> Vec<Process> {
+        self.processes
+    }
+
     fn spawn(&mut self, namespace: &Namespace, daemon: &str) -> Result<()> {
         let file = |suffix: &str| self.directory.join(format!("{daemon}.{suffix}"));
         let mut command = namespace.command(Path::new("/usr/lib/frr").join(daemon));

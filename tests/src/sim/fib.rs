@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bgp::rib::{RouteChange, RouteHop};
+use bgp::rib::{RouteChanges, RouteHop};
 use bgp::{PeerId, Prefix};
 
 /// Routes as the RIB gives them, and where the links stand that they lead over.
@@ -20,8 +20,8 @@ pub(super) enum Standing {
 }
 
 impl Fib {
-    pub(super) fn apply(&mut self, changes: Vec<RouteChange>) {
-        for RouteChange { prefix, hops } in changes {
+    pub(super) fn apply(&mut self, changes: &RouteChanges) {
+        for (prefix, hops) in changes.iter() {
             if hops.is_empty() {
                 self.routes.remove(&prefix);
             } else {

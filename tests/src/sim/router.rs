@@ -328,7 +328,7 @@ impl Router {
     fn drain_rib(&mut self) {
         while let Some(output) = self.rib.poll_output() {
             match output {
-                Output::Routes(changes) => self.fib.apply(changes),
+                Output::Routes(changes) => self.fib.apply(&changes),
                 Output::ExportReady(peer) => self.outlets[peer.0 as usize].is_ready = true,
                 Output::NexthopOurs { .. } | Output::Limit { .. } => {}
             }

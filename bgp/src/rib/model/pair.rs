@@ -72,10 +72,10 @@ impl Pair {
         while let Some(output) = self.rib.poll_output() {
             match output {
                 Output::Routes(changes) => {
-                    for RouteChange { prefix, hops } in changes {
+                    for (prefix, hops) in changes.iter() {
                         let old = self.fib.get(&prefix).cloned().unwrap_or_default();
-                        assert_ne!(old, hops, "a change that changes nothing: {prefix}");
-                        self.fib.insert(prefix, hops);
+                        assert_ne!(old[..], *hops, "a change that changes nothing: {prefix}");
+                        self.fib.insert(prefix, hops.into());
                     }
                 }
                 Output::ExportReady(peer) => {

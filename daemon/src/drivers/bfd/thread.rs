@@ -109,6 +109,7 @@ pub(super) fn start(inbox: usize, board: Arc<Board>) -> io::Result<(mpsc::Sender
         .spawn(move || {
             // Dropped when the thread ends, by a panic too.
             let _end: oneshot::Sender<()> = end;
+            crate::priority::raise("BFD");
             thread.run();
         })?;
     Ok((orders, Running { waker, ended }))

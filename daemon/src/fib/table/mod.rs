@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{RouteChange, RouteHop};
+use bgp::rib::{RouteChanges, RouteHop};
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
@@ -61,8 +61,6 @@ const REST: u32 = 200;
 const BATCH: usize = 512;
 /// Routes that are touched before they are looked at.
 const AHEAD: usize = 64;
-/// With so many routes waiting for a step, there is no room for more.
-const ROOM: usize = 64 * 1024;
 
 /// Hops to a destination, in the order of the decision without links.
 pub(crate) type Members = SmallVec<[RouteHop; 2]>;
@@ -275,27 +273,31 @@ impl Table {
     /// Whether more may be wanted: not while there is enough to do, and not before it is known what
     /// an earlier run has left, which is taken over by the first who asks for it.
     pub(crate) fn has_room(&self) -> bool {
-        self.is_observed && self.queue.len() < ROOM
+        self.is_observed && self.queue.has_room()
     }
 
-    /// As [`Table::set`] for many.
-    pub(crate) fn set_all(&mut self, changes: &[RouteChange]) {
-        for some in changes.chunks(AHEAD) {
-            self.routes.touch(some.iter().map(|change| &change.prefix));
-            for RouteChange { prefix, hops } in some {
-                self.set(*prefix, hops);
+    /// What is wanted from here on for these prefixes.
+    pub(crate) fn set_all(&mut self, changes: &RouteChanges) {
+        for (prefixes, members) in changes.runs() {
+            for some in prefixes.chunks(AHEAD) {
+                self.routes.touch(some.iter().copied());
+                self.set(some, members);
             }
         }
     }
 
-    /// What is wanted for a prefix: these ways, or no route when there are none.
-    fn set(&mut self, prefix: Prefix, members: &Members) {
-        let before = self.known(&prefix);
-        let wanted = match members.is_empty() {
-            true => Wanted::Nothing,
-            false => Wanted::Group(self.group_for(before.carried, members)),
+    /// For each prefix these ways, or no route when there are none.
+    fn set(&mut self, prefixes: &[Prefix], members: &[RouteHop]) {
+        let mut common = match members.is_empty() {
+            true => Some(Wanted::Nothing),
+            false => self.by_members.get(members).copied().map(Wanted::Group),
         };
-        self.place(prefix, before, Route { wanted, ..before });
+        for prefix in prefixes {
+            let before = self.known(prefix);
+            let wanted = *common
+                .get_or_insert_with(|| Wanted::Group(self.new_group(before.carried, members)));
+            self.place(*prefix, before, Route { wanted, ..before });
+        }
     }
 
     /// Where the links stand, by interface; replaces what was said before.
@@ -439,12 +441,8 @@ impl Table {
         known.unwrap_or_else(|| Route::absent(self.pass))
     }
 
-    /// The group for this list; for a list without one, an unclaimed group that carries the route
-    /// already, or a new one.
-    fn group_for(&mut self, carried: Carrier, members: &Members) -> GroupKey {
-        if let Some(key) = self.by_members.get(members) {
-            return *key;
-        }
+    /// A group for a list that has none: an unclaimed one that carries a route to these already, or a new one.
+    fn new_group(&mut self, carried: Carrier, members: &[RouteHop]) -> GroupKey {
         let unclaimed = match carried {
             Carrier::Group(key) => Some(key).filter(|key| self.is_claimable(*key, members)),
             Carrier::None | Carrier::Other => None,
@@ -458,14 +456,14 @@ impl Table {
         self.groups
             .entry(key.0)
             .or_insert_with(Group::unclaimed)
-            .members = members.clone();
-        self.by_members.insert(members.clone(), key);
+            .members = members.into();
+        self.by_members.insert(members.into(), key);
         self.dirty_groups.insert(key.0);
         key
     }
 
     /// Whether a group of an earlier run, which nobody has claimed, leads where `members` do.
-    fn is_claimable(&self, key: GroupKey, members: &Members) -> bool {
+    fn is_claimable(&self, key: GroupKey, members: &[RouteHop]) -> bool {
         let ways = || members.iter().filter_map(|member| self.way(&member.hop));
         self.groups.get(&key.0).is_some_and(|group| {
             let mut carries = group.carries.iter();

@@ -28,7 +28,7 @@ impl Table {
             self.found_others.add(route);
         }
         self.routes
-            .touch(found.ours.iter().map(|(prefix, _)| prefix));
+            .touch(found.ours.iter().map(|(prefix, _)| *prefix));
         for (prefix, nexthop) in found.ours {
             let known = self.routes.get(&prefix);
             if known.is_some_and(|route| route.pass == self.pass) {

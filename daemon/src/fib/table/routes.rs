@@ -97,7 +97,7 @@ impl Routes {
 
     /// Touches what is known of these prefixes. Memory brings many at once in the time of one, so what
     /// then looks them up one after the other does not wait for each.
-    pub(super) fn touch<'a>(&self, prefixes: impl Iterator<Item = &'a Prefix>) {
+    pub(super) fn touch(&self, prefixes: impl Iterator<Item = Prefix>) {
         let known = prefixes.filter(|prefix| self.get(prefix).is_some());
         std::hint::black_box(known.count());
     }

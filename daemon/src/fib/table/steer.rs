@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bgp::Hop;
-use bgp::rib::MedPlace;
+use bgp::rib::{MedPlace, RouteHop};
 
 use super::super::{Spread, Standby, Way};
-use super::{Group, GroupKey, Kind, LinkStanding, Members, Route, State, Table, Wanted};
+use super::{Group, GroupKey, Kind, LinkStanding, Route, State, Table, Wanted};
 
 /// A member that has a way.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ impl Table {
         }
     }
 
-    pub(super) fn kind_for(&self, members: &Members) -> Kind {
+    pub(super) fn kind_for(&self, members: &[RouteHop]) -> Kind {
         let shares = members.iter().any(|member| {
             let way = self.ways.get(&member.hop);
             let standing = way.and_then(|way| self.standing(way));

@@ -62,7 +62,7 @@ impl Router {
                 &directory,
                 &bird(family),
             )?)),
-            Kind::Gobgp => bail!("GoBGP gives no routes to the kernel by itself"),
+            Kind::Gobgp | Kind::Kernel => bail!("{kind} is no router by itself"),
         }
     }
 
