@@ -122,6 +122,14 @@ pub(crate) enum Drill {
         #[arg(long, value_name = "NUMBER")]
         percent: f64,
     },
+    /// Delay what leaves by it, where the kernel can (sch_netem)
+    Delay {
+        #[command(flatten)]
+        on: DrillOn,
+        /// How much later: 1ms to 10s
+        #[arg(long, value_name = "DURATION", value_parser = delay_time)]
+        by: Duration,
+    },
     /// Take what its peers announce for withdrawn
     Withdraw {
         #[command(flatten)]
@@ -138,6 +146,10 @@ pub(crate) struct DrillOn {
     /// How long: 1s to 1h
     #[arg(long = "for", value_name = "DURATION", value_parser = drill_time)]
     pub(crate) lasts: Duration,
+}
+
+fn delay_time(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text, Duration::from_millis(1)..=Duration::from_secs(10))
 }
 
 fn drill_time(text: &str) -> Result<Duration, String> {

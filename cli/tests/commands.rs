@@ -226,6 +226,10 @@ fn every_command_prints_what_the_daemon_answers() {
             "Loss 0.05\n",
         ),
         (
+            &["drill", "delay", "wg-a", "--by", "80ms", "--for", "2s"],
+            "Delay 0.080s\n",
+        ),
+        (
             &["drill", "withdraw", "wg-a", "--for", "2s", "--json"],
             "{\"report\":{\"lasted\":null,",
         ),
@@ -329,6 +333,15 @@ fn a_negative_answer_is_1_and_a_failure_is_2() {
         let (code, _, why) = run(&daemon.socket, &["drill", "fail", "wg-a", "--for", wrong]);
         assert_eq!(
             (code, why.contains("from \"1s\" to \"1h\"")),
+            (2, true),
+            "{why}"
+        );
+    }
+    for wrong in ["0s", "11s", "80"] {
+        let words = ["drill", "delay", "wg-a", "--for", "2s", "--by", wrong];
+        let (code, _, why) = run(&daemon.socket, &words);
+        assert_eq!(
+            (code, why.contains("from \"1ms\" to \"10s\"")),
             (2, true),
             "{why}"
         );

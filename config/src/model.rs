@@ -297,13 +297,53 @@ pub enum RttMargin {
     Part(f64),
 }
 
+/// What is over a threshold stays so until it is below another one, which is never the higher of the two.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Limit<T> {
+    enter: T,
+    leave: T,
+}
+
+impl<T: Copy + PartialOrd> Limit<T> {
+    /// `None` when `leave` is the higher one.
+    pub fn new(enter: T, leave: T) -> Option<Self> {
+        (leave <= enter).then_some(Self { enter, leave })
+    }
+
+    /// More than this is over it.
+    pub fn enter(self) -> T {
+        self.enter
+    }
+
+    /// No more than this is below it again.
+    pub fn leave(self) -> T {
+        self.leave
+    }
+}
+
+impl From<Duration> for Limit<Duration> {
+    /// Left at 80 %.
+    fn from(enter: Duration) -> Self {
+        let leave = enter / 5 * 4;
+        Self { enter, leave }
+    }
+}
+
+impl From<f64> for Limit<f64> {
+    /// Left at 80 %.
+    fn from(enter: f64) -> Self {
+        let leave = enter * 0.8;
+        Self { enter, leave }
+    }
+}
+
 /// What a link must keep to be called up.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Slo {
     /// Median round-trip time.
-    pub rtt: Option<Duration>,
+    pub rtt: Option<Limit<Duration>>,
     /// 0 to 1.
-    pub loss: Option<f64>,
+    pub loss: Option<Limit<f64>>,
     /// From a fault to the kernel forwarding over another link: what drills are judged by.
     pub failover: Option<Duration>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::model::{Backend, Carrier, ProbeMethod, SecretSource};
+use config::model::{Backend, Carrier, Limit, ProbeMethod, SecretSource};
 use config::report::Style;
 use config::{diff, load};
 
@@ -24,7 +24,7 @@ fn the_shipped_example_is_legal_and_nothing_about_it_is_odd() {
     assert_eq!(config.peers["aws-gw"].hold_time, Duration::from_secs(30));
     assert_eq!(config.filters["from-azure"].len(), 3);
     assert_eq!(config.prefix_lists["azure"].len(), 1);
-    assert_eq!(config.groups["azure"].slo.loss, Some(0.005));
+    assert_eq!(config.groups["azure"].slo.loss, Some(Limit::from(0.005)));
     let link = &config.links["azure-a"];
     assert_eq!(
         (link.interface.as_str(), link.probe.method),

@@ -10,8 +10,8 @@ use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model;
 use links::{
-    AddressFamily, GroupConfig, HealthConfig, LastResort, LinkId, Measurement, Member, Method,
-    Policy, ProbeConfig, RttMargin,
+    AddressFamily, GroupConfig, HealthConfig, LastResort, Limit, LinkId, Measurement, Member,
+    Method, Policy, ProbeConfig, RttMargin,
 };
 use policy::Filters;
 
@@ -201,8 +201,8 @@ fn health(config: &Config, link: &model::Link) -> HealthConfig {
         },
         down_after: link.probe.down_after,
         up_after: link.probe.up_after,
-        degraded_rtt: slo.rtt,
-        degraded_loss: slo.loss,
+        degraded_rtt: slo.rtt.map(|it| Limit::new(it.enter(), it.leave())),
+        degraded_loss: slo.loss.map(|it| Limit::new(it.enter(), it.leave())),
         ..HealthConfig::default()
     }
 }

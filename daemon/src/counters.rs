@@ -139,7 +139,7 @@ fn labels(link: &str, refusal: links::Refusal) -> ProbeRefusalLabels {
 }
 
 /// As the command line names them.
-const FAULTS: [&str; 3] = ["fail", "loss", "withdraw"];
+const FAULTS: [&str; 4] = ["fail", "loss", "withdraw", "delay"];
 /// What became of a group's objective; none had to be kept.
 const OBJECTIVES: [&str; 3] = ["met", "missed", "none"];
 
@@ -173,6 +173,7 @@ impl Counters {
             Fault::Silence => FAULTS[0],
             Fault::Loss(_) => FAULTS[1],
             Fault::Withdrawal => FAULTS[2],
+            Fault::Delay(_) => FAULTS[3],
         };
         let objective = match verdict {
             Verdict::Met => OBJECTIVES[0],

@@ -1,7 +1,10 @@
 //! What is forwarded over a link, as nftables sees it: counted, and in a drill held up. \[boundary\]
 //!
 //! Each [`Meter`] and each [`Tap`] is a table of its own. What a tap holds up it holds up for [`LEASE`] only, unless that is renewed:
-//! the kernel itself lets packets pass again when nobody is left to ask for the contrary.
+//! the kernel itself lets packets pass again when nobody is left to ask for the contrary. What only delays
+//! them has a [queue](delay) on the interface as well, which holds nothing that the table does not send there.
+
+pub(crate) mod delay;
 
 use std::fmt::Write as _;
 use std::io;
@@ -14,6 +17,8 @@ use tunnels::backend::nft;
 const LEASE: Duration = Duration::from_secs(4);
 /// How often that is due.
 pub(crate) const RENEWAL: Duration = Duration::from_secs(1);
+/// A delayed packet is out of its queue so long after it is due, on a busy machine as well.
+const SPARE: Duration = Duration::from_millis(100);
 /// The table of a drill.
 const DRILL: &str = "skybridge-drill";
 /// How the tables of meters begin.
@@ -26,9 +31,11 @@ pub(crate) enum Hold {
     All,
     /// Part of them, 0 to 1, chosen at random.
     Part(f64),
+    /// Those that leave do so later.
+    Late(Duration),
 }
 
-/// The drops of a drill on one interface.
+/// What a drill does to packets on one interface.
 #[derive(Debug)]
 pub(crate) struct Tap {
     interface: String,
@@ -50,7 +57,15 @@ impl Tap {
     ///
     /// There is no nftables, or the kernel refuses: nothing has changed.
     pub(crate) async fn set(&self) -> io::Result<()> {
-        nft::run(&self.ruleset()).await.map(drop)
+        let Hold::Late(by) = self.hold else {
+            return nft::run(&self.ruleset()).await.map(drop);
+        };
+        delay::set(&self.interface, by)?;
+        let done = nft::run(&self.ruleset()).await;
+        if done.is_err() {
+            delay::remove(&self.interface)?;
+        }
+        done.map(drop)
     }
 
     /// Goes on for another lease.
@@ -74,7 +89,16 @@ impl Tap {
     pub(crate) async fn remove(&self) -> io::Result<Packets> {
         let counted = counted(DRILL).await;
         nft::run(&removal(DRILL)).await?;
-        counted
+        let Hold::Late(by) = self.hold else {
+            return counted;
+        };
+        // What is in the queue leaves it first.
+        tokio::time::sleep(by + SPARE).await;
+        let transmit = delay::remove(&self.interface)?;
+        Ok(Packets {
+            transmit,
+            receive: 0,
+        })
     }
 
     fn element(&self) -> String {
@@ -83,14 +107,6 @@ impl Tap {
 
     /// Hellos, probes and sessions of our own suffer as well, but only what is forwarded is counted.
     fn ruleset(&self) -> String {
-        let which = match self.hold {
-            Hold::All => String::new(),
-            // Four digits: a part in ten thousand is the least that makes sense.
-            Hold::Part(ratio) => format!(
-                "numgen random mod 10000 < {:.0} ",
-                ratio.clamp(0.0, 1.0) * 1e4
-            ),
-        };
         let mut text = removal(DRILL);
         let _ = write!(
             text,
@@ -99,28 +115,51 @@ impl Tap {
              counter transmit {{ }}\n  counter receive {{ }}\n",
             self.element()
         );
-        for (hook, rules) in [
-            ("input", &[("iifname", "")][..]),
-            ("output", &[("oifname", "")]),
-            (
-                "forward",
-                &[
-                    ("iifname", "counter name receive "),
-                    ("oifname", "counter name transmit "),
-                ],
-            ),
-        ] {
-            let _ = writeln!(
-                text,
-                "  chain {hook} {{\n    type filter hook {hook} priority raw"
-            );
-            for (direction, counted) in rules {
-                let _ = writeln!(text, "    {direction} @links {which}{counted}drop");
+        match self.hold {
+            Hold::All => drops(&mut text, ""),
+            // Four digits: a part in ten thousand is the least that makes sense.
+            Hold::Part(ratio) => {
+                let part = ratio.clamp(0.0, 1.0) * 1e4;
+                drops(&mut text, &format!("numgen random mod 10000 < {part:.0} "));
             }
-            text.push_str("  }\n");
+            Hold::Late(_) => {
+                let band = delay::BAND;
+                // After everybody else who may set a priority.
+                let _ = writeln!(
+                    text,
+                    "  chain postrouting {{\n    type filter hook postrouting priority 300\n    \
+                     oifname @links meta priority set {band}\n  }}"
+                );
+            }
         }
         text.push_str("}\n");
         text
+    }
+}
+
+/// Adds the chains that drop.
+///
+/// - `which`: of the packets, as nftables words it; ends in a blank
+fn drops(text: &mut String, which: &str) {
+    for (hook, rules) in [
+        ("input", &[("iifname", "")][..]),
+        ("output", &[("oifname", "")]),
+        (
+            "forward",
+            &[
+                ("iifname", "counter name receive "),
+                ("oifname", "counter name transmit "),
+            ],
+        ),
+    ] {
+        let _ = writeln!(
+            text,
+            "  chain {hook} {{\n    type filter hook {hook} priority raw"
+        );
+        for (direction, counted) in rules {
+            let _ = writeln!(text, "    {direction} @links {which}{counted}drop");
+        }
+        text.push_str("  }\n");
     }
 }
 
@@ -172,8 +211,13 @@ impl Meter {
 ///
 /// # Errors
 ///
-/// `nft` runs and fails. Where there is none, nothing was left.
+/// `nft` runs and fails, or the kernel refuses. Where there is no `nft`, nothing was left.
 pub(crate) async fn clear() -> io::Result<()> {
+    clear_tables().await?;
+    delay::clear()
+}
+
+async fn clear_tables() -> io::Result<()> {
     let tables = match nft::run("list tables inet\n").await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         tables => tables?,
@@ -236,6 +280,16 @@ mod tests {
         let text = Tap::new("sb-wg-a", Hold::Part(0.05)).ruleset();
         assert!(
             text.contains("iifname @links numgen random mod 10000 < 500 counter name receive drop"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_delayed_is_delayed_for_as_long_as_somebody_renews_it() {
+        let text = Tap::new("sb-wg-a", Hold::Late(Duration::from_millis(80))).ruleset();
+        assert!(!text.contains("drop"), "{text}");
+        assert!(
+            text.contains("oifname @links meta priority set 5b00:2"),
             "{text}"
         );
     }

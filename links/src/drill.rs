@@ -15,6 +15,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::health::State;
+use crate::words::{Millis, Seconds};
 
 /// How long traffic may take to come back before the exercise ends without it.
 const RETURN: Duration = Duration::from_secs(300);
@@ -28,6 +29,8 @@ pub enum Fault {
     Loss(f64),
     /// What its peers announce is held for withdrawn.
     Withdrawal,
+    /// What leaves by it takes so much longer.
+    Delay(Duration),
 }
 
 impl fmt::Display for Fault {
@@ -36,6 +39,7 @@ impl fmt::Display for Fault {
             Self::Silence => f.write_str("everything on it is dropped"),
             Self::Loss(ratio) => write!(f, "{:.2} % of it is dropped", ratio * 100.0),
             Self::Withdrawal => f.write_str("what its peers announce is held for withdrawn"),
+            Self::Delay(by) => write!(f, "what leaves by it takes {} longer", Millis(*by)),
         }
     }
 }
@@ -49,6 +53,12 @@ pub struct DrillConfig {
     pub lasts: Duration,
     /// Traffic is to have moved within this; `None`: nothing was promised.
     pub objective: Option<Duration>,
+}
+
+impl fmt::Display for DrillConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, for {}", self.fault, Seconds(self.lasts))
+    }
 }
 
 /// How the link stands in its group.
@@ -220,7 +230,7 @@ impl DrillReport {
 impl fmt::Display for DrillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut found = |what: &str, time: Option<Duration>| match time {
-            Some(time) => write!(f, "{what} in {:.1} ms, ", time.as_secs_f64() * 1e3),
+            Some(time) => write!(f, "{what} in {}, ", Millis(time)),
             None => write!(f, "not {what}, "),
         };
         found("detected", self.detected)?;
@@ -234,8 +244,8 @@ impl fmt::Display for DrillReport {
             "{transmit} packets lost on the way out and {receive} on the way in"
         )?;
         match (self.objective, self.verdict()) {
-            (Some(limit), Verdict::Met) => write!(f, "; within {limit:?}"),
-            (Some(limit), Verdict::Missed) => write!(f, "; the objective is {limit:?}"),
+            (Some(limit), Verdict::Met) => write!(f, "; within {}", Millis(limit)),
+            (Some(limit), Verdict::Missed) => write!(f, "; the objective is {}", Millis(limit)),
             (_, _) => Ok(()),
         }
     }

@@ -263,7 +263,8 @@ impl Group {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let hold_down = self.config.hold_down;
         let credits = self.links.iter().filter_map(|it| it.credited_at(hold_down));
-        let leads = self.leads.iter().filter_map(Lead::counts_at);
+        let leads = self.leads.iter();
+        let leads = leads.filter_map(|lead| lead.counts_at(hold_down));
         credits.chain(leads).min()
     }
 
@@ -276,6 +277,12 @@ impl Group {
     /// Which of equal rank a single destination is reached over, its MED decides.
     pub fn active(&self) -> &[LinkId] {
         &self.active
+    }
+
+    /// How many links besides this one can carry traffic.
+    pub fn others(&self, id: LinkId) -> usize {
+        let others = self.links.iter().filter(|it| it.member.link != id);
+        others.filter(|it| it.is_usable()).count()
     }
 
     /// Its place in `links`.
@@ -356,7 +363,7 @@ impl Group {
         } else if known.is_none() {
             let lead = Lead {
                 since: now,
-                needed: longer(self.config.hold_down, self.links[a].falls_at(now)),
+                falls: self.links[a].falls_at(now),
                 counts: self.started.is_some_and(|at| now < at + START),
             };
             self.leads.set(a, b, Some(lead));
@@ -398,7 +405,7 @@ impl Group {
             }
         }
         for lead in self.leads.iter_mut() {
-            lead.counts |= lead.counts_at().is_none_or(|at| at <= now);
+            lead.counts |= lead.counts_at(hold_down).is_none_or(|at| at <= now);
         }
     }
 

@@ -7,19 +7,19 @@
 //! - **Up** for the first time with the first answer: one shows that both ways work.
 //! - **Up** again after `up_after` answers in a row, and not before the hold-down has passed. The
 //!   first fall has none; each further one doubles it, up to `hold_down_max`; each `forget` that it
-//!   then stays usable halves the count.
+//!   then stays usable halves the count. Where no other link of its group is usable, nothing holds it
+//!   down: a link that may fall again is better than none.
 //! - **Draining** on order, however good it is; one that dies meanwhile is down.
 //! - **Degraded** when the median RTT or the loss is over its limit; **Up** again when both have been
-//!   below 80 % of it for `settle`. One lost probe alone is no loss ratio.
+//!   well below it for `settle`. One lost probe alone is no loss ratio.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::bfd::Diagnostic;
 use crate::probe::Quality;
+use crate::words::Millis;
 
-/// Leaving "degraded" takes less than this part of the limit.
-const LEAVE_BELOW: f64 = 0.8;
 /// Falls beyond this many make the hold-down no longer.
 const MAX_FALLS: u32 = 16;
 
@@ -33,9 +33,9 @@ pub struct HealthConfig {
     /// Answers in a row until up again after a fall.
     pub up_after: u32,
     /// A median RTT over this is degraded.
-    pub degraded_rtt: Option<Duration>,
+    pub degraded_rtt: Option<Limit<Duration>>,
     /// A loss ratio, 0 to 1, over this is degraded.
-    pub degraded_loss: Option<f64>,
+    pub degraded_loss: Option<Limit<f64>>,
     /// How long both must be well below their limits before the link is no longer degraded.
     pub settle: Duration,
     /// How long a link stays down after its second fall; doubles with each further one.
@@ -61,6 +61,35 @@ impl Default for HealthConfig {
             forget: Duration::from_secs(60),
         }
     }
+}
+
+/// What is over a threshold stays so until it is well below it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Limit<T> {
+    enter: T,
+    leave: T,
+}
+
+impl<T: Copy + PartialOrd> Limit<T> {
+    /// - `enter`: more than this is over it
+    /// - `leave`: no more than this is well below it; what is higher than `enter` counts as that
+    pub fn new(enter: T, leave: T) -> Self {
+        let leave = if leave < enter { leave } else { enter };
+        Self { enter, leave }
+    }
+
+    fn at(self, threshold: Threshold) -> T {
+        match threshold {
+            Threshold::Enter => self.enter,
+            Threshold::Leave => self.leave,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Threshold {
+    Enter,
+    Leave,
 }
 
 /// What decides whether a link is usable.
@@ -91,6 +120,8 @@ pub enum HealthInput<'a> {
     Bfd(BfdWord),
     /// What is wanted of the link, whatever is measured.
     Order(Order),
+    /// What there is besides it, each time that it is something else.
+    Others(Others),
     /// A deadline may have passed.
     Timeout,
 }
@@ -103,6 +134,16 @@ pub enum Order {
     Carry,
     /// To be emptied: it carries traffic only while there is nothing else.
     Drain,
+}
+
+/// The other links of its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Others {
+    /// One can carry the traffic; or the link is in no group, and nobody knows.
+    #[default]
+    Usable,
+    /// None can.
+    None,
 }
 
 /// What BFD has to say of a link.
@@ -208,7 +249,6 @@ pub enum Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |time: &Duration| time.as_secs_f64() * 1e3;
         match self {
             Self::NotMeasured => f.write_str("not yet measured"),
             Self::Unanswered(1) => f.write_str("1 probe unanswered"),
@@ -219,7 +259,7 @@ impl fmt::Display for Reason {
             Self::Answers => f.write_str("answers"),
             Self::AnswersAgain => f.write_str("answers again"),
             Self::Rtt { median, limit } => {
-                write!(f, "RTT {:.1} ms over {:.1} ms", ms(median), ms(limit))
+                write!(f, "RTT {} over {}", Millis(*median), Millis(*limit))
             }
             Self::Loss { ratio, limit } => {
                 write!(f, "loss {:.1} % over {:.1} %", ratio * 100.0, limit * 100.0)
@@ -269,6 +309,7 @@ pub struct Health {
     state: State,
     reason: Reason,
     order: Order,
+    others: Others,
     /// As it was last given out.
     shown: HealthChange,
     since: Instant,
@@ -294,6 +335,7 @@ impl Health {
             state: State::Down,
             reason: Reason::NotMeasured,
             order: Order::Carry,
+            others: Others::Usable,
             shown: HealthChange {
                 state: State::Down,
                 reason: Reason::NotMeasured,
@@ -326,6 +368,7 @@ impl Health {
                 self.order = order;
                 self.show(now);
             }
+            HealthInput::Others(others) => self.others = others,
             HealthInput::Timeout => {}
         }
         self.settle(now);
@@ -345,6 +388,12 @@ impl Health {
             State::Degraded => self.settled_at(),
             State::Up | State::Draining => None,
         }
+    }
+
+    /// Whether nothing but its falls keeps it down.
+    pub fn is_held_down(&self, now: Instant) -> bool {
+        let is_held = self.held_until.is_some_and(|until| now < until);
+        self.state == State::Down && is_held && self.has_proof()
     }
 
     /// Whether the link is usable.
@@ -411,8 +460,8 @@ impl Health {
     }
 
     fn on_quality(&mut self, quality: &Quality, now: Instant) {
-        let over = self.over_limit(quality, 1.0);
-        let near = self.over_limit(quality, LEAVE_BELOW);
+        let over = self.over(quality, Threshold::Enter);
+        let near = self.over(quality, Threshold::Leave);
         self.verdict = match (self.verdict, over, near) {
             (_, Some(reason), _) => Verdict::Bad {
                 reason,
@@ -433,19 +482,19 @@ impl Health {
         }
     }
 
-    /// What is over `part` of its limit.
-    fn over_limit(&self, quality: &Quality, part: f64) -> Option<Reason> {
+    /// What is over its threshold.
+    fn over(&self, quality: &Quality, threshold: Threshold) -> Option<Reason> {
         let rtt = self
             .config
             .degraded_rtt
             .zip(quality.rtt_median())
             .and_then(|(limit, median)| {
-                let over = median.as_secs_f64() > limit.as_secs_f64() * part;
-                over.then_some(Reason::Rtt { median, limit })
+                let limit = limit.at(threshold);
+                (median > limit).then_some(Reason::Rtt { median, limit })
             });
         let loss = self.config.degraded_loss.and_then(|limit| {
-            let ratio = quality.loss_ratio();
-            let over = quality.lost() > 1 && ratio > limit * part;
+            let (ratio, limit) = (quality.loss_ratio(), limit.at(threshold));
+            let over = quality.lost() > 1 && ratio > limit;
             over.then_some(Reason::Loss { ratio, limit })
         });
         rtt.or(loss)
@@ -491,8 +540,8 @@ impl Health {
     }
 
     fn rise(&mut self, now: Instant) {
-        let held = self.held_until.is_some_and(|until| now < until);
-        if self.state != State::Down || held || !self.has_proof() {
+        let is_held = self.others == Others::Usable && self.is_held_down(now);
+        if self.state != State::Down || is_held || !self.has_proof() {
             return;
         }
         let reason = match (self.config.measurement, self.was_up) {

@@ -40,6 +40,7 @@ mod probe;
 mod random;
 mod reflector;
 mod symmetry;
+mod words;
 
 pub use drain::{Drain, DrainEnd, DrainInput, Waiting};
 pub use drill::{
@@ -51,7 +52,8 @@ pub use group::{
     MoveReason, Policy, Rank, RttMargin, START, Standing, View, Why,
 };
 pub use health::{
-    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Measurement, Order, Reason, State,
+    BfdWord, Health, HealthChange, HealthConfig, HealthInput, Limit, Measurement, Order, Others,
+    Reason, State,
 };
 pub use meter::Meter;
 pub use preference::{Preference, PreferenceInput, Preferences, Use};

@@ -21,7 +21,7 @@ ip link set lo up
 # The kernel looks for modules by itself, and only there.
 [[ -z $modules || -e /lib/modules/$(uname -r) ]] || ln -s "$modules" "/lib/modules/$(uname -r)"
 for module in wireguard tun veth ip_gre ip6_gre 8021q xfrm_interface xfrm_user af_key esp4 esp6 \
-    authenc cbc gcm sha256_generic hmac nft_chain_nat nft_masq; do
+    authenc cbc gcm sha256_generic hmac nft_chain_nat nft_masq sch_prio sch_netem; do
     [[ -z $modules ]] || modprobe "$module" || echo "vm: no module $module"
 done
 
@@ -75,7 +75,7 @@ case $mode in
         # What has 1300 in its name needs this kernel, or finds another WireGuard in it; the other paths that take less
         # are tried where every test runs.
         "$(binary path_mtu)" --test-threads 1 --nocapture 1300 || failed=1
-        for test in carriers ipsec ipsec_links source_addresses; do
+        for test in delays carriers ipsec ipsec_links source_addresses; do
             "$(binary "$test")" --test-threads 1 --nocapture || failed=1
         done
         exit $failed

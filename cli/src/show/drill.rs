@@ -22,29 +22,28 @@ pub(crate) async fn run(
     drill: Drill,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    match drill {
-        Drill::Fail { on } => follow(channel, request(on, v1::Fault::Silence, 0.0), output).await,
-        Drill::Withdraw { on } => {
-            follow(channel, request(on, v1::Fault::Withdrawal, 0.0), output).await
-        }
-        Drill::Loss { on, percent } => {
-            follow(
-                channel,
-                request(on, v1::Fault::Loss, percent / 100.0),
-                output,
-            )
-            .await
-        }
-        Drill::Stop => stop(channel, output).await,
-    }
+    let request = match drill {
+        Drill::Fail { on } => request(on, v1::Fault::Silence),
+        Drill::Withdraw { on } => request(on, v1::Fault::Withdrawal),
+        Drill::Loss { on, percent } => v1::DrillRequest {
+            loss_ratio: percent / 100.0,
+            ..request(on, v1::Fault::Loss)
+        },
+        Drill::Delay { on, by } => v1::DrillRequest {
+            delay: by.try_into().ok(),
+            ..request(on, v1::Fault::Delay)
+        },
+        Drill::Stop => return stop(channel, output).await,
+    };
+    follow(channel, request, output).await
 }
 
-fn request(on: DrillOn, fault: v1::Fault, loss_ratio: f64) -> v1::DrillRequest {
+fn request(on: DrillOn, fault: v1::Fault) -> v1::DrillRequest {
     v1::DrillRequest {
         link: on.link,
         fault: fault.into(),
-        loss_ratio,
         lasts: on.lasts.try_into().ok(),
+        ..v1::DrillRequest::default()
     }
 }
 

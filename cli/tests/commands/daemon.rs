@@ -212,10 +212,14 @@ impl v1::links_server::Links for Canned {
                 "traffic would have nowhere to go",
             ));
         }
+        let how_much = match request.delay {
+            Some(delay) => format!("{delay}"),
+            None => request.loss_ratio.to_string(),
+        };
         let step = v1::DrillStep {
             kind: v1::drill_step::Kind::Detected.into(),
             after: request.lasts,
-            text: format!("{:?} {}", request.fault(), request.loss_ratio),
+            text: format!("{:?} {how_much}", request.fault()),
         };
         let report = v1::DrillReport {
             completed: true,

@@ -268,7 +268,8 @@ fn groups(draft: &Draft, sink: &mut Sink<'_>) {
         if let Some((group, intent)) = group {
             judged((name, link), (group, intent), sink);
         }
-        let Some((group, rtt)) = group.and_then(|(name, group)| Some((name, group.slo.rtt?)))
+        let Some((group, rtt)) =
+            group.and_then(|(name, group)| Some((name, group.slo.rtt?.enter())))
         else {
             continue;
         };

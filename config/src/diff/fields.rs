@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::model::{
-    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Link, Log, Metrics, Multipath, Policy, Router,
-    RttMargin, SecretSource, StrongSwan,
+    Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Limit, Link, Log, Metrics, Multipath, Policy,
+    Router, RttMargin, SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
@@ -91,19 +91,36 @@ pub(super) fn group(group: &Group) -> Vec<Field<()>> {
     vec![
         field((), "policy", policy.name()),
         field((), "margin", margin(policy)),
-        field((), "slo.rtt", or_none(slo.rtt.map(exact))),
+        field((), "slo.rtt", or_none(slo.rtt.map(|it| exact(it.enter())))),
+        field((), "slo.rtt-leave", leave(slo.rtt, exact)),
         field(
             (),
             "slo.loss",
-            or_none(slo.loss.map(|loss| format!("{}%", loss * 100.0))),
+            or_none(slo.loss.map(|it| percent(it.enter()))),
         ),
+        field((), "slo.loss-leave", leave(slo.loss, percent)),
         field((), "slo.failover", or_none(slo.failover.map(exact))),
         field((), "hold-down", exact(*hold_down)),
     ]
 }
 
+/// In its own words only where the file has some.
+fn leave<T>(limit: Option<Limit<T>>, words: fn(T) -> String) -> String
+where
+    T: Copy + PartialOrd,
+    Limit<T>: From<T> + PartialEq,
+{
+    match limit {
+        Some(limit) if limit != Limit::from(limit.enter()) => words(limit.leave()),
+        Some(_) | None => "80%".to_owned(),
+    }
+}
+
+fn percent(part: f64) -> String {
+    format!("{}%", part * 100.0)
+}
+
 fn margin(policy: &Policy) -> String {
-    let percent = |part: f64| format!("{}%", part * 100.0);
     match policy {
         Policy::Latency(RttMargin::Time(time)) => exact(*time),
         Policy::Latency(RttMargin::Part(part)) => percent(*part),

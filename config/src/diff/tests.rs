@@ -319,6 +319,16 @@ fn a_change_of_any_key_is_seen_and_said_in_one_line() {
         ),
         ("\"0.5%\"", "\"1%\"", "group g: slo.loss 0.5% -> 1%"),
         (
+            "rtt = \"40ms\"",
+            "rtt = \"40ms\", rtt-leave = \"30ms\"",
+            "group g: slo.rtt-leave 80% -> 30ms",
+        ),
+        (
+            "\"0.5%\"",
+            "\"0.5%\", loss-leave = \"0.2%\"",
+            "group g: slo.loss-leave 80% -> 0.2%",
+        ),
+        (
             "[group.h]",
             "[group.h]\npolicy = \"balance\"",
             "group h: policy priority -> balance",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Carrier, Endpoint, Group, Inside, Link, Policy, Probe, ProbeMethod, RttMargin,
+    Backend, Carrier, Endpoint, Group, Inside, Limit, Link, Policy, Probe, ProbeMethod, RttMargin,
     SecretSource, Slo, WayBack, WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
@@ -461,13 +461,35 @@ fn slo(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Slo {
         return Slo::default();
     };
     let least = Duration::from_micros(1)..=Duration::from_secs(60);
+    let time = |v: &DeValue<'_>| value::duration(v, least.clone());
+    let rtt = table.optional(sink, "rtt", time);
+    let rtt_leave = table.optional(sink, "rtt-leave", |v| leave("rtt", rtt, time(v)?));
+    let loss = table.optional(sink, "loss", value::percent);
+    let loss_leave = table.optional(sink, "loss-leave", |v| {
+        leave("loss", loss, value::percent(v)?)
+    });
     let slo = Slo {
-        rtt: table.optional(sink, "rtt", |v| value::duration(v, least)),
-        loss: table.optional(sink, "loss", value::percent),
+        rtt: rtt_leave.or(rtt.map(Limit::from)),
+        loss: loss_leave.or(loss.map(Limit::from)),
         failover: table.optional(sink, "failover", |v| {
             value::duration(v, millis(1..=600_000))
         }),
     };
     table.finish(sink);
     slo
+}
+
+/// What is over `enter` until it is no more than `below`.
+fn leave<T: Copy + PartialOrd>(key: &str, enter: Option<T>, below: T) -> Result<Limit<T>, Wrong> {
+    let wrong = |message, fix| Wrong::new("slo.leave", message, fix);
+    let Some(enter) = enter else {
+        let message = format!("`{key}-leave` is of no use without `{key}`");
+        let fix = format!("add `{key}`: a link over it is degraded");
+        return Err(wrong(message, fix));
+    };
+    Limit::new(enter, below).ok_or_else(|| {
+        let message = format!("a link that is degraded over `{key}` cannot be up again at more");
+        let fix = format!("write no more than `{key}`, or leave it out: 80 % of `{key}`");
+        wrong(message, fix)
+    })
 }

@@ -180,7 +180,7 @@ fn a_probe_that_cannot_measure_is_refused() {
 #[test]
 fn durations_and_percentages_need_their_units() {
     let link = "[link.a]\ninterface = \"eth1\"\ngroup = \"g\"\ninside = { local = \"10.0.0.1/30\", remote = \"10.0.0.2\" }\n";
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (
             "probe.interval = 100\n",
             &[("value.type", 5, 18, "100 of what?")],
@@ -214,6 +214,13 @@ fn durations_and_percentages_need_their_units() {
             &[
                 ("slo.rtt", 6, 15, "never exceed 1s"),
                 ("value.percent", 6, 28, "0% to 100%"),
+            ],
+        ),
+        (
+            "[group.g]\nslo = { rtt = \"30ms\", rtt-leave = \"31ms\", loss-leave = \"1%\" }\n",
+            &[
+                ("slo.leave", 6, 35, "no more than `rtt`"),
+                ("slo.leave", 6, 56, "of no use without `loss`"),
             ],
         ),
         (

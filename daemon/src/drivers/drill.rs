@@ -163,6 +163,7 @@ impl Running {
         let hold = match fault {
             Fault::Silence => Hold::All,
             Fault::Loss(ratio) => Hold::Part(ratio),
+            Fault::Delay(by) => Hold::Late(by),
             Fault::Withdrawal => {
                 self.hear(Hearing::Deaf).await;
                 return DrillInput::Imposed;
@@ -208,11 +209,11 @@ impl Running {
         // What the link and its group do about it, they say themselves.
         match progress {
             Progress::Begun => {
-                let DrillConfig { fault, lasts, .. } = self.exercise.config;
+                let config = self.exercise.config;
                 self.around
                     .board
-                    .set_drill(link, Some(SystemTime::now() + lasts));
-                self.record(Severity::Info, format!("{fault}, for {lasts:?}"));
+                    .set_drill(link, Some(SystemTime::now() + config.lasts));
+                self.record(Severity::Info, config.to_string());
             }
             Progress::Lifted(end) => {
                 self.around.board.set_drill(link, None);

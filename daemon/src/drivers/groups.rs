@@ -18,7 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::drill::{self, Scenes};
-use super::messages::{GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology};
+use super::messages::{
+    Alone, GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology,
+};
 use super::until;
 use super::way_back::WayBack;
 use crate::board::{Board, MemberRow};
@@ -31,6 +33,7 @@ pub(crate) async fn run(
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
     scenes: watch::Sender<Scenes>,
+    alone: watch::Sender<Alone>,
     board: Arc<Board>,
 ) {
     let driver = Driver {
@@ -38,6 +41,7 @@ pub(crate) async fn run(
         fib,
         rib,
         scenes,
+        alone,
         board,
         topology: Topology::default(),
         groups: BTreeMap::new(),
@@ -56,6 +60,7 @@ struct Driver {
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
     scenes: watch::Sender<Scenes>,
+    alone: watch::Sender<Alone>,
     board: Arc<Board>,
     topology: Topology,
     groups: BTreeMap<String, Group>,
@@ -269,6 +274,13 @@ impl Driver {
             self.show(group);
         }
         let stage = self.stage();
+        let alone = stage.iter().filter(|(_, scene)| scene.others == 0);
+        let alone = alone.map(|(link, _)| link.clone()).collect();
+        self.alone.send_if_modified(|told| {
+            let differs = *told != alone;
+            *told = alone;
+            differs
+        });
         self.scenes
             .send_if_modified(|scenes| drill::update(scenes, stage, found_out));
     }
@@ -278,7 +290,6 @@ impl Driver {
         let links = self.topology.links.iter().filter_map(|(name, place)| {
             let group = self.groups.get(place.group.as_ref()?)?;
             let link = place.member.link;
-            let is_usable = |it: &&links::Standing| it.link != link && it.rank.is_some();
             let change = self.changes.get(name);
             let scene = Scene {
                 state: change.map_or(State::Down, |change| change.state),
@@ -286,7 +297,7 @@ impl Driver {
                     true => Role::Active,
                     false => Role::Idle,
                 },
-                others: group.ranking().iter().filter(is_usable).count(),
+                others: group.others(link),
             };
             Some((name.clone(), scene))
         });

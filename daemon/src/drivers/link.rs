@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use links::stamp::{self, NtpTime};
 use links::{
     Arrival, BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Input, Order,
-    Output, Probe, ProbeConfig, Reflector, Transmit, Via,
+    Others, Output, Probe, ProbeConfig, Reflector, Transmit, Via,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use connects::Connects;
 
-use super::messages::{Bounds, Drained, GroupsMessage, PathMtus, Severed};
+use super::messages::{Alone, Bounds, Drained, GroupsMessage, PathMtus, Severed};
 use super::{earlier, until, wall};
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
@@ -74,6 +74,7 @@ pub(crate) struct Link {
     pub(crate) interfaces: watch::Receiver<Arc<Interfaces>>,
     pub(crate) severed: watch::Receiver<Severed>,
     pub(crate) drained: watch::Receiver<Drained>,
+    pub(crate) alone: watch::Receiver<Alone>,
     /// What its BFD session says.
     pub(crate) bfd: watch::Receiver<BfdWord>,
     /// What interfaces of ours may take at the most.
@@ -163,6 +164,7 @@ enum Wake {
     Request(io::Result<Message>),
     Bfd,
     Orders,
+    Others,
     Interfaces,
     Ended,
     Timeout,
@@ -177,6 +179,7 @@ impl Driver {
         };
         self.hear_bfd();
         self.hear_orders();
+        self.hear_others();
         self.follow_interface();
         loop {
             self.drain().await;
@@ -199,6 +202,7 @@ impl Driver {
                 }
                 Wake::Bfd => self.hear_bfd(),
                 Wake::Orders => self.hear_orders(),
+                Wake::Others => self.hear_others(),
                 Wake::Request(Err(error)) => debug!(%error, "reflector"),
                 Wake::Interfaces => self.follow_interface(),
                 Wake::Ended => return,
@@ -227,6 +231,7 @@ impl Driver {
             }
             Ok(()) = self.link.bfd.changed() => Wake::Bfd,
             Ok(()) = self.link.drained.changed() => Wake::Orders,
+            Ok(()) = self.link.alone.changed() => Wake::Others,
             changed = self.link.interfaces.changed() => match changed {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
@@ -256,6 +261,20 @@ impl Driver {
         };
         self.health
             .handle(HealthInput::Order(order), Instant::now());
+    }
+
+    fn hear_others(&mut self) {
+        let others = match self
+            .link
+            .alone
+            .borrow_and_update()
+            .contains(&self.link.name)
+        {
+            true => Others::None,
+            false => Others::Usable,
+        };
+        self.health
+            .handle(HealthInput::Others(others), Instant::now());
     }
 
     fn probe_input(&mut self, input: Input<'_>) {

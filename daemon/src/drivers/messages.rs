@@ -176,6 +176,9 @@ pub(crate) type Bounds = BTreeMap<String, u32>;
 /// Links whose tunnel has lost its far end, as whoever keeps the tunnel knows before any probe.
 pub(crate) type Severed = BTreeSet<String>;
 
+/// Links of groups in which no other link is usable.
+pub(crate) type Alone = BTreeSet<String>;
+
 /// Links that are to be emptied.
 pub(crate) type Drained = BTreeSet<String>;
 

@@ -17,7 +17,7 @@
 mod netlink;
 mod nexthop;
 mod others;
-mod request;
+pub(crate) mod request;
 mod route;
 mod table;
 mod watch;

@@ -21,7 +21,7 @@ const ANSWER: usize = 64 * 1024;
 
 /// Messages for one system call, encoded back to back.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// Where the last message begins.
     last: usize,
@@ -29,13 +29,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
     }
 
     /// Begins a message: its type, its flags beyond `NLM_F_REQUEST`, and its fixed part.
-    pub(super) fn begin(&mut self, kind: u16, flags: u16, fixed: &[u8]) {
+    pub(crate) fn begin(&mut self, kind: u16, flags: u16, fixed: &[u8]) {
         self.last = self.bytes.len();
         let flags = flags | NLM_F_REQUEST;
         let mut header = [0; HEADER];
@@ -49,7 +49,7 @@ impl Batch {
     }
 
     /// Appends an attribute to the message begun last.
-    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {
+    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
         let length = 4 + value.len() as u16;
         self.bytes.extend_from_slice(&length.to_ne_bytes());
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -58,7 +58,7 @@ impl Batch {
     }
 
     /// An attribute that is made of others.
-    pub(super) fn nested(&mut self, kind: u16, parts: &[(u16, &[u8])]) {
+    pub(crate) fn nested(&mut self, kind: u16, parts: &[(u16, &[u8])]) {
         let mut value = Vec::new();
         for (kind, part) in parts {
             value.extend_from_slice(&(4 + part.len() as u16).to_ne_bytes());
@@ -85,19 +85,19 @@ impl Batch {
 
     /// What the kernel sees of the message begun last, without its header.
     #[cfg(test)]
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.bytes[self.last + HEADER..]
     }
 }
 
 /// A request socket.
-pub(super) struct Requests {
+pub(crate) struct Requests {
     socket: Socket,
     answer: Vec<u8>,
 }
 
 impl Requests {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.set_cap_ack(true)?;
@@ -123,7 +123,7 @@ impl Requests {
     /// # Errors
     ///
     /// They could not be sent, or the answers were lost: what has been done is not known.
-    pub(super) fn send(&mut self, batch: &mut Batch) -> io::Result<Vec<(usize, io::Error)>> {
+    pub(crate) fn send(&mut self, batch: &mut Batch) -> io::Result<Vec<(usize, io::Error)>> {
         batch.seal();
         self.socket
             .send_to(&batch.bytes, &SocketAddr::new(0, 0), 0)?;
@@ -152,7 +152,7 @@ impl Requests {
     ///
     /// The kernel's, and `Interrupted` when what was dumped changed meanwhile, so that the answer
     /// may lack something.
-    pub(super) fn dump(
+    pub(crate) fn dump(
         &mut self,
         request: &Batch,
         mut each: impl FnMut(u16, &[u8]),
@@ -197,7 +197,7 @@ impl Requests {
 }
 
 /// A request for all objects of a kind.
-pub(super) fn dump_request(kind: u16, fixed: &[u8]) -> Batch {
+pub(crate) fn dump_request(kind: u16, fixed: &[u8]) -> Batch {
     let mut request = Batch::default();
     request.begin(kind, NLM_F_DUMP, fixed);
     request
@@ -269,7 +269,7 @@ impl<'a> Iterator for Walk<'a> {
 }
 
 /// The attributes of a message, type and value; ends at the first that does not fit.
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);

@@ -1,5 +1,6 @@
 //! Drills: what is asked for, and what is told of them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use api::v1::{self, drill_event, drill_report, drill_step};
@@ -11,8 +12,9 @@ use crate::drivers::drill::Said;
 use crate::drivers::messages::{Denied, Ordered};
 
 /// The shortest drill that shows anything, and the longest that is still one.
-const LASTS: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(3600);
+const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+/// Less is no delay, and what takes longer than this is lost for whoever waits.
+const DELAYS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// What is asked for.
 pub(super) fn order(request: &v1::DrillRequest) -> Result<Ordered, Status> {
@@ -27,18 +29,29 @@ pub(super) fn order(request: &v1::DrillRequest) -> Result<Ordered, Status> {
                 "loss_ratio is not over 0 and up to 1",
             ));
         }
+        v1::Fault::Delay => {
+            let by = within(request.delay, DELAYS);
+            Fault::Delay(
+                by.ok_or_else(|| Status::invalid_argument("delay is not from 1 ms to 10 s"))?,
+            )
+        }
         v1::Fault::Unspecified => return Err(Status::invalid_argument("no fault is asked for")),
     };
-    let lasts = request
-        .lasts
-        .and_then(|lasts| Duration::try_from(lasts).ok());
-    let lasts = lasts.filter(|lasts| LASTS.contains(lasts));
+    let lasts = within(request.lasts, LASTS);
     let lasts = lasts.ok_or_else(|| Status::invalid_argument("lasts is not from 1 s to 1 h"))?;
     Ok(Ordered {
         link: request.link.clone(),
         fault,
         lasts,
     })
+}
+
+fn within(
+    time: Option<prost_types::Duration>,
+    range: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let time = Duration::try_from(time?).ok()?;
+    range.contains(&time).then_some(time)
 }
 
 /// Why nothing is done.

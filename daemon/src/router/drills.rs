@@ -1,6 +1,6 @@
 //! Drills: at most one at a time, for two at once could together be an outage that each alone is not.
 
-use links::DrillConfig;
+use links::{DrillConfig, Fault};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -8,7 +8,7 @@ use tracing::warn;
 use super::Router;
 use crate::drivers::drill::{Exercise, Running, Said, Scenes, Surroundings};
 use crate::drivers::messages::{Denied, Ordered};
-use crate::traffic;
+use crate::traffic::{self, delay};
 
 /// More than a drill has to say.
 const SAYINGS: usize = 16;
@@ -82,6 +82,10 @@ impl Router {
         let (stop, is_stopped) = oneshot::channel();
         let running = Running::new(exercise, self.drills.around.clone(), said, is_stopped)
             .map_err(|refusal| Denied::Refused(refusal.to_string()))?;
+        if let Fault::Delay(_) = ordered.fault {
+            let refused = |obstacle: delay::Obstacle| Denied::Refused(obstacle.to_string());
+            delay::check(&link.interface).map_err(refused)?;
+        }
         self.drills.stop = Some(stop);
         self.drills.task = Some(tokio::spawn(running.run()));
         Ok(sayings)

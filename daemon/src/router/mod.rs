@@ -42,8 +42,8 @@ use crate::drivers::fib::Installing;
 use crate::drivers::link::LinkConfig;
 use crate::drivers::listener::{Doors, Gate};
 use crate::drivers::messages::{
-    Bounds, Command, Drained, GroupsMessage, PathMtus, RibMessage, Severed, ToPeer, TunnelsMessage,
-    Wanted,
+    Alone, Bounds, Command, Drained, GroupsMessage, PathMtus, RibMessage, Severed, ToPeer,
+    TunnelsMessage, Wanted,
 };
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
@@ -96,6 +96,8 @@ pub(crate) struct Router {
     bounds: watch::Receiver<Bounds>,
     paths: watch::Sender<PathMtus>,
     drained: watch::Sender<Drained>,
+    /// From the groups to the links.
+    alone: watch::Receiver<Alone>,
     /// Those of them that were ordered by command, not by the file.
     ordered: Drained,
     bfd: Bfd,
@@ -171,6 +173,7 @@ impl Router {
         let (others, others_seen) = watch::channel(Arc::default());
         let (doors, doors_seen) = watch::channel(Arc::<Doors>::default());
         let (scenes, scenes_seen) = watch::channel(Scenes::new());
+        let (alone, alone_seen) = watch::channel(Alone::new());
         let (switched, switched_seen) = watch::channel(None);
 
         let installing = if config.fib.install {
@@ -220,6 +223,7 @@ impl Router {
             steering.0,
             rib_inbox.0.clone(),
             scenes,
+            alone,
             Arc::clone(&board),
         );
         vital.spawn(async move {
@@ -296,6 +300,7 @@ impl Router {
             bounds: bounds_seen,
             paths,
             drained: watch::Sender::new(Drained::new()),
+            alone: alone_seen,
             ordered: Drained::new(),
             bfd,
             doors,

@@ -228,6 +228,7 @@ impl Router {
                 bounds: self.bounds.clone(),
                 paths: self.paths.clone(),
                 drained: self.drained.subscribe(),
+                alone: self.alone.clone(),
                 bfd: self.bfd.word(&Watched::Link(name.clone())),
                 board: Arc::clone(&self.reader.board),
             };

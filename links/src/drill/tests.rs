@@ -241,3 +241,25 @@ fn the_objective_is_met_missed_or_says_nothing() {
         );
     }
 }
+
+#[test]
+fn what_is_done_and_for_how_long_is_told_without_digits_that_nobody_asked_for() {
+    let config = |fault, lasts| DrillConfig {
+        fault,
+        lasts,
+        objective: None,
+    };
+    let told = |fault, lasts| config(fault, lasts).to_string();
+    assert_eq!(
+        told(Fault::Delay(ms(80)), ms(60_000)),
+        "what leaves by it takes 80.0 ms longer, for 60 s"
+    );
+    assert_eq!(
+        told(Fault::Silence, Duration::from_nanos(1_500_203_000)),
+        "everything on it is dropped, for 1.5 s"
+    );
+    assert_eq!(
+        told(Fault::Loss(0.05), ms(10_000)),
+        "5.00 % of it is dropped, for 10 s"
+    );
+}

@@ -2,20 +2,27 @@
 
 use std::time::{Duration, Instant};
 
+use super::longer;
+
 /// A link whose figure is better than that of another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lead {
     pub(super) since: Instant,
-    /// How long it has to last.
-    pub(super) needed: Duration,
+    /// Of the better link, when it began.
+    pub(super) falls: u32,
     /// It has lasted.
     pub(super) counts: bool,
 }
 
 impl Lead {
+    /// How long it has to last.
+    pub(super) fn needed(&self, hold_down: Duration) -> Duration {
+        longer(hold_down, self.falls)
+    }
+
     /// When it will have lasted; `None` if it has.
-    pub(super) fn counts_at(&self) -> Option<Instant> {
-        (!self.counts).then(|| self.since + self.needed)
+    pub(super) fn counts_at(&self, hold_down: Duration) -> Option<Instant> {
+        (!self.counts).then(|| self.since + self.needed(hold_down))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::probe::Quality;
+use crate::words::Millis;
 
 /// A figure from fewer probes than this is not judged by.
 const MIN_PROBES: usize = 5;
@@ -126,7 +127,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Figure::Priority(priority) => write!(f, "{priority}"),
-            Figure::Rtt(rtt) => write!(f, "{:.1} ms", rtt.as_secs_f64() * 1e3),
+            Figure::Rtt(rtt) => write!(f, "{}", Millis(rtt)),
             Figure::Loss(ratio) => write!(f, "{:.1} %", ratio * 100.0),
             Figure::Cost(dollars) => write!(f, "${dollars}/GB"),
             Figure::Weight(weight) => write!(f, "{weight}"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::policy::{Figure, Value};
 use crate::health::{Reason, State};
+use crate::words::Seconds;
 
 /// Why traffic moved. Displayed in words; [`MoveReason::label`] is fit for a metric.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -162,19 +163,6 @@ impl fmt::Display for Why {
             ),
             Self::Equal => f.write_str("as good as the link in use"),
             Self::Unknown => f.write_str("not known yet"),
-        }
-    }
-}
-
-struct Seconds(Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs_f64();
-        if seconds < 10.0 && self.0.subsec_millis() != 0 {
-            write!(f, "{seconds:.1} s")
-        } else {
-            write!(f, "{seconds:.0} s")
         }
     }
 }

@@ -74,7 +74,7 @@ impl Group {
             figure,
             against,
             lasted: now.saturating_duration_since(lead.since),
-            needed: lead.needed,
+            needed: lead.needed(self.config.hold_down),
         })
     }
 }

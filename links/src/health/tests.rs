@@ -220,6 +220,39 @@ fn hold_down_doubles_with_flapping_and_is_bounded() {
 }
 
 #[test]
+fn nothing_holds_down_the_only_link_that_works() {
+    let mut bench = Bench::up(HealthConfig::default());
+    for _ in 0..8 {
+        bench.flap();
+    }
+    bench.losses(3);
+    bench.health.poll_output();
+    bench.answers(5);
+    assert!(bench.health.is_held_down(bench.now));
+    assert_eq!(bench.give(HealthInput::Others(Others::Usable)), None);
+    let rise = bench.give(HealthInput::Others(Others::None)).unwrap();
+    assert_eq!((rise.state, rise.reason), (State::Up, Reason::AnswersAgain));
+    // Another one that comes back is no reason to take this one down again.
+    assert_eq!(bench.give(HealthInput::Others(Others::Usable)), None);
+    assert_eq!(bench.health.state(), State::Up);
+}
+
+#[test]
+fn the_only_link_comes_up_on_answers_and_not_before() {
+    let mut bench = Bench::up(HealthConfig::default());
+    for _ in 0..4 {
+        bench.flap();
+    }
+    bench.losses(3);
+    assert_eq!(bench.health.poll_output().unwrap().state, State::Down);
+    assert_eq!(bench.give(HealthInput::Others(Others::None)), None);
+    bench.answers(4);
+    assert_eq!(bench.health.poll_output(), None);
+    bench.answers(1);
+    assert_eq!(bench.health.poll_output().unwrap().state, State::Up);
+}
+
+#[test]
 fn hold_down_decays_in_quiet_times() {
     let mut bench = Bench::up(HealthConfig::default());
     for _ in 0..4 {
@@ -251,7 +284,7 @@ fn hold_down_ends_by_its_own_deadline() {
 #[test]
 fn degraded_is_left_only_well_below_the_limit_for_a_while() {
     let config = HealthConfig {
-        degraded_rtt: Some(ms(40)),
+        degraded_rtt: Some(Limit::new(ms(40), ms(32))),
         ..HealthConfig::default()
     };
     let mut bench = Bench::up(config);
@@ -286,7 +319,7 @@ fn degraded_is_left_only_well_below_the_limit_for_a_while() {
 #[test]
 fn loss_over_the_limit_degrades_but_a_single_lost_probe_does_not() {
     let config = HealthConfig {
-        degraded_loss: Some(0.005),
+        degraded_loss: Some(Limit::new(0.005, 0.004)),
         ..HealthConfig::default()
     };
     let mut bench = Bench::up(config);
@@ -296,9 +329,32 @@ fn loss_over_the_limit_degrades_but_a_single_lost_probe_does_not() {
 }
 
 #[test]
+fn degraded_is_left_at_a_threshold_of_its_own() {
+    let config = HealthConfig {
+        degraded_rtt: Some(Limit::new(ms(40), ms(20))),
+        degraded_loss: Some(Limit::new(0.05, 0.5)),
+        ..HealthConfig::default()
+    };
+    let settle = config.settle;
+    let mut bench = Bench::up(config);
+    let mut state_after = |rtt, lost| {
+        bench.give(HealthInput::Quality(&measured(rtt, lost)));
+        bench.now += settle;
+        bench.give(HealthInput::Timeout);
+        bench.health.state()
+    };
+    assert_eq!(state_after(41, 0), State::Degraded);
+    assert_eq!(state_after(21, 0), State::Degraded);
+    assert_eq!(state_after(20, 0), State::Up);
+    // No threshold is left above the one that is entered.
+    assert_eq!(state_after(5, 6), State::Degraded);
+    assert_eq!(state_after(5, 5), State::Up);
+}
+
+#[test]
 fn link_that_was_bad_before_it_fell_comes_back_degraded() {
     let config = HealthConfig {
-        degraded_rtt: Some(ms(40)),
+        degraded_rtt: Some(Limit::new(ms(40), ms(32))),
         ..HealthConfig::default()
     };
     let mut bench = Bench::up(config);
@@ -380,7 +436,7 @@ fn a_link_that_waits_for_bfd_says_so_and_comes_up_with_it() {
 #[test]
 fn order_to_drain_is_shown_whatever_is_measured_and_ends_without_a_trace() {
     let config = HealthConfig {
-        degraded_rtt: Some(ms(40)),
+        degraded_rtt: Some(Limit::new(ms(40), ms(32))),
         ..HealthConfig::default()
     };
     let mut bench = Bench::up(config);

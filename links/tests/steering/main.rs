@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use links::{GroupConfig, HealthConfig, LinkId, Member, Policy, RttMargin, State};
+use links::{GroupConfig, HealthConfig, Limit, LinkId, Member, Policy, RttMargin, State};
 use world::{Moved, Random, Script, Weather, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,8 +30,11 @@ fn config(policy: Policy) -> GroupConfig {
 
 fn slo() -> HealthConfig {
     HealthConfig {
-        degraded_rtt: Some(Duration::from_millis(80)),
-        degraded_loss: Some(0.02),
+        degraded_rtt: Some(Limit::new(
+            Duration::from_millis(80),
+            Duration::from_millis(64),
+        )),
+        degraded_loss: Some(Limit::new(0.02, 0.016)),
         ..HealthConfig::default()
     }
 }
@@ -102,6 +105,22 @@ fn a_link_that_flaps_every_two_seconds_for_ten_minutes_costs_at_most_six_moves()
                 "{policy:?}: where it should be in the end"
             );
         }
+    }
+}
+
+#[test]
+fn a_link_that_has_flapped_is_used_when_the_others_fail() {
+    for policy in POLICIES {
+        let mut world = world(policy, &[20, 30], OFTEN, 6);
+        world.follow(flaps(0, 20, 2 * SECOND, 30));
+        world.run(2 * MINUTE);
+        assert_eq!(world.state(0), State::Down, "{policy:?}: held down");
+        world.set(1, Weather::CUT);
+        world.run(3 * SECOND);
+        assert_eq!(world.group.active(), [LinkId(0)], "{policy:?}");
+        world.set(1, Weather::fair(30));
+        world.run(30 * SECOND);
+        assert_ne!(world.state(0), State::Down, "{policy:?}");
     }
 }
 

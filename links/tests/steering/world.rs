@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use links::stamp::NtpTime;
 use links::{
     AddressFamily, Figures, Group, GroupConfig, GroupInput, GroupOutput, Health, HealthConfig,
-    HealthInput, Input, LastResort, LinkId, Member, Method, MoveReason, Output, Probe, ProbeConfig,
-    State, Transmit, Via,
+    HealthInput, Input, LastResort, LinkId, Member, Method, MoveReason, Others, Output, Probe,
+    ProbeConfig, State, Transmit, Via,
 };
 
 /// RFC 4443 §4.2.
@@ -244,6 +244,23 @@ impl World {
         }
         self.group.handle(GroupInput::Timeout, self.now);
         self.hear_group();
+        self.tell_others();
+    }
+
+    /// Until nobody has anything to say: a link that comes up for want of others is another one to the rest.
+    fn tell_others(&mut self) {
+        for (way, link) in self.ways.iter_mut().zip((0..).map(LinkId)) {
+            let others = match self.group.others(link) {
+                0 => Others::None,
+                _ => Others::Usable,
+            };
+            way.health.handle(HealthInput::Others(others), self.now);
+            if let Some(change) = way.health.poll_output() {
+                let input = GroupInput::Link { link, change };
+                self.group.handle(input, self.now);
+            }
+        }
+        self.hear_group();
     }
 
     fn drive(&mut self, at: usize) {
@@ -306,6 +323,11 @@ impl World {
         let is_usable = |way: &Way| way.health.state() != State::Down;
         let usable = self.ways.iter().filter(|way| is_usable(way)).count();
         assert_eq!(active.is_empty(), usable == 0, "a usable link is used");
+        let is_held = |way: &Way| way.health.is_held_down(self.now);
+        assert!(
+            usable > 0 || !self.ways.iter().any(is_held),
+            "no link is held down that could be the only one"
+        );
         let is_found = |way: &Way| way.is_cut() && self.now > way.turned + self.detection();
         for LinkId(at) in active {
             let way = &self.ways[*at as usize];

@@ -20,7 +20,7 @@ use tests::lab::scratch::Scratch;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Processor time and memory of a skybridged that measures links to another one over cables between two
-/// namespaces, and answers as many probes as it sends.
+/// namespaces, and answers as many probes as it sends; those by ICMP its kernel answers.
 #[derive(Parser)]
 struct Arguments {
     /// So many links.
@@ -29,6 +29,9 @@ struct Arguments {
     /// Probes a second on each.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     rate: u64,
+    /// By which packets: stamp, icmp.
+    #[arg(long, default_value = "stamp", value_parser = ["stamp", "icmp"])]
+    method: String,
     /// How long is measured.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -62,7 +65,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         let links = near.links()?;
         let is_up = |link: &&api::v1::Link| {
             let quality = link.quality.as_ref();
-            link.state() == api::v1::LinkState::Up && quality.is_some_and(|q| q.method == "stamp")
+            link.state() == api::v1::LinkState::Up
+                && quality.is_some_and(|q| q.method == arguments.method)
         };
         let up = links.iter().filter(is_up).count();
         ensure!(up == usize::from(arguments.links), "{up} are up");
@@ -82,10 +86,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         .map(|quality| quality.loss_ratio)
         .sum();
     println!(
-        "{} links at {} probes/s each: {:.1} % of one core, {:.0} us a probe sent and one answered; \
+        "{} links at {} probes/s each by {}: {:.1} % of one core, {:.0} us a probe sent and one answered; \
          {} of memory; {:.3} % lost",
         arguments.links,
         arguments.rate,
+        arguments.method,
         used.as_secs_f64() / took.as_secs_f64() * 100.0,
         used.as_secs_f64() * 1e6
             / (took.as_secs_f64() * f64::from(arguments.links) * arguments.rate as f64),
@@ -129,6 +134,7 @@ fn address(link: u16, side: u32) -> Ipv4Addr {
 
 fn intent(side: u32, arguments: &Arguments) -> String {
     let interval = 1000 / arguments.rate;
+    let method = &arguments.method;
     let mut text = format!(
         "[router]\nname = \"r{side}\"\nasn = 65010\nid = \"10.0.0.{}\"\n",
         side + 1
@@ -137,7 +143,7 @@ fn intent(side: u32, arguments: &Arguments) -> String {
     for link in 0..arguments.links {
         let (local, remote) = (address(link, side), address(link, 1 - side));
         text.push_str(&format!(
-            "[link.l{link}]\ninterface = \"l{link}\"\nprobe = {{ interval = \"{interval}ms\" }}\n\
+            "[link.l{link}]\ninterface = \"l{link}\"\nprobe = {{ method = \"{method}\", interval = \"{interval}ms\" }}\n\
              inside = {{ local = \"{local}/31\", remote = \"{remote}\" }}\n"
         ));
     }

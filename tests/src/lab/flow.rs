@@ -8,10 +8,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
+use rustix::net::sockopt;
+
 use super::netns::Namespace;
 
 /// UDP echo (RFC 862).
 const ECHO_PORT: u16 = 7;
+/// What a socket keeps while its thread waits for a processor: some seconds of packets, where the kernel's usual
+/// 200 KiB are 30 ms.
+const BUFFER: usize = 16 << 20;
 /// How long answers are waited for after the last packet.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -40,10 +45,23 @@ impl Flow {
         address: Ipv4Addr,
         per_second: u32,
     ) -> Result<Self> {
+        Self::between((from, Ipv4Addr::UNSPECIFIED), (to, address), per_second)
+    }
+
+    /// The same from an address of the first host.
+    ///
+    /// # Errors
+    ///
+    /// See [`Flow::start`].
+    pub fn between(
+        (from, source): (&Namespace, Ipv4Addr),
+        (to, address): (&Namespace, Ipv4Addr),
+        per_second: u32,
+    ) -> Result<Self> {
         let sending = Arc::new(AtomicBool::new(true));
         let listening = Arc::new(AtomicBool::new(true));
         let answering = open(to, SocketAddrV4::new(address, ECHO_PORT))?;
-        let socket = open(from, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = open(from, SocketAddrV4::new(source, 0))?;
         socket.connect((address, ECHO_PORT))?;
         let socket = Arc::new(socket);
         let gap = Duration::from_secs(1) / per_second;
@@ -151,6 +169,7 @@ fn open(namespace: &Namespace, local: SocketAddrV4) -> Result<UdpSocket> {
     let opened = thread::spawn(move || -> Result<UdpSocket> {
         inside.enter()?;
         let socket = UdpSocket::bind(SocketAddr::V4(local))?;
+        sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         Ok(socket)
     });

@@ -9,6 +9,7 @@
 //! Every node is a network namespace. The demo shows this, the namespace tests assert on it.
 
 pub mod bfd;
+pub mod cables;
 pub mod capture;
 mod cleanup;
 pub mod clouds;

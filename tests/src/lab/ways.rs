@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::flow::Flow;
 use super::gateway::{Bird, Frr};
 use super::netns::{End, Namespace, cable};
 use super::nva::{Binaries, Nva};
@@ -283,6 +284,22 @@ impl Ways {
         let count = count.to_string();
         let words = ["-q", "-n", "-i", "0.002", "-c", &count, "-I", from, to];
         self.clouds[0].run("ping", &words).map(drop)
+    }
+
+    /// A stream from behind FRR to behind BIRD, which comes back the same way.
+    ///
+    /// # Errors
+    ///
+    /// See [`Flow::start`].
+    pub fn flow(&self, per_second: u32) -> Result<Flow> {
+        let [from, to] = HOSTS.map(str::parse);
+        let [aws, oci] = &self.clouds;
+        Flow::between((aws, from?), (oci, to?), per_second)
+    }
+
+    /// The network of this cloud's gateway: 0 is that of AWS.
+    pub fn cloud(&self, number: usize) -> &Namespace {
+        &self.clouds[number]
     }
 
     /// Bytes that have come into the router and left it, by interface.

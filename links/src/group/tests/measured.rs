@@ -193,3 +193,19 @@ fn leads_stay_where_members_change() {
     bench.give(GroupInput::Reconfigure(by_latency(), equals(3)));
     assert_eq!(bench.ranks(), [None, Some(1), Some(0)]);
 }
+
+#[test]
+fn a_new_hold_down_holds_for_a_lead_that_has_begun() {
+    let hold_down = |seconds| GroupConfig {
+        hold_down: Duration::from_secs(seconds),
+        ..by_latency()
+    };
+    let mut bench = Bench::up(hold_down(600), equals(2));
+    assert_eq!(moves(&bench.rtts(20, &[52, 38])), []);
+    bench.give(GroupInput::Reconfigure(hold_down(25), equals(2)));
+    assert_eq!(bench.why(2), "rtt 38.0 ms against 52.0 ms for 19 s of 25 s");
+    bench.give(GroupInput::Reconfigure(hold_down(40), equals(2)));
+    assert_eq!(moves(&bench.rtts(20, &[52, 38])), []);
+    let outputs = bench.give(GroupInput::Reconfigure(hold_down(30), equals(2)));
+    assert_eq!(moves(&outputs)[0].1, [2], "it has lasted for long enough");
+}
