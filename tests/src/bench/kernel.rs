@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::failover::rtnetlink::{Rtnetlink, Told};
+use super::failover::topology::index;
 use crate::interrupt;
 use crate::lab::netns::Namespace;
 
@@ -141,10 +142,14 @@ fn listen(
 /// # Errors
 ///
 /// What the kernel refused.
-pub fn fill(namespace: &Namespace, gateway: Ipv4Addr, prefixes: &[Prefix]) -> Result<Duration> {
-    let mut rtnetlink = Rtnetlink::open(namespace)?;
-    let interface = rtnetlink.way(gateway.into())?;
-    let interface = interface.context("the gateway is on no network")?;
+pub fn fill(
+    namespace: &Namespace,
+    interface: &str,
+    gateway: Ipv4Addr,
+    prefixes: &[Prefix],
+) -> Result<Duration> {
+    let rtnetlink = Rtnetlink::open(namespace)?;
+    let interface = index(namespace, interface)?;
     let mut batch = Vec::new();
     begin(
         &mut batch,

@@ -31,6 +31,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const STALLED: Duration = Duration::from_secs(5);
 /// A daemon that used no processor for so long has nothing left to do.
 const IDLE: Duration = Duration::from_millis(300);
+/// The interface at each end of the cable.
+const WIRE: &str = "wire";
 const POLL: Duration = Duration::from_millis(10);
 /// Clock ticks a second in `/proc/PID/stat`: fixed on Linux for all that users see.
 const TICKS: f64 = 100.0;
@@ -175,7 +177,7 @@ fn kernel_alone(terms: Terms<'_>) -> Result<Outcome> {
     plug(&namespaces, &[peer])?;
     let filling = Filling::watch(&namespaces[0], terms.table.prefixes())?;
     let begun = Instant::now();
-    let cpu = kernel::fill(&namespaces[0], peer.address, terms.table.prefixes())?;
+    let cpu = kernel::fill(&namespaces[0], WIRE, peer.address, terms.table.prefixes())?;
     Ok(match filling.complete(Instant::now() + terms.limit)? {
         Ok(at) => Outcome::Right(Figures {
             time: at.saturating_duration_since(begun),
@@ -452,13 +454,13 @@ fn plug([daemon, peers]: &[Namespace; 2], everybody: &[Identity]) -> Result<()> 
     let (first, others) = addresses.split_first().context("there are peers")?;
     let end = |namespace, address| End {
         namespace,
-        interface: "wire",
+        interface: WIRE,
         address,
     };
     let own = format!("{}/16", daemon::ADDRESS);
     cable(end(daemon, &own), end(peers, first))?;
     for address in others {
-        peers.ip(&format!("addr add {address} dev wire"))?;
+        peers.ip(&format!("addr add {address} dev {WIRE}"))?;
     }
     Ok(())
 }

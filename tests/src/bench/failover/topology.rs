@@ -255,7 +255,8 @@ fn all(family: Family) -> &'static str {
     }
 }
 
-fn index(namespace: &Namespace, interface: &str) -> Result<u32> {
+/// The number of an interface.
+pub(in crate::bench) fn index(namespace: &Namespace, interface: &str) -> Result<u32> {
     let file = format!("/sys/class/net/{interface}/ifindex");
     let read = namespace.run("cat", &[&file])?;
     read.trim().parse().context("an index is a number")
