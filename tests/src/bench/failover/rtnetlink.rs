@@ -178,34 +178,6 @@ impl Rtnetlink {
         }
     }
 
-    /// What the kernel would do with a packet to `address`: the interface that it would leave by.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's own socket failed; no way to the address is `None`.
-    pub fn way(&mut self, address: IpAddr) -> Result<Option<u32>> {
-        let mut body = [0; RTMSG].to_vec();
-        let octets = match address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        body[0] = number(match address {
-            IpAddr::V4(_) => Family::Ipv4Unicast,
-            IpAddr::V6(_) => Family::Ipv6Unicast,
-        });
-        body[1] = u8::try_from(octets.len() * 8)?;
-        attribute(&mut body, RTA_DST, &octets);
-        self.send(RTM_GETROUTE, 0, &body)?;
-        let (_, length) = rustix::net::recv(&self.socket, &mut *self.buffer, RecvFlags::empty())?;
-        let (kind, body) = messages(&self.buffer[..length])
-            .next()
-            .context("an empty answer")?;
-        if kind != RTM_NEWROUTE {
-            return Ok(None);
-        }
-        Ok(find(body.get(RTMSG..).unwrap_or_default(), RTA_OIF).and_then(u32_of))
-    }
-
     /// Takes an interface out of its bridge, or puts it into one: 0 is none.
     ///
     /// # Errors
