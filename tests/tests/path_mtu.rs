@@ -10,7 +10,7 @@
 
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use api::v1::{Link, LinkState};
@@ -146,13 +146,24 @@ fn transfer(from: &Namespace, to: &Namespace, address: &str, octets: &str) -> Re
         let mut server = to.command("timeout");
         server.args(["90", "iperf3", "-s", "-1", "-B", address]);
         let mut server = server.stdout(Stdio::null()).spawn()?;
-        thread::sleep(Duration::from_millis(500));
         let mut client = from.command("timeout");
         client.args(["60", "iperf3", "-c", address, "-n", octets]);
         if direction == "--reverse" {
             client.arg("-R");
         }
-        let done = output(&mut client).with_context(|| format!("{direction} of {octets}"));
+        let give_up = Instant::now() + PATIENCE;
+        let mut done = output(&mut client);
+        // The server may not listen yet.
+        while done
+            .as_ref()
+            .is_err_and(|error| error.to_string().contains("Connection refused"))
+            && server.try_wait()?.is_none()
+            && Instant::now() < give_up
+        {
+            thread::sleep(Duration::from_millis(200));
+            done = output(&mut client);
+        }
+        let done = done.with_context(|| format!("{direction} of {octets}"));
         if done.is_err() {
             server.kill()?;
         }

@@ -29,9 +29,9 @@ done
 # answer: who calls gives up and calls again, until who is called has enough of half a call.
 load_ciphers() {
     local key=0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f salt=20212223
-    local state=(ip xfrm state add src 127.0.0.2 dst 127.0.0.3 proto esp mode tunnel)
-    "${state[@]}" spi 0x101 aead 'rfc4106(gcm(aes))' "$key$salt" 128 || echo "vm: no AES-GCM"
-    "${state[@]}" spi 0x102 enc 'cbc(aes)' "$key" auth-trunc 'hmac(sha256)' "$key" 128 || echo "vm: no AES-CBC"
+    local state=(ip xfrm state add src 127.0.0.2 dst 127.0.0.3 proto esp)
+    "${state[@]}" spi 0x101 mode tunnel aead 'rfc4106(gcm(aes))' "$key$salt" 128 || echo "vm: no AES-GCM"
+    "${state[@]}" spi 0x102 mode tunnel enc 'cbc(aes)' "$key" auth-trunc 'hmac(sha256)' "$key" 128 || echo "vm: no AES-CBC"
     ip xfrm state flush || true
 }
 
