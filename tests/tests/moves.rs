@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use links::stamp::{self, NtpTime};
 use links::{Arrival, Reflector};
+use tests::lab::flow::Report;
 use tests::lab::ways::{Way, Ways, Wish};
 
 const RATE: u32 = 10_000;
@@ -32,7 +33,10 @@ fn moves_to(
     cause(ways)?;
     ways.wait_for(way)?;
     thread::sleep(AROUND);
-    let report = flow.finish()?;
+    judge(what, &flow.finish()?)
+}
+
+fn judge(what: &str, report: &Report) -> Result<()> {
     let (lost, sent) = (report.lost(), report.sent());
     println!(
         "{what}: {lost} of {sent} lost, at most {} ms between two",
@@ -205,6 +209,7 @@ fn answer(socket: &UdpSocket, reflector: &mut Reflector, late: Duration) -> Resu
 #[test]
 fn nothing_is_lost_by_a_move_for_latency() -> Result<()> {
     let mut ways = Ways::start("moves-l", Way::First)?;
+    ways.wait_for(Way::First)?;
     let reflectors = Reflectors::start(&ways)?;
     let file = std::fs::read_to_string(ways.router.config())?;
     let stamp = "method = \"stamp\", window = \"2s\"";
@@ -239,16 +244,5 @@ fn nothing_is_lost_by_the_return_to_a_link_that_had_failed() -> Result<()> {
     ways.wait_for(Way::First)?;
     thread::sleep(AROUND);
     let report = flow.finish()?;
-    println!(
-        "a drill that withdraws: {} of {} lost",
-        report.lost(),
-        report.sent()
-    );
-    ensure!(
-        report.lost() == 0,
-        "{} of {} lost",
-        report.lost(),
-        report.sent()
-    );
-    Ok(())
+    judge("a drill that withdraws", &report)
 }
