@@ -7,6 +7,8 @@
 //! - a link of a group of one has no word: there is no choice;
 //! - which one is the primary follows the group at once, and the group is bounded in how often it moves; so
 //!   does an order to drain;
+//! - where all other links are dead, that waits for [`PATIENCE`] too: the far side may not know it yet, and would
+//!   go where nothing arrives;
 //! - who is second and who further, among links that live, changes once it has been so for [`PATIENCE`];
 //! - a link that is dead has no one to tell, so its word is right before it comes back.
 
@@ -77,6 +79,23 @@ struct Link {
     next: Option<(Preference, Instant)>,
 }
 
+/// What is to be said of a link.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    word: Preference,
+    used: Use,
+    hope: Hope,
+}
+
+/// What there is for who leaves a link that is to be emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hope {
+    /// Another link, or the same order for all.
+    Some,
+    /// Dead links.
+    None,
+}
+
 /// The words for all links.
 ///
 /// The driver: `handle`, then `poll_output` until it gives `None`, then wait for the next input or
@@ -91,11 +110,11 @@ impl Preferences {
     /// The only way in.
     pub fn handle(&mut self, input: PreferenceInput, now: Instant) {
         if let PreferenceInput::Groups(groups) = input {
-            let wanted: BTreeMap<LinkId, (Preference, Use)> =
+            let wanted: BTreeMap<LinkId, Wanted> =
                 groups.iter().flat_map(|links| words(links)).collect();
             self.forget(&wanted);
-            for (id, (word, used)) in wanted {
-                self.want(id, word, used, now);
+            for (id, wanted) in wanted {
+                self.want(id, wanted, now);
             }
         }
         self.say_what_is_due(now);
@@ -121,7 +140,7 @@ impl Preferences {
     }
 
     /// Links that are in no group any more.
-    fn forget(&mut self, wanted: &BTreeMap<LinkId, (Preference, Use)>) {
+    fn forget(&mut self, wanted: &BTreeMap<LinkId, Wanted>) {
         let outputs = &mut self.outputs;
         self.links.retain(|id, link| {
             let stays = wanted.contains_key(id);
@@ -132,7 +151,8 @@ impl Preferences {
         });
     }
 
-    fn want(&mut self, id: LinkId, word: Preference, used: Use, now: Instant) {
+    fn want(&mut self, id: LinkId, wanted: Wanted, now: Instant) {
+        let Wanted { word, used, hope } = wanted;
         let unknown = Link {
             said: Preference::Unsaid,
             used: Use::Dead,
@@ -147,7 +167,7 @@ impl Preferences {
         let is_new = used == Use::Dead && link.said == Preference::Unsaid;
         if link.said == word || is_new {
             link.next = None;
-        } else if is_heard && only_order {
+        } else if is_heard && (only_order || hope == Hope::None) {
             let same = link.next.filter(|(next, _)| *next == word);
             link.next = same.or(Some((word, now)));
         } else {
@@ -171,9 +191,10 @@ impl Preferences {
 }
 
 /// The word for each link of a group.
-fn words(links: &[(LinkId, Use)]) -> impl Iterator<Item = (LinkId, (Preference, Use))> {
+fn words(links: &[(LinkId, Use)]) -> impl Iterator<Item = (LinkId, Wanted)> {
     let has_choice = links.len() > 1;
     let second = links.iter().find(|(_, used)| *used == Use::Spare);
+    let alive = links.iter().filter(|(_, used)| *used != Use::Dead).count();
     links.iter().map(move |(id, used)| {
         let is_second = second.is_some_and(|(second, _)| second == id);
         let word = match used {
@@ -183,7 +204,12 @@ fn words(links: &[(LinkId, Use)]) -> impl Iterator<Item = (LinkId, (Preference, 
             Use::Spare | Use::Dead => Preference::Further,
             Use::Draining => Preference::Draining,
         };
-        (*id, (word, *used))
+        let hope = match used {
+            Use::Draining if alive == 1 => Hope::None,
+            Use::Active | Use::Spare | Use::Draining | Use::Dead => Hope::Some,
+        };
+        let used = *used;
+        (*id, Wanted { word, used, hope })
     })
 }
 
@@ -231,6 +257,33 @@ mod tests {
 
     use Preference::{Further, Primary, Secondary, Unsaid};
     use Use::{Active, Dead, Spare};
+
+    #[test]
+    fn who_drains_is_not_left_for_a_link_that_has_just_died() {
+        let mut bench = Bench::new();
+        bench.rank(&[(A, Active), (B, Spare), (C, Spare)]);
+        bench.rank(&[(A, Active), (B, Dead), (C, Dead)]);
+        let alone = [(A, Use::Draining), (B, Dead), (C, Dead)];
+        assert_eq!(bench.rank(&alone), []);
+        assert_eq!(bench.preferences.said(A), Primary);
+        assert_eq!(bench.wait(PATIENCE.as_secs() - 1), []);
+        assert_eq!(
+            bench.wait(1),
+            [(A, Preference::Draining)],
+            "by now it is known"
+        );
+    }
+
+    #[test]
+    fn who_drains_is_left_at_once_for_a_link_that_lives_and_when_all_drain() {
+        let mut bench = Bench::new();
+        bench.rank(&[(A, Active), (B, Spare), (C, Dead)]);
+        bench.rank(&[(B, Active), (A, Use::Draining), (C, Dead)]);
+        let said = |bench: &Bench| [A, B].map(|link| bench.preferences.said(link));
+        assert_eq!(said(&bench), [Preference::Draining, Primary]);
+        bench.rank(&[(B, Use::Draining), (A, Use::Draining), (C, Dead)]);
+        assert_eq!(said(&bench), [Preference::Draining; 2]);
+    }
 
     #[test]
     fn the_only_link_of_a_group_has_no_word() {
