@@ -61,6 +61,9 @@ fn ensure_within(what: &str, found: f64, expected: std::ops::Range<f64>) -> Resu
 fn delay_jitter_and_the_loss_of_each_way_are_those_of_the_way() -> Result<()> {
     let (name, lab) = running("pq")?;
     let internet = lab.internet(Way::A);
+    // A virtual machine that gets its processors late adds to every time. A quiet one adds next to nothing.
+    std::thread::sleep(Duration::from_secs(3));
+    let late = 2.0 * millis(quality(&lab.aws)?.jitter)?;
     internet.tell("delay 20ms")?;
     internet.tell("jitter 8ms")?;
     internet.tell("loss 15% left-to-right")?;
@@ -74,10 +77,9 @@ fn delay_jitter_and_the_loss_of_each_way_are_those_of_the_way() -> Result<()> {
         wait_for("what the way does", PATIENCE, || {
             let quality = quality(nva)?;
             ensure!(quality.method == "stamp", "{}", quality.method);
-            // The way takes 48 ms; a virtual machine that gets its processors late adds to both.
-            ensure_within("RTT", millis(quality.rtt_median)?, 43.0..100.0)?;
+            ensure_within("RTT", millis(quality.rtt_median)?, 43.0..60.0 + late)?;
             // Between two sums of two times from 0 to 8 ms: 7/15 of 8 ms.
-            ensure_within("jitter", millis(quality.jitter)?, 2.0..30.0)?;
+            ensure_within("jitter", millis(quality.jitter)?, 2.0..6.0 + late)?;
             ensure_within(
                 "loss out",
                 quality.loss_out.context("unknown")?,
