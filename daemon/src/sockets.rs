@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::Interest;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub(crate) mod ao;
 pub(crate) mod bfd;
@@ -255,7 +254,7 @@ pub(crate) async fn knock(endpoint: &Endpoint, attempt: usize) -> io::Result<()>
 pub(crate) fn probe(interface: &str, local: IpAddr, remote: SocketAddr) -> io::Result<UdpSocket> {
     let socket = datagram(interface, SocketAddr::new(local, 0), Protocol::UDP)?;
     socket.connect(&remote.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// Both ends of an ICMP echo; needs CAP_NET_RAW.
@@ -267,14 +266,14 @@ pub(crate) fn echo(interface: &str, local: IpAddr, remote: IpAddr) -> io::Result
     };
     let socket = datagram(interface, SocketAddr::new(local, 0), protocol)?;
     socket.connect(&SocketAddr::new(remote, 0).into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// The reflecting end of STAMP.
 pub(crate) fn reflector(interface: &str, local: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = datagram(interface, SocketAddr::new(local, port), Protocol::UDP)?;
     message::ask_for_details(&socket, local)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn datagram(interface: &str, local: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
@@ -299,11 +298,15 @@ fn mark(socket: &Socket, address: IpAddr) -> io::Result<()> {
     }
 }
 
-/// Receives a datagram with what the kernel tells about it. Cancel-safe.
-pub(crate) async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Message> {
-    socket
-        .async_io(Interest::READABLE, || {
-            message::receive(socket.as_fd(), buffer)
-        })
-        .await
+/// The next datagram, if there is one, with what the kernel tells about it.
+///
+/// # Errors
+///
+/// The kernel's; that nobody listens at the far end is one.
+pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Message>> {
+    match message::receive(socket.as_fd(), buffer) {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
 }

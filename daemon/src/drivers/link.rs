@@ -1,45 +1,37 @@
-//! One link: its probe on sockets bound to its interface, its reflector, and its health.
+//! One link: whether its interface is there, what its measurement means for its health, and who hears of that.
 
 mod connects;
 mod mtu;
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use links::stamp::{self, NtpTime};
 use links::{
-    Arrival, BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Input, Order,
-    Others, Output, Probe, ProbeConfig, Reflector, Transmit, Via,
+    BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Order, Others, Output,
+    ProbeConfig,
 };
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
-use tracing::{Instrument, debug, error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use connects::Connects;
 
 use super::messages::{Alone, Bounds, Drained, GroupsMessage, PathMtus, Severed};
-use super::{earlier, until, wall};
+use super::probes::{Found, Measuring, Probes, Target};
+use super::until;
 use crate::board::Board;
 use crate::fib::{Interface, Interfaces};
 use crate::journal::Severity;
-use crate::sockets::{self, Endpoint, Message};
+use crate::sockets::Endpoint;
 
-/// Between two looks at the quality of the link, and refreshes of what the API shows.
-const PUBLISH: Duration = Duration::from_millis(250);
 /// Between two tellings of the group what is measured.
 const REPORT: Duration = Duration::from_secs(1);
 /// Between two attempts to open a socket.
 const REOPEN: Duration = Duration::from_secs(1);
 /// After a fault of the program.
 const RESTART: Duration = Duration::from_secs(1);
-/// A request that seems to have waited longer was stamped by another clock than is read.
-const HELD: Duration = Duration::from_secs(1);
-/// Longest datagram that is read; a longer one is no answer to us.
-const DATAGRAM: usize = 2048;
 
 /// What a link is by the intent. Another one needs another task.
 #[derive(Clone, PartialEq, Debug)]
@@ -81,6 +73,7 @@ pub(crate) struct Link {
     pub(crate) bounds: watch::Receiver<Bounds>,
     /// Where it says what its path takes.
     pub(crate) paths: watch::Sender<PathMtus>,
+    pub(crate) probes: Probes,
     pub(crate) board: Arc<Board>,
 }
 
@@ -88,11 +81,11 @@ pub(crate) struct Link {
 /// stay as it was last seen for ever.
 pub(crate) async fn run(link: Link) {
     let span = tracing::info_span!("link", link = %link.name);
-    while AssertUnwindSafe(drive(link.clone()).instrument(span.clone()))
-        .catch_unwind()
-        .await
-        .is_err()
-    {
+    loop {
+        let driven = AssertUnwindSafe(drive(link.clone()).instrument(span.clone()));
+        if let Ok(Ended::Asked) = driven.catch_unwind().await {
+            return;
+        }
         error!(
             link = link.name,
             "a fault in the program ended the measurement; starting it again"
@@ -102,66 +95,53 @@ pub(crate) async fn run(link: Link) {
     }
 }
 
-async fn drive(link: Link) {
+/// Why a link is not driven any more.
+enum Ended {
+    /// Nobody tells where interfaces are.
+    Asked,
+    /// Nobody measures.
+    Fault,
+}
+
+async fn drive(link: Link) -> Ended {
     let now = Instant::now();
     link.board.counters.link_starts(&link.name);
+    let config = &link.config;
+    let target = Target {
+        name: link.name.clone(),
+        interface: config.interface.clone(),
+        local: config.local,
+        remote: config.remote,
+        probe: config.probe.clone(),
+    };
     let driver = Driver {
-        probe: link
-            .config
-            .probe
-            .clone()
-            .map(|config| Probe::new(config, super::seed(), now)),
-        health: Health::new(link.config.health.clone(), now),
-        sockets: Sockets::default(),
+        measuring: link.probes.measure(target).await,
+        health: Health::new(config.health.clone(), now),
         connects: Connects::default(),
         attached: None,
-        incomplete: None,
-        reflector: Reflector::new(link.config.remote),
-        published: now,
         path: mtu::Prober::start(&link),
         reported: now,
-        figures: None,
         link,
     };
-    driver.run().await;
+    driver.run().await
 }
 
 struct Driver {
     link: Link,
-    probe: Option<Probe>,
+    measuring: Measuring,
     health: Health,
-    sockets: Sockets,
     connects: Connects,
-    /// Index of the interface that the sockets are bound to.
+    /// Index of the interface that is measured on.
     attached: Option<u32>,
-    /// When to try again to open the sockets that could not be.
-    incomplete: Option<Instant>,
-    reflector: Reflector,
-    published: Instant,
     /// Looks for what the path takes.
     path: Option<mtu::Prober>,
-    /// When the group was last told what is measured, and what it is to be told.
+    /// When the group was last told what is measured.
     reported: Instant,
-    figures: Option<Figures>,
-}
-
-#[derive(Default)]
-struct Sockets {
-    stamp: Option<UdpSocket>,
-    icmp: Option<UdpSocket>,
-    reflector: Option<UdpSocket>,
-}
-
-struct Buffers {
-    stamp: [u8; DATAGRAM],
-    icmp: [u8; DATAGRAM],
-    request: [u8; DATAGRAM],
 }
 
 enum Wake {
-    Answer(Via, io::Result<Message>),
+    Found(Option<Found>),
     Connected(u32),
-    Request(io::Result<Message>),
     Bfd,
     Orders,
     Others,
@@ -171,65 +151,33 @@ enum Wake {
 }
 
 impl Driver {
-    async fn run(mut self) {
-        let mut buffers = Buffers {
-            stamp: [0; DATAGRAM],
-            icmp: [0; DATAGRAM],
-            request: [0; DATAGRAM],
-        };
+    async fn run(mut self) -> Ended {
         self.hear_bfd();
         self.hear_orders();
         self.hear_others();
-        self.follow_interface();
+        self.follow_interface().await;
         loop {
-            self.drain().await;
-            match self.wait(&mut buffers).await {
-                Wake::Answer(via, Ok(message)) => {
-                    let buffer = match via {
-                        Via::Icmp => &buffers.icmp,
-                        Via::Stamp | Via::Tcp | Via::Bgp => &buffers.stamp,
-                    };
-                    self.probe_input(Input::Received {
-                        via,
-                        bytes: &buffer[..message.length],
-                        waited: message.waited(),
-                    });
-                }
-                Wake::Connected(round) => self.probe_input(Input::Connected { round }),
-                Wake::Answer(via, Err(error)) => self.on_socket_error(via, &error),
-                Wake::Request(Ok(message)) => {
-                    self.reflect(&buffers.request[..message.length], &message);
-                }
+            self.tell_changes().await;
+            match self.wait().await {
+                Wake::Found(Some(found)) => self.on_found(found).await,
+                Wake::Found(None) => return Ended::Fault,
+                Wake::Connected(round) => self.measuring.connected(round).await,
                 Wake::Bfd => self.hear_bfd(),
                 Wake::Orders => self.hear_orders(),
                 Wake::Others => self.hear_others(),
-                Wake::Request(Err(error)) => debug!(%error, "reflector"),
-                Wake::Interfaces => self.follow_interface(),
-                Wake::Ended => return,
-                Wake::Timeout => self.on_timeout(),
+                Wake::Interfaces => self.follow_interface().await,
+                Wake::Ended => return Ended::Asked,
+                Wake::Timeout => self.health.handle(HealthInput::Timeout, Instant::now()),
             }
         }
     }
 
-    async fn wait(&mut self, buffers: &mut Buffers) -> Wake {
-        let probe = self.probe.as_ref().and_then(Probe::poll_timeout);
-        let deadline = earlier(
-            earlier(probe, self.health.poll_timeout()),
-            earlier(self.incomplete, Some(self.published + PUBLISH)),
-        );
+    async fn wait(&mut self) -> Wake {
         tokio::select! {
             biased;
-            read = receive(self.sockets.stamp.as_ref(), &mut buffers.stamp) => {
-                Wake::Answer(Via::Stamp, read)
-            }
-            read = receive(self.sockets.icmp.as_ref(), &mut buffers.icmp) => {
-                Wake::Answer(Via::Icmp, read)
-            }
-            round = self.connects.answered() => Wake::Connected(round),
-            read = receive(self.sockets.reflector.as_ref(), &mut buffers.request) => {
-                Wake::Request(read)
-            }
             Ok(()) = self.link.bfd.changed() => Wake::Bfd,
+            found = self.measuring.next() => Wake::Found(found),
+            round = self.connects.answered() => Wake::Connected(round),
             Ok(()) = self.link.drained.changed() => Wake::Orders,
             Ok(()) = self.link.alone.changed() => Wake::Others,
             changed = self.link.interfaces.changed() => match changed {
@@ -240,7 +188,43 @@ impl Driver {
                 Ok(()) => Wake::Interfaces,
                 Err(_) => Wake::Ended,
             },
-            () = until(deadline) => Wake::Timeout,
+            () = until(self.health.poll_timeout()) => Wake::Timeout,
+        }
+    }
+
+    async fn on_found(&mut self, found: Found) {
+        let now = Instant::now();
+        for output in found.outputs {
+            match output {
+                Output::Answered { rtt, .. } => {
+                    self.link.board.rtt(&self.link.name, rtt);
+                    self.health.handle(HealthInput::Answered, now);
+                }
+                Output::Lost => self.health.handle(HealthInput::Lost, now),
+            }
+        }
+        for round in found.connects {
+            self.connect(round);
+        }
+        let Some(quality) = found.quality else { return };
+        self.health.handle(HealthInput::Quality(&quality), now);
+        if now >= self.reported + REPORT {
+            self.reported = now;
+            self.tell_changes().await;
+            let message = GroupsMessage::Figures {
+                name: self.link.name.clone(),
+                figures: Figures::from(&*quality),
+            };
+            let _ = self.link.groups.send(message).await;
+        }
+        self.link.board.set_quality(&self.link.name, *quality);
+    }
+
+    fn connect(&self, round: u32) {
+        let LinkConfig { connect, probe, .. } = &self.link.config;
+        let endpoint = connect.as_ref().filter(|_| self.attached.is_some());
+        if let Some((endpoint, probe)) = endpoint.zip(probe.as_ref()) {
+            self.connects.begin(endpoint.clone(), round, probe.timeout);
         }
     }
 
@@ -277,96 +261,9 @@ impl Driver {
             .handle(HealthInput::Others(others), Instant::now());
     }
 
-    fn probe_input(&mut self, input: Input<'_>) {
-        if let Some(probe) = &mut self.probe {
-            probe.handle(input, Instant::now());
-        }
-    }
-
-    fn on_socket_error(&mut self, via: Via, error: &io::Error) {
-        if error.kind() == io::ErrorKind::ConnectionRefused {
-            self.probe_input(Input::Refused(via));
-        } else {
-            debug!(?via, %error, "probe");
-        }
-    }
-
-    fn on_timeout(&mut self) {
-        let now = Instant::now();
-        self.probe_input(Input::Timeout);
-        self.health.handle(HealthInput::Timeout, now);
-        if self.incomplete.is_some_and(|at| at <= now) {
-            self.open_sockets(now);
-        }
-        if now >= self.published + PUBLISH {
-            self.published = now;
-            if let Some(probe) = &mut self.probe {
-                let quality = probe.quality(now);
-                self.health.handle(HealthInput::Quality(&quality), now);
-                if now >= self.reported + REPORT {
-                    self.reported = now;
-                    self.figures = Some(Figures::from(&quality));
-                }
-                self.link.board.set_quality(&self.link.name, quality);
-            }
-        }
-    }
-
-    /// Carries what the machines want where it belongs.
-    async fn drain(&mut self) {
-        self.transmit();
-        while let Some(output) = self.probe.as_mut().and_then(Probe::poll_output) {
-            let now = Instant::now();
-            match output {
-                Output::Answered { rtt, .. } => {
-                    self.link.board.rtt(&self.link.name, rtt);
-                    self.health.handle(HealthInput::Answered, now);
-                }
-                Output::Lost => self.health.handle(HealthInput::Lost, now),
-            }
-        }
+    async fn tell_changes(&mut self) {
         while let Some(change) = self.health.poll_output() {
             self.report(change).await;
-        }
-        if let Some(figures) = self.figures.take() {
-            let name = self.link.name.clone();
-            let message = GroupsMessage::Figures { name, figures };
-            let _ = self.link.groups.send(message).await;
-        }
-    }
-
-    fn transmit(&mut self) {
-        let Some(probe) = &mut self.probe else { return };
-        while let Some(transmit) = probe.poll_transmit(wall(), Instant::now()) {
-            let (via, bytes) = match transmit {
-                Transmit::Datagram { via, bytes } => (via, bytes),
-                Transmit::Connect { round } => {
-                    let endpoint = self.link.config.connect.clone();
-                    if let Some(endpoint) = endpoint.filter(|_| self.attached.is_some()) {
-                        self.connects.begin(endpoint, round, probe.timeout());
-                    }
-                    continue;
-                }
-                Transmit::Look => {
-                    // The peer of a link has its name.
-                    let seen = self.link.board.session_tcp(&self.link.name);
-                    probe.handle(Input::Session(seen), Instant::now());
-                    continue;
-                }
-            };
-            let socket = match via {
-                Via::Stamp => self.sockets.stamp.as_ref(),
-                Via::Icmp => self.sockets.icmp.as_ref(),
-                Via::Tcp | Via::Bgp => None,
-            };
-            // A probe that does not leave is a probe that is not answered.
-            match socket.map(|socket| socket.try_send(&bytes)) {
-                Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    probe.handle(Input::Refused(via), Instant::now());
-                }
-                Some(Err(error)) => debug!(?via, %error, "probe not sent"),
-                Some(Ok(_)) | None => {}
-            }
         }
     }
 
@@ -404,7 +301,7 @@ impl Driver {
     }
 
     /// Sockets are bound to an interface as it is; one that was made anew needs others.
-    fn follow_interface(&mut self) {
+    async fn follow_interface(&mut self) {
         let interfaces = Arc::clone(&self.link.interfaces.borrow_and_update());
         let interface = interfaces.named(&self.link.config.interface);
         self.link.board.set_interface(&self.link.name, interface);
@@ -419,17 +316,16 @@ impl Driver {
         let now = Instant::now();
         match index {
             Some(index) if self.attached != Some(index) => {
-                self.sockets = Sockets::default();
-                self.open_sockets(now);
+                self.measuring.attach().await;
                 self.attached = Some(index);
                 self.health.handle(HealthInput::InterfaceUp, now);
             }
             Some(_) => {}
             None => {
-                self.sockets = Sockets::default();
+                if self.attached.take().is_some() {
+                    self.measuring.detach().await;
+                }
                 self.connects.clear();
-                self.incomplete = None;
-                self.attached = None;
                 let input = match is_severed {
                     true => HealthInput::TunnelDown,
                     false => HealthInput::InterfaceDown,
@@ -445,86 +341,5 @@ impl Driver {
                 .addresses
                 .iter()
                 .any(|net| net.addr() == self.link.config.local)
-    }
-
-    /// Opens those that are missing. One that cannot be opened is tried again: an IPv6 address is on
-    /// the interface before it can be bound to (RFC 4862 §5.4).
-    fn open_sockets(&mut self, now: Instant) {
-        let LinkConfig {
-            interface,
-            local,
-            remote,
-            probe,
-            ..
-        } = &self.link.config;
-        let (local, remote) = (*local, *remote);
-        let wants = |method| {
-            probe
-                .as_ref()
-                .is_some_and(|probe| probe.method == links::Method::Auto || probe.method == method)
-        };
-        let again = self.incomplete.is_some();
-        let mut complete = true;
-        let mut fill =
-            |what: &str, slot: &mut Option<UdpSocket>, open: io::Result<UdpSocket>| match open {
-                Ok(socket) => *slot = Some(socket),
-                Err(error) => {
-                    complete = false;
-                    if again {
-                        debug!(%error, "cannot open the {what} socket");
-                    } else {
-                        warn!(%error, "cannot open the {what} socket, trying on");
-                    }
-                }
-            };
-        let Sockets {
-            stamp,
-            icmp,
-            reflector,
-        } = &mut self.sockets;
-        if stamp.is_none() && wants(links::Method::Stamp) {
-            let far = SocketAddr::new(remote, stamp::PORT);
-            fill("STAMP", stamp, sockets::probe(interface, local, far));
-        }
-        if icmp.is_none() && wants(links::Method::Icmp) {
-            fill("ICMP", icmp, sockets::echo(interface, local, remote));
-        }
-        if reflector.is_none() {
-            let socket = sockets::reflector(interface, local, stamp::PORT);
-            fill("reflector", reflector, socket);
-        }
-        self.incomplete = (!complete).then(|| now + REOPEN);
-    }
-
-    /// Answers the far end's probes, and nobody else's.
-    fn reflect(&mut self, bytes: &[u8], message: &Message) {
-        let from = message.from;
-        // While it lay in the socket it was here: the far end takes that off its round-trip time.
-        let stamped = message.arrived.filter(|_| message.waited() < HELD);
-        let arrival = Arrival {
-            bytes,
-            from,
-            ttl: message.hop_limit,
-            at: stamped.map_or_else(wall, NtpTime::from_unix),
-        };
-        match self.reflector.reflect(arrival, wall()) {
-            Ok(reply) => {
-                if let Some(socket) = &self.sockets.reflector {
-                    // A reply that does not leave is a loss, which the far end counts.
-                    let _ = socket.try_send_to(&reply, from);
-                }
-            }
-            Err(refusal) => {
-                let counters = &self.link.board.counters;
-                counters.probe_refused(&self.link.name, refusal);
-            }
-        }
-    }
-}
-
-async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<Message> {
-    match socket {
-        Some(socket) => sockets::receive(socket, buffer).await,
-        None => std::future::pending().await,
     }
 }

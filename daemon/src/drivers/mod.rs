@@ -8,9 +8,10 @@
 //!                          (one each) ◄── ToPeer ────────  ▲                   ▲ │
 //!                              ▲        (only on credit)   │ Standing          │ │ Interfaces (watch)
 //!                  Start, Stop │                           │       Steering    │ ▼
-//!                              └────────────────────── groups ─────────────────┘ link ◄──► probes
+//!                              └────────────────────── groups ─────────────────┘ link ◄─► probes
 //!                                                         ▲                    (one each)
 //!                                                         └─── GroupsMessage ────┘
+//!  probes: a thread that measures all links, each of which orders that and hears what is found
 //!  bfd: a thread for the sessions of all links; each link hears its own through a watch. So does `watched`,
 //!  one for each peer with BFD and without a link, and tells groups
 //!  drill and drain: a task each while somebody waits for one. Watches tell them how links stand (from groups) and
@@ -29,6 +30,7 @@
 //! A peer task that panics loses its session and is started again by `router`; a panic of `rib` or
 //! `fib` ends the process, whose start-up takes over what is there.
 
+mod bell;
 pub(crate) mod bfd;
 pub(crate) mod costs;
 pub(crate) mod drain;
@@ -41,6 +43,7 @@ pub(crate) mod messages;
 mod nexthops;
 pub(crate) mod peer;
 pub(crate) mod permit;
+pub(crate) mod probes;
 mod read_buffer;
 pub(crate) mod rib;
 mod settle;

@@ -45,6 +45,7 @@ use crate::drivers::messages::{
     Alone, Bounds, Command, Drained, GroupsMessage, PathMtus, RibMessage, Severed, ToPeer,
     TunnelsMessage, Wanted,
 };
+use crate::drivers::probes::Probes;
 use crate::drivers::rib::Telling;
 use crate::drivers::{self, fib, groups, listener, seed};
 use crate::fib::{Interfaces, Netlink};
@@ -101,6 +102,7 @@ pub(crate) struct Router {
     /// Those of them that were ordered by command, not by the file.
     ordered: Drained,
     bfd: Bfd,
+    probes: Probes,
     doors: watch::Sender<Arc<Doors>>,
     /// What a listener is made from.
     gate: Gate,
@@ -252,6 +254,12 @@ impl Router {
             bfd_task.await;
             "bfd"
         });
+        let (probes, probes_ended) =
+            Probes::start(Arc::clone(&board)).context("cannot start the thread that measures")?;
+        vital.spawn(async move {
+            probes_ended.await;
+            "probes"
+        });
 
         let applied = Applied {
             config: Arc::clone(&config),
@@ -303,6 +311,7 @@ impl Router {
             alone: alone_seen,
             ordered: Drained::new(),
             bfd,
+            probes,
             doors,
             gate,
             keys: intent.keys,

@@ -230,6 +230,7 @@ impl Router {
                 drained: self.drained.subscribe(),
                 alone: self.alone.clone(),
                 bfd: self.bfd.word(&Watched::Link(name.clone())),
+                probes: self.probes.clone(),
                 board: Arc::clone(&self.reader.board),
             };
             let task = tokio::spawn(link::run(link));

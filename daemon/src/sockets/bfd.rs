@@ -106,19 +106,16 @@ fn bind(socket: &Socket, local: IpAddr) -> io::Result<()> {
 ///
 /// The kernel's.
 pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
-    match message::receive(socket.as_fd(), buffer) {
-        Ok(message) => Ok(Some(Datagram {
-            length: message.length,
-            path: Path {
-                local: message.to.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
-                remote: message.from.ip().to_canonical(),
-                interface: Some(message.interface),
-            },
-            hop_limit: message.hop_limit,
-        })),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
+    let message = super::receive(socket, buffer)?;
+    Ok(message.map(|message| Datagram {
+        length: message.length,
+        path: Path {
+            local: message.to.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            remote: message.from.ip().to_canonical(),
+            interface: Some(message.interface),
+        },
+        hop_limit: message.hop_limit,
+    }))
 }
 
 fn port(hops: Hops) -> u16 {

@@ -1,10 +1,8 @@
 //! Sockets whose packets arrive whole or not at all.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
-
-use tokio::net::UdpSocket;
 
 use super::tcp;
 

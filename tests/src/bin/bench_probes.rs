@@ -16,6 +16,8 @@ use tests::lab::nva::{Binaries, Nva};
 use tests::lab::process::wait_for;
 use tests::lab::scratch::Scratch;
 
+/// A link that has come up is watched more closely than one that stays up, and its path is searched.
+const SETTLE: Duration = Duration::from_secs(20);
 /// How long all links may take to come up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -73,11 +75,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         Ok(())
     })?;
     let pid = near.process()?.pid();
+    wait(SETTLE)?;
     let (began, before) = (Instant::now(), processor(pid)?);
-    while began.elapsed() < Duration::from_secs(arguments.seconds) {
-        interrupt::check()?;
-        thread::sleep(Duration::from_millis(200));
-    }
+    wait(Duration::from_secs(arguments.seconds))?;
     let (took, used) = (began.elapsed(), processor(pid)? - before);
     let lost: f64 = near
         .links()?
@@ -97,6 +97,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         memory(pid)?,
         lost / f64::from(arguments.links) * 100.0,
     );
+    Ok(())
+}
+
+fn wait(time: Duration) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        interrupt::check()?;
+        thread::sleep(Duration::from_millis(200));
+    }
     Ok(())
 }
 

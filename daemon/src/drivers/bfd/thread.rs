@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,13 @@ use links::BfdWord;
 use links::bfd::{
     Bfd, Change, Config, Hops, Input, LEEWAY, Output, Path, Received, SessionId, Transmit,
 };
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::Watched;
 use crate::board::Board;
+use crate::drivers::bell::Bell;
 use crate::drivers::seed;
 use crate::journal::Severity;
 use crate::sockets::bfd::{self as sockets, Door};
@@ -70,14 +71,14 @@ impl Strictness {
 
 /// The thread from outside.
 pub(super) struct Running {
-    waker: Arc<OwnedFd>,
+    bell: Arc<Bell>,
     ended: oneshot::Receiver<()>,
 }
 
 impl Running {
     /// Has it look at its orders.
     pub(super) fn wake(&self) {
-        let _ = rustix::io::write(&*self.waker, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     pub(super) async fn ended(&mut self) {
@@ -93,14 +94,13 @@ impl Drop for Running {
 }
 
 pub(super) fn start(inbox: usize, board: Arc<Board>) -> io::Result<(mpsc::Sender<Order>, Running)> {
-    let waker = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let waker = Arc::new(waker);
+    let bell = Arc::new(Bell::new()?);
     let (orders, ordered) = mpsc::channel(inbox);
     let (end, ended) = oneshot::channel();
     let thread = Thread {
         bfd: Bfd::new(seed()),
         orders: ordered,
-        waker: Arc::clone(&waker),
+        bell: Arc::clone(&bell),
         doors: Vec::new(),
         own: BTreeMap::new(),
         board,
@@ -115,7 +115,7 @@ pub(super) fn start(inbox: usize, board: Arc<Board>) -> io::Result<(mpsc::Sender
             crate::priority::raise("BFD");
             thread.run();
         })?;
-    Ok((orders, Running { waker, ended }))
+    Ok((orders, Running { bell, ended }))
 }
 
 /// What the thread has for a session beside the machine's.
@@ -134,7 +134,7 @@ struct Own {
 struct Thread {
     bfd: Bfd,
     orders: mpsc::Receiver<Order>,
-    waker: Arc<OwnedFd>,
+    bell: Arc<Bell>,
     doors: Vec<(Door, UdpSocket)>,
     own: BTreeMap<SessionId, Own>,
     board: Arc<Board>,
@@ -354,7 +354,7 @@ impl Thread {
         let left = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let listening = self.doors.iter().map(|(_, socket)| socket.as_fd());
-        let mut fds: Vec<_> = std::iter::once(self.waker.as_fd())
+        let mut fds: Vec<_> = std::iter::once(self.bell.as_fd())
             .chain(listening)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
@@ -364,8 +364,7 @@ impl Thread {
             warn!(%error, "BFD cannot wait for packets");
             std::thread::sleep(TURN);
         }
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&*self.waker, &mut count);
+        self.bell.silence();
     }
 
     /// Neighbours are told that the path is not to blame.

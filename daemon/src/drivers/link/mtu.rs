@@ -4,7 +4,7 @@
 //! tunnels, which keep interfaces and the clamp of TCP to it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -227,8 +227,9 @@ impl Driver {
         let config = &self.link.config;
         let (interface, local, remote) = (&config.interface, config.local, config.remote);
         let mut complete = true;
-        let mut fill = |slot: &mut Option<UdpSocket>, open: io::Result<UdpSocket>| match open
+        let mut fill = |slot: &mut Option<UdpSocket>, open: io::Result<net::UdpSocket>| match open
             .and_then(|socket| sockets::unfragmented(socket, local))
+            .and_then(UdpSocket::from_std)
         {
             Ok(socket) => *slot = Some(socket),
             Err(error) => {
