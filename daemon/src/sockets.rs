@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub(crate) mod ao;
 pub(crate) mod bfd;
+pub(crate) mod echo;
 mod gauge;
 mod message;
 mod mtu;
@@ -257,14 +258,14 @@ pub(crate) fn probe(interface: &str, local: IpAddr, remote: SocketAddr) -> io::R
     Ok(socket.into())
 }
 
-/// Both ends of an ICMP echo; needs CAP_NET_RAW.
+/// Both ends of an ICMP echo.
 pub(crate) fn echo(interface: &str, local: IpAddr, remote: IpAddr) -> io::Result<UdpSocket> {
-    let protocol = if local.is_ipv4() {
-        Protocol::ICMPV4
-    } else {
-        Protocol::ICMPV6
+    let protocol = match local {
+        IpAddr::V4(_) => Protocol::ICMPV4,
+        IpAddr::V6(_) => Protocol::ICMPV6,
     };
-    let socket = datagram(interface, SocketAddr::new(local, 0), protocol)?;
+    let socket = datagram(interface, SocketAddr::new(local, 0), protocol);
+    let socket = socket.map_err(echo::explained)?;
     socket.connect(&SocketAddr::new(remote, 0).into())?;
     Ok(socket.into())
 }
@@ -277,12 +278,7 @@ pub(crate) fn reflector(interface: &str, local: IpAddr, port: u16) -> io::Result
 }
 
 fn datagram(interface: &str, local: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
-    let kind = if protocol == Protocol::UDP {
-        Type::DGRAM
-    } else {
-        Type::RAW
-    };
-    let socket = Socket::new(Domain::for_address(local), kind, Some(protocol))?;
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(protocol))?;
     socket.set_nonblocking(true)?;
     mark(&socket, local.ip())?;
     socket.bind_device(Some(interface.as_bytes()))?;

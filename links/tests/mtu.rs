@@ -185,18 +185,11 @@ impl Sim {
     }
 }
 
-/// The reply as a raw IPv4 socket delivers it.
+/// The reply to an echo request over IPv4.
 fn echo(request: &[u8]) -> Vec<u8> {
     let mut message = request.to_vec();
     message[0] = 0;
-    // Type 8 has become 0: the checksum grows by as much (RFC 1624).
-    let sum = u32::from(u16::from_be_bytes([message[2], message[3]])) + 0x0800;
-    let sum = (sum & 0xffff) + (sum >> 16);
-    message[2..4].copy_from_slice(&(sum as u16).to_be_bytes());
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 1];
-    packet.resize(20, 0);
-    packet.extend(message);
-    packet
+    message
 }
 
 #[test]

@@ -51,7 +51,7 @@ use crate::drivers::{self, fib, groups, listener, seed};
 use crate::fib::{Interfaces, Netlink};
 use crate::journal::Severity;
 use crate::snapshot::{Applied, Reader};
-use crate::{grpc, metrics, traffic};
+use crate::{grpc, metrics, sockets, traffic};
 
 use drills::Drills;
 use places::Places;
@@ -142,6 +142,9 @@ impl Router {
             && let Err(error) = Netlink::disable_compat_mode()
         {
             warn!(%error, "net.ipv4.nexthop_compat_mode cannot be set to 0: a failover costs one notification a route");
+        }
+        if let Err(error) = sockets::echo::permit() {
+            warn!(%error, "net.ipv4.ping_group_range cannot be set: links may not be probed by ICMP");
         }
         let Some(rib_config) = convert::rib(&config, seed()) else {
             bail!("router.id is 0.0.0.0")

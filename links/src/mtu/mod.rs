@@ -96,7 +96,7 @@ pub struct Config {
     pub method: Method,
     /// Of the link's inside addresses.
     pub family: AddressFamily,
-    /// ICMP identifier and STAMP session identifier; may be that of the measuring probe.
+    /// STAMP session identifier; may be that of the measuring probe.
     pub identifier: u16,
 }
 

@@ -56,7 +56,6 @@ impl Packets {
             }
             Via::Icmp => {
                 let echo = Echo {
-                    identifier: config.identifier,
                     sequence: sequence as u16,
                     nonce: random,
                 };
@@ -78,21 +77,20 @@ impl Packets {
 
     /// The size of the probe that this answers, once.
     pub(super) fn answered(&mut self, config: &Config, via: Via, bytes: &[u8]) -> Option<u32> {
-        let (session, sequence, proof) = match via {
+        let (sequence, proof) = match via {
             Via::Stamp => {
                 let reply = stamp::Reply::decode(bytes)?;
-                let proof = reply.sender_timestamp.0;
-                (reply.session, reply.sender_sequence, proof)
+                // A reflector that does not know RFC 8972 returns no session.
+                if ![0, config.identifier].contains(&reply.session) {
+                    return None;
+                }
+                (reply.sender_sequence, reply.sender_timestamp.0)
             }
             Via::Icmp => {
                 let reply = Echo::decode_reply(bytes, config.family)?;
-                (reply.identifier, u32::from(reply.sequence), reply.nonce)
+                (u32::from(reply.sequence), reply.nonce)
             }
         };
-        // A reflector that does not know RFC 8972 returns no session.
-        if session != config.identifier && (session != 0 || via == Via::Icmp) {
-            return None;
-        }
         let asked = |sent: &Sent| {
             let same = match via {
                 Via::Stamp => sent.sequence == sequence,

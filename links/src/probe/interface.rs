@@ -20,7 +20,7 @@ pub struct ProbeConfig {
     pub window: Duration,
     /// Of the link's inside addresses.
     pub family: AddressFamily,
-    /// ICMP identifier and STAMP session identifier; unique among the probes of this host.
+    /// STAMP session identifier; unique among the probes of this host.
     pub identifier: u16,
 }
 
@@ -62,7 +62,7 @@ pub enum AddressFamily {
 pub enum Via {
     /// UDP, connected to the far end's port 862.
     Stamp,
-    /// Raw ICMP or ICMPv6.
+    /// ICMP or ICMPv6 echo.
     Icmp,
     /// TCP connections that are closed as soon as they are there.
     Tcp,
@@ -77,7 +77,7 @@ pub enum Input<'a> {
     Received {
         /// The socket it came from.
         via: Via,
-        /// As that socket gave it: ICMP over IPv4 with the IP header in front.
+        /// As that socket gave it.
         bytes: &'a [u8],
         /// For how long it lay in the socket, by the kernel's stamp; zero if that is not known.
         waited: Duration,

@@ -324,7 +324,6 @@ impl Probe {
         }
         if asks.icmp {
             let echo = Echo {
-                identifier: session,
                 sequence: sequence as u16,
                 nonce,
             };
@@ -457,8 +456,7 @@ impl Probe {
         let asked = |round: &Round| {
             round.sequence as u16 == reply.sequence && round.icmp_nonce == Some(reply.nonce)
         };
-        let ours = reply.identifier == self.config.identifier;
-        let Some(at) = self.outstanding.iter().position(asked).filter(|_| ours) else {
+        let Some(at) = self.outstanding.iter().position(asked) else {
             return;
         };
         if self.outstanding[at].lost_at < now || !self.outstanding[at].is_open() {
