@@ -26,8 +26,6 @@ use crate::fib::{Interface, Interfaces};
 use crate::journal::Severity;
 use crate::sockets::Endpoint;
 
-/// Between two tellings of the group what is measured.
-const REPORT: Duration = Duration::from_secs(1);
 /// Between two attempts to open a socket.
 const REOPEN: Duration = Duration::from_secs(1);
 /// After a fault of the program.
@@ -120,7 +118,6 @@ async fn drive(link: Link) -> Ended {
         connects: Connects::default(),
         attached: None,
         path: mtu::Prober::start(&link),
-        reported: now,
         link,
     };
     driver.run().await
@@ -135,8 +132,6 @@ struct Driver {
     attached: Option<u32>,
     /// Looks for what the path takes.
     path: Option<mtu::Prober>,
-    /// When the group was last told what is measured.
-    reported: Instant,
 }
 
 enum Wake {
@@ -208,15 +203,12 @@ impl Driver {
         }
         let Some(quality) = found.quality else { return };
         self.health.handle(HealthInput::Quality(&quality), now);
-        if now >= self.reported + REPORT {
-            self.reported = now;
-            self.tell_changes().await;
-            let message = GroupsMessage::Figures {
-                name: self.link.name.clone(),
-                figures: Figures::from(&*quality),
-            };
-            let _ = self.link.groups.send(message).await;
-        }
+        self.tell_changes().await;
+        let message = GroupsMessage::Figures {
+            name: self.link.name.clone(),
+            figures: Figures::from(&*quality),
+        };
+        let _ = self.link.groups.send(message).await;
         self.link.board.set_quality(&self.link.name, *quality);
     }
 

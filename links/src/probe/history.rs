@@ -50,6 +50,7 @@ struct Sample {
 
 const NONE: u64 = u64::MAX;
 const NO_STEP: u32 = u32::MAX;
+const NEVER: u64 = u64::MAX;
 
 /// One sliding window: sums over the samples from `next` on.
 #[derive(Clone, Debug)]
@@ -57,6 +58,9 @@ struct Slide {
     window: Duration,
     /// Number of the oldest sample that it holds.
     next: u64,
+    /// When that came, as the sample has it; [`NEVER`] if it holds none. Kept here, because the samples are out
+    /// of the processor's reach where there are many links.
+    since: u64,
     rtts: Histogram,
     known: usize,
     lost: usize,
@@ -70,6 +74,7 @@ impl Slide {
         Self {
             window,
             next: 0,
+            since: NEVER,
             rtts: Histogram::default(),
             known: 0,
             lost: 0,
@@ -80,6 +85,7 @@ impl Slide {
     }
 
     fn add(&mut self, sample: &Sample) {
+        self.since = self.since.min(sample.at);
         self.known += usize::from(sample.known);
         self.reordered += usize::from(sample.late);
         match sample.rtt {
@@ -92,8 +98,10 @@ impl Slide {
         }
     }
 
-    fn remove(&mut self, sample: &Sample) {
+    /// - `then`: the one after it
+    fn remove(&mut self, sample: &Sample, then: Option<&Sample>) {
         self.next += 1;
+        self.since = then.map_or(NEVER, |then| then.at);
         self.known -= usize::from(sample.known);
         self.reordered -= usize::from(sample.late);
         match sample.rtt {
@@ -196,10 +204,12 @@ impl History {
         let at = nanos(now.saturating_duration_since(self.start));
         for slide in &mut self.slides {
             let window = nanos(slide.window);
-            while let Some(oldest) = self.samples.get((slide.next - self.forgotten) as usize)
-                && at.saturating_sub(oldest.at) > window
-            {
-                slide.remove(oldest);
+            while at.saturating_sub(slide.since) > window {
+                let place = (slide.next - self.forgotten) as usize;
+                let Some(oldest) = self.samples.get(place) else {
+                    break;
+                };
+                slide.remove(oldest, self.samples.get(place + 1));
             }
         }
         let kept = self.slides.iter().map(|slide| slide.next).min();
@@ -214,7 +224,7 @@ impl History {
         };
         for slide in &mut self.slides {
             if slide.next == self.forgotten {
-                slide.remove(&oldest);
+                slide.remove(&oldest, self.samples.front());
             }
         }
         self.forgotten += 1;

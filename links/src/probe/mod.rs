@@ -265,6 +265,11 @@ impl Probe {
         self.unsent.pop_front()
     }
 
+    /// Whether an answer may still come.
+    pub fn is_waiting(&self) -> bool {
+        self.outstanding.iter().any(Round::is_open)
+    }
+
     /// An answer that takes longer counts for nothing.
     pub fn timeout(&self) -> Duration {
         self.config.timeout

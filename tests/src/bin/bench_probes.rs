@@ -22,7 +22,7 @@ const SETTLE: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Processor time and memory of a skybridged that measures links to another one over cables between two
-/// namespaces, and answers as many probes as it sends; those by ICMP its kernel answers.
+/// namespaces, and answers as many probes as it sends, or none; those by ICMP its kernel answers.
 #[derive(Parser)]
 struct Arguments {
     /// So many links.
@@ -34,6 +34,9 @@ struct Arguments {
     /// By which packets: stamp, icmp.
     #[arg(long, default_value = "stamp", value_parser = ["stamp", "icmp"])]
     method: String,
+    /// Only the router that is measured asks; the other one answers.
+    #[arg(long)]
+    one_way: bool,
     /// How long is measured.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -86,11 +89,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         .map(|quality| quality.loss_ratio)
         .sum();
     println!(
-        "{} links at {} probes/s each by {}: {:.1} % of one core, {:.0} us a probe sent and one answered; \
-         {} of memory; {:.3} % lost",
+        "{} links at {} probes/s each by {}, {}: {:.1} % of one core, {:.0} us a probe; {} of memory; \
+         {:.3} % lost",
         arguments.links,
         arguments.rate,
         arguments.method,
+        match arguments.one_way {
+            true => "none to answer",
+            false => "and as many to answer",
+        },
         used.as_secs_f64() / took.as_secs_f64() * 100.0,
         used.as_secs_f64() * 1e6
             / (took.as_secs_f64() * f64::from(arguments.links) * arguments.rate as f64),
@@ -143,7 +150,10 @@ fn address(link: u16, side: u32) -> Ipv4Addr {
 
 fn intent(side: u32, arguments: &Arguments) -> String {
     let interval = 1000 / arguments.rate;
-    let method = &arguments.method;
+    let method = match side == 1 && arguments.one_way {
+        true => "off",
+        false => &arguments.method,
+    };
     let mut text = format!(
         "[router]\nname = \"r{side}\"\nasn = 65010\nid = \"10.0.0.{}\"\n",
         side + 1

@@ -37,14 +37,14 @@ pub(crate) struct Target {
     pub(crate) probe: Option<ProbeConfig>,
 }
 
-/// What was found since the last time: a loss at once, an answer after many others some times a second.
+/// What was found since the last time: a loss at once, an answer after many others within a second.
 #[derive(Default, Debug)]
 pub(crate) struct Found {
     /// In their order.
     pub(crate) outputs: Vec<Output>,
     /// Rounds that ask for a TCP connection; see [`Measuring::connected`].
     pub(crate) connects: Vec<u32>,
-    /// Twice a second.
+    /// Once a second.
     pub(crate) quality: Option<Box<Quality>>,
 }
 

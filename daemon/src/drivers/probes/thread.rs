@@ -27,7 +27,7 @@ const TURN: Duration = Duration::from_micros(20);
 /// ours to spend.
 const LONGEST_TURN: Duration = Duration::from_millis(10);
 /// Between two tellings of how good a link is, and of answers that nobody waits for.
-const PUBLISH: Duration = Duration::from_millis(500);
+const PUBLISH: Duration = Duration::from_secs(1);
 /// Who has so many answers in a row expects the next one.
 const CALM: u32 = 32;
 /// Between two attempts to open a socket, and two looks for who has gone without a word.
@@ -321,11 +321,17 @@ impl Link {
                 return;
             };
             match (receive(socket, buffer), role.via()) {
-                (Ok(Some(message)), Some(via)) => self.input(Input::Received {
-                    via,
-                    bytes: buffer.get(..message.length).unwrap_or_default(),
-                    waited: message.waited(),
-                }),
+                (Ok(Some(message)), Some(via)) => {
+                    self.input(Input::Received {
+                        via,
+                        bytes: buffer.get(..message.length).unwrap_or_default(),
+                        waited: message.waited(),
+                    });
+                    // What else there may be is not for us, and can wait for the next turn.
+                    if !self.probe.as_ref().is_some_and(Probe::is_waiting) {
+                        return;
+                    }
+                }
                 (Ok(Some(message)), None) => {
                     let bytes = buffer.get(..message.length).unwrap_or_default();
                     self.reflect(bytes, &message, board);
