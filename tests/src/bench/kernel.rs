@@ -14,29 +14,20 @@ use bgp::{Family, Prefix};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::failover::rtnetlink::{Rtnetlink, Told};
 use super::failover::topology::index;
+use super::rtnetlink::{
+    HEADER, MAIN, NHA_ID, NHA_OIF, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, RTA_DST, RTA_NH_ID,
+    RTM_NEWNEXTHOP, RTM_NEWROUTE, Rtnetlink, Told,
+};
 use crate::interrupt;
 use crate::lab::netns::Namespace;
 
-const NLMSG_ERROR: u16 = 2;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
 const NLM_F_CREATE: u16 = 0x400;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_NEWNEXTHOP: u16 = 104;
-const RTA_DST: u16 = 1;
-const RTA_NH_ID: u16 = 30;
-const NHA_ID: u16 = 1;
-const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
 const AF_INET: u8 = 2;
-const MAIN: u8 = 254;
 /// `RTPROT_BGP`.
 const PROTOCOL: u8 = 186;
 const UNICAST: u8 = 1;
-/// `sizeof(struct nlmsghdr)`.
-const HEADER: usize = 16;
 /// The nexthop object of all routes.
 const NEXTHOP: u32 = 4271;
 /// Routes in a system call.

@@ -11,7 +11,7 @@
 //! Beside it, [`failover`] has routers whose routes are the kernel's, and [`bfd`] what BFD costs.
 //!
 //! - [`table`]: what is announced. [`peer`]: sessions that send it and hear it.
-//! - [`kernel`]: routes that go further, into the kernel. [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
+//! - [`kernel`]: routes that go further, into the kernel; what that says, by [`rtnetlink`]. [`daemon`]: who is measured. [`measure`]: the scenarios. [`report`]: what is printed.
 
 pub mod bfd;
 pub mod daemon;
@@ -21,4 +21,5 @@ pub mod measure;
 pub mod peer;
 pub mod replay;
 pub mod report;
+pub mod rtnetlink;
 pub mod table;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -97,6 +97,22 @@ impl Namespace {
             fs::File::open(self.path()).with_context(|| format!("namespace {}", self.name))?;
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
             .with_context(|| format!("entering namespace {}", self.name))
+    }
+
+    /// Does something here, on a thread that comes here for that purpose.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Namespace::enter`], and of what is done.
+    pub fn inside<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let here = scope.spawn(|| {
+                self.enter()?;
+                what()
+            });
+            let panicked = |_| anyhow!("a thread in {} panicked", self.name());
+            here.join().map_err(panicked)?
+        })
     }
 
     /// True while it is there.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result, bail, ensure};
 use bgp::{Family, Prefix};
 
+use super::super::rtnetlink::{Model, Rtnetlink, Told};
 use super::heard::Heard;
 use super::look::{self, Look};
 use super::routers::{DETECTION, Peer, Router};
-use super::rtnetlink::{Model, Rtnetlink, Told};
 use super::stream::{Report, Stream};
 use super::topology::{Death, Side, Topology, host};
 use super::watch::{Change, Watch};

@@ -16,36 +16,22 @@
 //! is read, and there is a figure only if each leads where it should.
 //!
 //! - [`topology`]: namespaces and cables. [`routers`]: who is measured, and the peers.
-//! - [`rtnetlink`], [`watch`], [`look`], [`heard`], [`stream`]: what is seen. [`measure`]: what follows. [`report`]: what is printed.
+//! - [`watch`], [`look`], [`heard`], [`stream`]: what is seen. [`measure`]: what follows. [`report`]: what is printed.
 
 pub mod heard;
 pub mod look;
 pub mod measure;
 pub mod report;
 pub mod routers;
-pub mod rtnetlink;
 pub mod stream;
 pub mod topology;
 pub mod watch;
 
 use std::process::Command;
-use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
-use crate::lab::netns::{Namespace, output};
-
-/// Does something in a namespace, on a thread that goes there for that purpose.
-fn inside<T: Send>(namespace: &Namespace, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let there = scope.spawn(|| {
-            namespace.enter()?;
-            what()
-        });
-        let panicked = |_| anyhow!("a thread in {} panicked", namespace.name());
-        there.join().map_err(panicked)?
-    })
-}
+use crate::lab::netns::output;
 
 /// Has this thread run before all that is measured, and nothing that it starts. Traffic does not wait until a
 /// router leaves it a processor, nor may the clock.

@@ -42,14 +42,13 @@ impl Stream {
         per_second: u32,
     ) -> Result<Self> {
         let any = IpAddr::from(Ipv6Addr::UNSPECIFIED);
-        let open = |namespace: &Namespace, port| {
-            super::inside(namespace, || Ok(UdpSocket::bind((any, port))?))
-        };
+        let open =
+            |namespace: &Namespace, port| namespace.inside(|| Ok(UdpSocket::bind((any, port))?));
         let receiving = open(to, PORT)?;
         sockopt::set_socket_recv_buffer_size_force(&receiving, ROOM)?;
         receiving.set_read_timeout(Some(Duration::from_millis(50)))?;
         let sending = match hosts.first() {
-            Some(IpAddr::V4(_)) => super::inside(from, || Ok(UdpSocket::bind("0.0.0.0:0")?))?,
+            Some(IpAddr::V4(_)) => from.inside(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?,
             Some(IpAddr::V6(_)) | None => open(from, 0)?,
         };
         let on = Arc::new(AtomicBool::new(true));

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use bgp::{Asn, Family, Prefix};
 use clap::ValueEnum;
 
-use super::rtnetlink::{Power, Rtnetlink};
+use super::super::rtnetlink::{Power, Rtnetlink};
 use crate::bench::table::Table;
 use crate::lab::netns::{Namespace, output};
 use crate::lab::scratch::Scratch;

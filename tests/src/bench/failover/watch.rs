@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::rtnetlink::{Rtnetlink, Told};
+use super::super::rtnetlink::{Rtnetlink, Told};
 use crate::lab::netns::Namespace;
 
 /// Between two looks at whether it is still wanted.

@@ -14,36 +14,36 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::lab::netns::Namespace;
 
-const NLMSG_ERROR: u16 = 2;
+pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
+pub(super) const NLM_F_REQUEST: u16 = 1;
+pub(super) const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 const RTM_SETLINK: u16 = 19;
-const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
-const RTM_NEWNEXTHOP: u16 = 104;
+pub(super) const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 const RTM_GETNEXTHOP: u16 = 106;
 const IFLA_MASTER: u16 = 10;
 const IFF_UP: u32 = 1;
-const RTA_DST: u16 = 1;
+pub(super) const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
-const RTA_NH_ID: u16 = 30;
-const NHA_ID: u16 = 1;
+pub(super) const RTA_NH_ID: u16 = 30;
+pub(super) const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
-const NHA_OIF: u16 = 5;
+pub(super) const NHA_OIF: u16 = 5;
 const NHA_RES_GROUP: u16 = 12;
 const NHA_RES_GROUP_BUCKETS: u16 = 1;
 /// `sizeof(struct nlmsghdr)`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 /// `sizeof(struct rtmsg)`.
 const RTMSG: usize = 12;
 /// `sizeof(struct nhmsg)`.
 const NHMSG: usize = 8;
-const MAIN: u8 = 254;
+pub(super) const MAIN: u8 = 254;
 /// Groups of notifications: 7 is routes of IPv4, 11 those of IPv6, 32 nexthop objects.
 const CHANGES: u32 = 1 << 6 | 1 << 10 | 1 << 31;
 /// Half a million notifications in a burst must not be lost.
@@ -112,7 +112,7 @@ impl Rtnetlink {
     }
 
     fn with_groups(namespace: &Namespace, groups: u32) -> Result<Self> {
-        let socket = super::inside(namespace, || {
+        let socket = namespace.inside(|| {
             let family = AddressFamily::NETLINK;
             let flags = SocketFlags::CLOEXEC;
             let socket = rustix::net::socket_with(family, SocketType::RAW, flags, None)?;
