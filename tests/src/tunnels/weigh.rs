@@ -12,6 +12,11 @@ use crate::interrupt;
 
 /// What came up has come to rest.
 const REST: Duration = Duration::from_secs(5);
+/// Between two looks at whether the kernel is at rest, and how many there are at most.
+const MOMENT: Duration = Duration::from_secs(2);
+const PATIENCE: usize = 30;
+/// Memory that may come and go meanwhile, KiB.
+const STEADY: u64 = 256;
 /// Of the kernel's own memory, in `/proc/meminfo`. Page tables and stacks are those of processes.
 const KERNEL: [&str; 3] = ["Slab:", "Percpu:", "VmallocUsed:"];
 
@@ -34,7 +39,7 @@ pub struct Weight {
 ///
 /// When a tunnel does not come up.
 pub fn weigh(kind: Kind, tunnels: u16) -> Result<Weight> {
-    let before = kernel()?;
+    let before = kernel_at_rest()?;
     let mut pair = Pair::build(kind, tunnels)?;
     pair.start(tunnels)?;
     pair.wait_until_up(Side::Near, tunnels)?;
@@ -110,6 +115,20 @@ fn private(pid: u32) -> Option<u64> {
 fn kernel() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo")?;
     Ok(KERNEL.iter().filter_map(|word| number(&text, word)).sum())
+}
+
+/// The kernel's memory, once what was there before is gone: it takes interfaces down after the namespace is gone.
+fn kernel_at_rest() -> Result<u64> {
+    let mut before = kernel()?;
+    for _ in 0..PATIENCE {
+        interrupt::sleep(MOMENT)?;
+        let now = kernel()?;
+        if now + STEADY >= before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Ok(before)
 }
 
 /// The number after a word at the beginning of a line.
