@@ -253,6 +253,11 @@ impl Ways {
             let [aws, oci] = ways;
             let wanted = [aws.link("aws"), oci.link("oci")];
             ensure!(active == wanted, "active: {active:?}");
+            // The kernel goes back to a link once that one's routes are complete.
+            for (host, link) in HOSTS.iter().zip(&wanted) {
+                let led = self.router.namespace().run("ip", &["route", "get", host])?;
+                ensure!(led.contains(&format!(" dev {link} ")), "{led}");
+            }
             let back = self.ways_back()?;
             ensure!(back == ways, "back by {back:?}");
             Ok(())
