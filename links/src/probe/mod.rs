@@ -270,11 +270,6 @@ impl Probe {
         self.outstanding.iter().any(Round::is_open)
     }
 
-    /// An answer that takes longer counts for nothing.
-    pub fn timeout(&self) -> Duration {
-        self.config.timeout
-    }
-
     /// How good the link is at `now`.
     pub fn quality(&mut self, now: Instant) -> Quality {
         let (judged, windows) = self.history.statistics(now);
