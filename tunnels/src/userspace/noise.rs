@@ -46,6 +46,9 @@ const RENEW: Duration = Duration::from_secs(120);
 const RENEW_FOR_THE_OTHER: Duration = Duration::from_secs(150);
 /// REKEY_TIMEOUT.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// For so long after the configuration moved the endpoint, the former one does not win it back by
+/// what was under way: until the far end has heard of us at the new one, it sends from the former.
+const LEAVES_FOR: Duration = RETRY_AFTER;
 /// An unknown session's packet may cause one handshake this often.
 const HINT_EVERY: Duration = Duration::from_secs(1);
 /// Sessions that boringtun keeps; the index modulo this is where.
@@ -105,6 +108,8 @@ pub(super) struct Noise<P = Boring> {
     /// What was `current` before, for the sake of its session.
     retiring: Option<Keyed<P>>,
     path: Option<Path>,
+    /// The endpoint that the configuration gave up, and until when it cannot come back.
+    left: Option<(SocketAddr, Instant)>,
     attempt_at: Instant,
     /// The latest session, or the beginning.
     alive_at: Instant,
@@ -198,6 +203,7 @@ impl<P: Protocol> Noise<P> {
             current: Keyed::new(spec),
             retiring: None,
             path: spec.peer.endpoint.map(Path::from),
+            left: None,
             attempt_at: now,
             alive_at: now,
             unproven: false,
@@ -225,6 +231,10 @@ impl<P: Protocol> Noise<P> {
         if let Some(endpoint) = spec.peer.endpoint
             && old.peer.endpoint != spec.peer.endpoint
         {
+            let former = self.path.map(|path| path.remote);
+            self.left = former
+                .filter(|&former| former != endpoint)
+                .map(|former| (former, now + LEAVES_FOR));
             self.roam(endpoint.into());
             self.prove(now);
         }
@@ -405,9 +415,14 @@ impl<P: Protocol> Noise<P> {
             // Cookies, and whatever was answered by one: they prove nothing about the sender.
             _ => return,
         }
-        if self.path != Some(from) {
+        if self.path != Some(from) && !self.has_left(from.remote, now) {
             self.roam(from);
         }
+    }
+
+    fn has_left(&self, endpoint: SocketAddr, now: Instant) -> bool {
+        self.left
+            .is_some_and(|(left, until)| left == endpoint && now < until)
     }
 
     fn on_session(&mut self, role: Role, index: Option<u32>, now: Instant) {

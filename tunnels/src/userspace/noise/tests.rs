@@ -115,6 +115,31 @@ fn the_endpoint_follows_authentic_packets_only() {
 }
 
 #[test]
+fn what_is_under_way_from_the_former_endpoint_does_not_undo_the_configured_one() {
+    let (mut a, mut b) = connected();
+    let elsewhere = "198.51.100.7:4000";
+    let now = Instant::now();
+    a.noise.change(&spec(1, 2, Some(elsewhere)), now);
+    let mut from_b = |at: Instant| {
+        let packet = b.encrypt(&ipv4_packet(40)).expect("encrypted");
+        let mut out = vec![0; BUFFER];
+        let received = a.noise.decrypt(address(B).into(), &packet, &mut out, at);
+        assert_eq!(received, Received::Packet(40), "traffic goes on");
+        a.counters.endpoint()
+    };
+    assert_eq!(from_b(now), Some(address(elsewhere)));
+    assert_eq!(
+        from_b(now + Duration::from_secs(4)),
+        Some(address(elsewhere))
+    );
+    assert_eq!(
+        from_b(now + Duration::from_secs(6)),
+        Some(address(B)),
+        "an endpoint where nobody is does not keep a living peer away"
+    );
+}
+
+#[test]
 fn a_handshake_replayed_to_new_keys_moves_nothing() {
     let (mut a, mut b) = (end(&spec(1, 2, Some(B))), end(&spec(2, 1, None)));
     let initiation = a.tick().expect("an initiation");
