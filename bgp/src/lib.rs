@@ -20,6 +20,7 @@
 //! | draft-ietf-idr-link-bandwidth | link bandwidth community | [`filter`] |
 //! | 4456 | route reflection | [`wire`], [`rib`] |
 //! | 4486 | subcodes of Cease | [`session`], [`wire`] |
+//! | 4632 | an aggregate is a route that discards | [`rib`] |
 //! | 4724, 8538 | graceful restart, also after a NOTIFICATION; hard reset | [`session`], [`rib`] |
 //! | 4760 | multiprotocol extensions | [`wire`] |
 //! | 5492 | capabilities | [`wire`] |

@@ -398,6 +398,7 @@ pub(crate) struct Route {
     paths: Vec<Path>,
     hops: Vec<Hop>,
     installed: bool,
+    discards: bool,
 }
 
 impl From<&v1::Route> for Route {
@@ -407,6 +408,7 @@ impl From<&v1::Route> for Route {
             paths: message.paths.iter().map(Path::from).collect(),
             hops: message.hops.iter().map(Hop::from).collect(),
             installed: message.installed,
+            discards: message.discards,
         }
     }
 }

@@ -285,3 +285,34 @@ fn a_profile_fills_in_what_the_file_leaves_out_and_the_file_may_say_otherwise() 
     assert_eq!(own.version, IkeVersion::V1);
     assert_eq!(plain.if_id, azure.if_id, "made of the name alone");
 }
+
+#[test]
+fn an_aggregate_discards_what_nothing_covers_unless_it_covers_what_is_originated() {
+    let file = "
+[router]
+name = \"r\"
+asn = 65010
+id = \"10.0.0.1\"
+[originate]
+prefixes = [\"10.10.0.0/16\"]
+[[aggregate]]
+prefix = \"10.0.0.0/8\"
+[[aggregate]]
+prefix = \"10.10.0.0/16\"
+[[aggregate]]
+prefix = \"10.20.0.0/16\"
+[[aggregate]]
+prefix = \"10.30.0.0/16\"
+discard = false
+";
+    let load = |text: &str| load(text, "t.toml").unwrap_or_else(|report| panic!("{report}"));
+    let config = load(file).config;
+    let discards: Vec<bool> = config.aggregates.iter().map(|it| it.discard).collect();
+    assert_eq!(discards, [false, true, true, false]);
+    let decided = file.replacen("/8\"", "/8\"\ndiscard = true", 1);
+    let decided = load(&decided).config;
+    assert!(decided.aggregates[0].discard);
+    let changes = diff(&config, &decided);
+    let said: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["aggregates: changed"]);
+}

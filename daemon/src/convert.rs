@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use bgp::rib::{
-    Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, RibConfig, RibPeer,
+    Aggregate, Forwarding, MedComparison, MoreSpecifics, Multipath, MultipathAs, Rest, RibConfig,
+    RibPeer,
 };
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
@@ -77,6 +78,11 @@ pub(crate) fn aggregates(config: &Config) -> Vec<Aggregate> {
             MoreSpecifics::Suppressed
         } else {
             MoreSpecifics::Told
+        },
+        rest: if aggregate.discard {
+            Rest::Discarded
+        } else {
+            Rest::Untouched
         },
     };
     config.aggregates.iter().map(aggregate).collect()

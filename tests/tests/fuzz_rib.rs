@@ -123,8 +123,8 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.rib.poll_output() {
             if let Output::Routes(changes) = output {
-                for (prefix, hops) in changes.iter() {
-                    self.fib.insert(prefix, hops.len());
+                for (prefix, to) in changes.iter() {
+                    self.fib.insert(prefix, to.hops().len());
                 }
             }
         }

@@ -174,3 +174,33 @@ fn a_route_to_a_loopback_follows_the_routes_of_others() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_nexthop_that_others_drop_packets_to_is_not_reachable() -> Result<()> {
+    let mut scratch = Scratch::new("n")?;
+    let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
+    cables(&near, &far)?;
+    far.ip("addr add 192.0.2.1/32 dev lo")?;
+    near.ip("route add 192.0.2.0/24 via 10.1.1.2")?;
+    let bird = Bird::launch(&far, &scratch.directory().join("bird"), FAR)?;
+    let mut nva = Nva::new(&near, &scratch.directory().join("nva"), &Binaries::find()?)?;
+    nva.configure(ROUTER)?;
+    nva.start()?;
+    wait_for_route(&near, Some("eth-a"))?;
+    for kind in ["blackhole", "unreachable", "prohibit"] {
+        near.ip(&format!("route add {kind} 192.0.2.1/32"))?;
+        wait_for_route(&near, None)?;
+        near.ip(&format!("route del {kind} 192.0.2.1/32"))?;
+        wait_for_route(&near, Some("eth-a"))?;
+    }
+    near.ip("nexthop add id 5 via 10.1.2.2 dev eth-b")?;
+    near.ip("route add 192.0.2.1/32 nhid 5")?;
+    wait_for_route(&near, Some("eth-b"))?;
+    near.ip("nexthop replace id 5 blackhole")?;
+    wait_for_route(&near, None)?;
+    near.ip("nexthop replace id 5 via 10.1.2.2 dev eth-b")?;
+    wait_for_route(&near, Some("eth-b"))?;
+    let state = bird.session_state()?;
+    ensure!(state == "Established", "the session is {state}");
+    Ok(())
+}

@@ -6,8 +6,12 @@
 //!
 //! Its AS_PATH is empty, and there is no AS_SET (RFC 9774 does away with it): ATOMIC_AGGREGATE and
 //! AGGREGATOR say what was left out. Its ORIGIN is INCOMPLETE: it must be as soon as that of one
-//! contributor is, and they are not asked. The FIB gets no route for it, as for any prefix of our
-//! own.
+//! contributor is, and they are not asked.
+//!
+//! Its route is to discard (RFC 4632 §5.1): packets for what it covers come here, and those that no more
+//! specific route takes would follow a shorter one, often back to where they came from. That holds beside a
+//! path of a peer for the same prefix, which loses to ours as it does to any prefix of our own: two routers
+//! that aggregate alike and tell each other would otherwise send them to and fro.
 //!
 //! A more specific prefix that is suppressed is told to nobody while the aggregate is there. That
 //! needs no second look at prefixes as an aggregate comes or goes: with its first contributor it
@@ -18,9 +22,9 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::Rib;
-use super::interface::{Aggregate, MoreSpecifics, RibConfig};
-use super::source::index_of;
-use super::table::Slot;
+use super::interface::{Aggregate, MoreSpecifics, Rest, RibConfig};
+use super::source::{SourceId, index_of};
+use super::table::{Path, Slot};
 use crate::attrs::{Aggregator, Attrs, Origin};
 use crate::types::{Family, Prefix};
 
@@ -35,6 +39,7 @@ pub(super) struct Aggregates {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct State {
     more_specifics: MoreSpecifics,
+    rest: Rest,
     /// How many more specific prefixes have a route.
     contributors: usize,
 }
@@ -45,6 +50,7 @@ impl Aggregates {
         for aggregate in aggregates {
             let state = State {
                 more_specifics: aggregate.more_specifics,
+                rest: aggregate.rest,
                 contributors: 0,
             };
             let prefix = aggregate.prefix.trunc();
@@ -62,6 +68,11 @@ impl Aggregates {
     pub(super) fn is_active(&self, prefix: &Prefix) -> bool {
         let state = self.by_prefix.get(prefix);
         state.is_some_and(|state| state.contributors > 0)
+    }
+
+    fn discards(&self, prefix: &Prefix) -> bool {
+        let state = self.by_prefix.get(prefix);
+        state.is_some_and(|state| state.rest == Rest::Discarded)
     }
 
     /// Whether this prefix is told to nobody.
@@ -155,6 +166,17 @@ impl Rib {
         let both = old.by_prefix.keys().chain(self.aggregates.by_prefix.keys());
         self.originate_pending.extend(both.copied());
         self.owe_everything();
+    }
+
+    /// Whether a path is an aggregate whose route is to discard.
+    pub(super) fn discards(&self, slot: Slot, path: &Path) -> bool {
+        let is_aggregate = || {
+            let attrs = path.accepted.map(|id| self.attrs.value(id));
+            attrs.is_some_and(|attrs| attrs.atomic_aggregate)
+        };
+        path.source == SourceId::OURSELVES
+            && is_aggregate()
+            && self.aggregates.discards(&self.tables.prefix(slot))
     }
 
     /// A prefix got a route, or has none any more.

@@ -305,6 +305,8 @@ pub struct Aggregate {
     pub prefix: Prefix,
     /// What becomes of the prefixes within it.
     pub more_specifics: MoreSpecifics,
+    /// What becomes of packets that no more specific route takes.
+    pub rest: Rest,
 }
 
 /// What becomes of prefixes for which there is an [`Aggregate`].
@@ -315,6 +317,17 @@ pub enum MoreSpecifics {
     Told,
     /// They are told to nobody (`summary-only`).
     Suppressed,
+}
+
+/// What becomes of packets to the part of an [`Aggregate`] that no more specific route covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rest {
+    /// They are dropped ([`RouteTo::Discard`](super::RouteTo::Discard)): whoever follows the aggregate sends them here, and a
+    /// less specific route would often send them back (RFC 4632 §5.1).
+    #[default]
+    Discarded,
+    /// The aggregate is no route, as other prefixes of our own are none: what else the host has decides.
+    Untouched,
 }
 
 /// Where the link that a peer is reached through stands.

@@ -10,7 +10,7 @@
 //!                                              ▼
 //!                              select: eligible paths ─► decision (elimination)
 //!                                              │
-//!                    hops changed? ────────────┼──────────── best path changed?
+//!                   route changed? ────────────┼──────────── best path changed?
 //!                          ▼                                        ▼
 //!                 Output::Routes (FIB)          one dirty bit a group, Output::ExportReady
 //!                                                                   ▼
@@ -74,10 +74,11 @@ pub use interface::{
     Aggregate, AsOverride, ExportBounds, Forwarding, Input, LimitAction, LimitEvent, LocalAs,
     LocalAsPrepend, MedComparison, MedPlace, MoreSpecifics, Multipath, MultipathAs, NexthopMode,
     NexthopState, Output, PathView, PeerCounts, PeerOptions, Place, PrefixLimit, PrefixPage,
-    PrivateAs, ReflectionRole, RibConfig, RibPeer, RouteHop, RouteView, Selection, Standing, Step,
+    PrivateAs, ReflectionRole, Rest, RibConfig, RibPeer, RouteHop, RouteView, Selection, Standing,
+    Step,
 };
 
-pub use changes::RouteChanges;
+pub use changes::{RouteChanges, RouteTo};
 pub use preference::{Asked, DrainNotice, Preference, WayBack};
 
 use aggregate::{Aggregates, Counting};
@@ -90,9 +91,6 @@ use source::{Life, Source, SourceCounts, SourceId, Sources, index_of};
 use stale::Kept;
 use sweep::Sweep;
 use table::Tables;
-
-/// Ways to a prefix, as in [`RouteChanges::runs`].
-type Hops = SmallVec<[RouteHop; 2]>;
 
 /// How many prefixes one `handle` looks at for work that touches many.
 const BITE: usize = 2_000;
@@ -114,7 +112,7 @@ pub struct Rib {
     config: RibConfig,
     tables: Tables,
     attrs: AttrsTable,
-    hops: Interner<Hops>,
+    routes: Interner<RouteTo>,
     sources: Sources,
     peers: BTreeMap<PeerId, Peer>,
     groups: Groups,
@@ -179,7 +177,7 @@ impl Rib {
             counting: None,
             aggregated_attrs,
             tables: Tables::new(hasher.clone()),
-            hops: Interner::new(hasher.clone()),
+            routes: Interner::new(hasher.clone()),
             sources: Sources::new(Source::ourselves(config.router_id), hasher.clone()),
             peers: BTreeMap::new(),
             groups: Groups::new(hasher.clone()),

@@ -4,13 +4,13 @@ use smallvec::SmallVec;
 
 use super::aggregate::Presence;
 use super::attrs::{AttrsId, Facts, Leads};
-use super::changes::RouteChanges;
+use super::changes::{RouteChanges, RouteTo};
 use super::decision::{self, Candidate, Class, LinkPlace, Places, Staleness, Tiered};
 use super::interface::{Forwarding, MedPlace, NexthopState, Output, RouteHop, Standing, Step};
 use super::multipath;
 use super::source::{Kind, Life};
 use super::table::{Path, Slot};
-use super::{CHANGES, Hops, Peer, Rib};
+use super::{CHANGES, Peer, Rib};
 use crate::types::Hop;
 
 /// How many hops a route has at most.
@@ -237,7 +237,8 @@ impl Rib {
         }
     }
 
-    fn hops_of(&self, slot: Slot, ranked: &[Ranked]) -> Hops {
+    /// - `ranked`: in the order of hops; none where nobody asks for routes
+    fn route_to(&self, slot: Slot, ranked: &[Ranked]) -> RouteTo {
         let paths = self.tables.entry(slot).paths.as_slice();
         let hop = |path: &Path| {
             Some(Hop {
@@ -245,13 +246,16 @@ impl Rib {
                 address: self.attrs.value(path.accepted?).nexthop?,
             })
         };
-        let best_is_ours = ranked
-            .first()
-            .is_some_and(|best| hop(&paths[best.place]).is_none());
-        if best_is_ours {
-            return Hops::new();
+        let Some(best) = ranked.first().map(|best| &paths[best.place]) else {
+            return RouteTo::Nothing;
+        };
+        if self.discards(slot, best) {
+            return RouteTo::Discard;
         }
-        let mut hops = Hops::new();
+        if hop(best).is_none() {
+            return RouteTo::Nothing;
+        }
+        let mut hops = SmallVec::<[RouteHop; 2]>::new();
         for ranked in ranked {
             if let Some(hop) = hop(&paths[ranked.place])
                 && hops.iter().all(|known| known.hop != hop)
@@ -264,30 +268,30 @@ impl Rib {
                 });
             }
         }
-        hops
+        RouteTo::Hops(hops)
     }
 
-    /// Remembers the hops, and gives them out if they changed.
+    /// Remembers where a route leads, and gives it out if that changed.
     fn store_route(&mut self, slot: Slot, ranking: &Ranking) {
-        let hops = self.hops_of(slot, &ranking.hops);
+        let to = self.route_to(slot, &ranking.hops);
         let old = self.tables.entry(slot).route;
-        let known = old.map(|id| &**self.hops.value(id));
-        let changed = known.map_or(&[][..], |hops| hops) != &hops[..];
+        let known = old.map(|id| &**self.routes.value(id));
+        let changed = *known.unwrap_or(&RouteTo::Nothing) != to;
         if known.is_some() && !changed && ranking.best.is_some() {
             return;
         }
         if changed {
-            self.changes.push(self.tables.prefix(slot), &hops);
+            self.changes.push(self.tables.prefix(slot), &to);
             if self.changes.len() >= CHANGES {
                 self.flush_changes();
                 // Where so many come, more will.
                 self.changes = RouteChanges::with_capacity(CHANGES);
             }
         }
-        let route = ranking.best.map(|_| self.hops.acquire_owned(hops));
+        let route = ranking.best.map(|_| self.routes.acquire_owned(to));
         self.tables.entry_mut(slot).route = route;
         if let Some(old) = old {
-            self.hops.release(old);
+            self.routes.release(old);
         }
     }
 

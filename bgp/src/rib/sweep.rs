@@ -138,6 +138,15 @@ impl Rib {
                 accepted: Some(attrs),
             };
             self.set_path(&prefix, path, &[]);
+            self.choose_again(&prefix);
+        }
+    }
+
+    /// For what is no part of a path of our own: whether it discards.
+    fn choose_again(&mut self, prefix: &Prefix) {
+        if let Some(slot) = self.tables.find(prefix) {
+            let before = self.tables.entry(slot).chosen();
+            self.choose(slot, before);
         }
     }
 

@@ -14,9 +14,9 @@ use hashbrown::HashTable;
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
-use super::Hops;
 use super::attrs::AttrsId;
 use super::bitset::BitSet;
+use super::changes::RouteTo;
 use super::intern::Id;
 use super::source::SourceId;
 use crate::types::{Family, Prefix};
@@ -53,9 +53,9 @@ pub(super) enum Paths {
 pub(super) struct Entry {
     /// The chosen path is the first while `route` is `Some`; otherwise in no order.
     pub(super) paths: Paths,
-    /// The hops last given out; `None` when no path was eligible. An originated prefix has
-    /// the empty list here.
-    pub(super) route: Option<Id<Hops>>,
+    /// What was last given out; `None` when no path was eligible. An originated prefix has
+    /// [`RouteTo::Nothing`] here.
+    pub(super) route: Option<Id<RouteTo>>,
     /// How many groups were sent it, and members of groups have still to be told that it is gone.
     pub(super) told: u32,
 }

@@ -9,14 +9,15 @@
 //! | I | 65001, as we | 10.0.0.6 | 10.0.1.6 |
 //! | J | 65001, as we | 10.0.0.7 | 10.0.1.7 |
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::filter::Filter;
 use bgp::rib::{
-    Aggregate, Input, MoreSpecifics, Output, PeerOptions, Preference, Rib, RibConfig, RibPeer,
-    RouteHop,
+    Aggregate, Input, MoreSpecifics, Output, PeerOptions, Preference, Rest, Rib, RibConfig,
+    RibPeer, RouteHop, RouteTo,
 };
 use bgp::wire::Dialect;
 use bgp::{
@@ -66,6 +67,7 @@ enum Question {
     Told(char),
     Sent(char),
     Hops,
+    Routes,
 }
 
 /// Which of these paths is best, and by what. Each begins with its peer, or is `own`, or names a
@@ -104,6 +106,13 @@ impl Case {
         self
     }
 
+    /// Every route that the FIB has, and what becomes of its packets: the peers that they go to, or `discard`.
+    pub(crate) fn forwards(mut self, routes: &str) -> Self {
+        self.question = Question::Routes;
+        routes.clone_into(&mut self.output);
+        self
+    }
+
     /// The UPDATEs that `peer` is sent, in hexadecimal, but for the ends of its tables.
     pub(crate) fn sends(mut self, peer: char, hex: &str) -> Self {
         self.question = Question::Sent(peer);
@@ -130,6 +139,7 @@ impl Case {
             Question::Told(peer) => format!("told {peer}?"),
             Question::Sent(peer) => format!("sent {peer}?"),
             Question::Hops => "ways?".to_owned(),
+            Question::Routes => "routes?".to_owned(),
         };
         let paths = self.paths.join("; ");
         Shown {
@@ -145,6 +155,7 @@ impl Case {
             Question::Told(peer) => told(&mut rib, id(peer), &self.setup(peer).up.dialect),
             Question::Sent(peer) => sent(&mut rib, id(peer)),
             Question::Hops => hops(&mut rib),
+            Question::Routes => routes(&mut rib),
         }
     }
 
@@ -333,10 +344,30 @@ fn hops(rib: &mut Rib) -> String {
         if let Output::Routes(changes) = output {
             let part = |hop: &RouteHop| format!("{} {}", name(Some(hop.hop.peer)), hop.weight);
             let (_, last) = changes.runs().last().expect("changes are not empty");
-            hops = last.iter().map(part).collect::<Vec<_>>().join(", ");
+            let all: Vec<String> = last.hops().iter().map(part).collect();
+            hops = all.join(", ");
         }
     }
     hops
+}
+
+fn routes(rib: &mut Rib) -> String {
+    let mut routes = BTreeMap::new();
+    while let Some(output) = rib.poll_output() {
+        if let Output::Routes(changes) = output {
+            routes.extend(changes.iter().map(|(prefix, to)| (prefix, to.clone())));
+        }
+    }
+    let shown = |(prefix, to): (Prefix, RouteTo)| match to {
+        RouteTo::Nothing => None,
+        RouteTo::Discard => Some(format!("{prefix} discard")),
+        RouteTo::Hops(hops) => {
+            let names: String = hops.iter().map(|hop| name(Some(hop.hop.peer))).collect();
+            Some(format!("{prefix} {names}"))
+        }
+    };
+    let shown: Vec<String> = routes.into_iter().filter_map(shown).collect();
+    shown.join(", ")
 }
 
 fn aggregate(prefix: &str, more_specifics: MoreSpecifics) -> Input {
@@ -344,6 +375,7 @@ fn aggregate(prefix: &str, more_specifics: MoreSpecifics) -> Input {
     Input::Aggregate(vec![Aggregate {
         prefix,
         more_specifics,
+        rest: Rest::Discarded,
     }])
 }
 

@@ -91,9 +91,9 @@ impl Router {
             match output {
                 Output::Routes(changes) => {
                     assert!(changes.len() <= 512);
-                    for (prefix, hops) in changes.iter() {
-                        self.fib
-                            .insert(prefix, hops.iter().map(|hop| hop.hop.peer).collect());
+                    for (prefix, to) in changes.iter() {
+                        let peers = to.hops().iter().map(|hop| hop.hop.peer);
+                        self.fib.insert(prefix, peers.collect());
                     }
                 }
                 Output::ExportReady(peer) => self.ready.push(peer),

@@ -14,16 +14,17 @@ mod listener;
 mod router;
 mod shared;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::filter::Filter;
 use bgp::rib::{
-    Aggregate, AsOverride, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend, MoreSpecifics,
-    Multipath, MultipathAs, NexthopMode, NexthopState, Output, PeerOptions, PrefixLimit, PrivateAs,
-    ReflectionRole, Rib, RibConfig, RibPeer, RouteHop, Selection, Standing, Step,
+    Aggregate, AsOverride, Forwarding, Input, LimitAction, LimitEvent, LocalAs, LocalAsPrepend,
+    MoreSpecifics, Multipath, MultipathAs, NexthopMode, NexthopState, Output, PeerOptions,
+    PrefixLimit, PrivateAs, ReflectionRole, Rest, Rib, RibConfig, RibPeer, RouteHop, RouteTo,
+    Selection, Standing, Step,
 };
 use bgp::wire::Dialect;
 use bgp::{

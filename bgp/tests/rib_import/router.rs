@@ -20,6 +20,7 @@ pub(crate) struct Router {
     pub(crate) rib: Rib,
     pub(crate) now: Instant,
     pub(crate) fib: BTreeMap<Prefix, Vec<RouteHop>>,
+    pub(crate) discards: BTreeSet<Prefix>,
     pub(crate) changes: usize,
     pub(crate) limits: Vec<(PeerId, LimitEvent)>,
     pub(crate) ours: Vec<(PeerId, IpAddr)>,
@@ -35,6 +36,7 @@ impl Router {
             rib: Rib::new(config),
             now: Instant::now(),
             fib: BTreeMap::new(),
+            discards: BTreeSet::new(),
             changes: 0,
             limits: Vec::new(),
             ours: Vec::new(),
@@ -60,9 +62,13 @@ impl Router {
         while let Some(output) = self.rib.poll_output() {
             match output {
                 Output::Routes(changes) => {
-                    for (prefix, hops) in changes.iter() {
+                    for (prefix, to) in changes.iter() {
                         self.changes += 1;
-                        self.fib.insert(prefix, hops.to_vec());
+                        self.fib.insert(prefix, to.hops().to_vec());
+                        match to {
+                            RouteTo::Discard => self.discards.insert(prefix),
+                            RouteTo::Nothing | RouteTo::Hops(_) => self.discards.remove(&prefix),
+                        };
                     }
                 }
                 Output::ExportReady(_) => {}

@@ -130,12 +130,13 @@ fn note(route: &v1::Route, installing: Installing) -> Option<(Tone, &'static str
     let Some(best) = route.paths.iter().find(|path| path.best) else {
         return Some((Tone::Quiet, "no route: none of these paths can be used"));
     };
-    let is_own = best.nexthop.is_empty();
-    let is_missing = installing == Installing::Yes && !is_own && !route.installed;
-    is_missing.then_some((
-        Tone::Bad,
-        "the kernel does not have this route as wanted: see `skybridge status`",
-    ))
+    let is_wanted = !best.nexthop.is_empty() || route.discards;
+    if installing == Installing::Yes && is_wanted && !route.installed {
+        let missing = "the kernel does not have this route as wanted: see `skybridge status`";
+        return Some((Tone::Bad, missing));
+    }
+    let rest = "an aggregate: what no more specific route takes is discarded";
+    route.discards.then_some((Tone::Quiet, rest))
 }
 
 fn way(path: &v1::Path, hop: Option<&v1::Hop>) -> String {
@@ -268,6 +269,7 @@ pub(crate) mod tests {
                 hop("10.99.0.3", "wg-b", false),
             ],
             installed: true,
+            discards: false,
         }
     }
 
@@ -295,6 +297,33 @@ pub(crate) mod tests {
         assert_eq!(
             render(&own, Installing::Yes, &screen()),
             "* 10.10.0.0/16       our own\n"
+        );
+    }
+
+    #[test]
+    fn an_aggregate_says_what_becomes_of_the_rest_and_whether_the_kernel_knows() {
+        let aggregate = |installed| v1::Route {
+            prefix: "203.0.112.0/22".to_owned(),
+            paths: vec![v1::Path {
+                best: true,
+                step: "only-path".to_owned(),
+                origin: "incomplete".to_owned(),
+                ..v1::Path::default()
+            }],
+            installed,
+            discards: true,
+            ..v1::Route::default()
+        };
+        let expected = "
+* 203.0.112.0/22     our own  origin incomplete  best: the only one
+                     an aggregate: what no more specific route takes is discarded
+";
+        let text = render(&aggregate(true), Installing::Yes, &screen());
+        assert_eq!(format!("\n{text}"), expected);
+        let text = render(&aggregate(false), Installing::Yes, &screen());
+        assert!(
+            text.contains("the kernel does not have this route"),
+            "{text}"
         );
     }
 

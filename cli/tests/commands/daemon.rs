@@ -113,6 +113,7 @@ fn route(prefix: &str) -> v1::Route {
             active: true,
         }],
         installed: true,
+        discards: false,
     }
 }
 

@@ -103,17 +103,20 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
     }
     sink.hide_secrets(tree.get_ref());
     let mut root = Section::root(tree.get_ref());
+    let router = rest::router(&mut root, sink);
+    let originate = rest::originate(&mut root, sink);
+    let fib = rest::fib(&mut root, sink);
     let mut draft = Draft {
-        router: rest::router(&mut root, sink),
-        originate: rest::originate(&mut root, sink),
+        router,
         links: BTreeMap::new(),
         groups: BTreeMap::new(),
         peers: BTreeMap::new(),
         ranges: BTreeMap::new(),
-        aggregates: rest::aggregates(&mut root, sink),
+        aggregates: rest::aggregates(&mut root, sink, &originate, &fib),
+        originate,
         filters: filter::filters(&mut root, sink),
         prefix_lists: filter::prefix_lists(&mut root, sink),
-        fib: rest::fib(&mut root, sink),
+        fib,
         strongswan: rest::strongswan(&mut root, sink),
         api: rest::api(&mut root, sink),
         metrics: rest::metrics(&mut root, sink),

@@ -60,12 +60,19 @@ fn multipath(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Multipath {
 }
 
 /// Every `[[aggregate]]`, by prefix.
-pub(crate) fn aggregates(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Vec<Aggregate> {
+pub(crate) fn aggregates(
+    root: &mut Section<'_>,
+    sink: &mut Sink<'_>,
+    originate: &[IpNet],
+    fib: &Fib,
+) -> Vec<Aggregate> {
     let mut aggregates = Vec::new();
     for mut section in root.lists(sink, "aggregate") {
         let example = "prefix = \"10.0.0.0/8\"";
         let prefix = section.required(sink, "prefix", example, value::prefix);
         let summary_only = section.or(sink, "summary-only", false, value::boolean);
+        let is_said = section.has("discard");
+        let discard = section.optional(sink, "discard", value::boolean);
         let span = section.span();
         section.finish(sink);
         let Some(prefix) = prefix else { continue };
@@ -74,13 +81,33 @@ pub(crate) fn aggregates(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Vec<Agg
             sink.error(span, Wrong::new("aggregate.duplicate", message, "keep one"));
             continue;
         }
+        let own = originate.iter().find(|own| is_within(own, &prefix));
+        if let Some(own) = own.filter(|_| fib.install && !is_said) {
+            sink.warning(span, undecided(own, &prefix));
+        }
         aggregates.push(Aggregate {
             prefix,
             summary_only,
+            discard: discard.unwrap_or(own.is_none()),
         });
     }
     aggregates.sort_by_key(|aggregate| aggregate.prefix);
     aggregates
+}
+
+fn is_within(net: &IpNet, aggregate: &IpNet) -> bool {
+    net != aggregate && aggregate.contains(net)
+}
+
+/// What we originate is no route of ours, so it may rest on a route that the discarded rest would hide.
+fn undecided(own: &IpNet, aggregate: &IpNet) -> Wrong {
+    Wrong::new(
+        "aggregate.discard",
+        format!("{own} is originated within {aggregate}, so the rest of it is not discarded"),
+        format!(
+            "write `discard = true` if more than a default route leads to {own}, otherwise `discard = false`"
+        ),
+    )
 }
 
 fn default_listen() -> Vec<SocketAddr> {
@@ -123,7 +150,8 @@ pub(crate) fn fib(root: &mut Section<'_>, sink: &mut Sink<'_>) -> Fib {
         fib.install = section.or(sink, "install", fib.install, value::boolean);
         fib.table = section.or(sink, "table", fib.table, table);
         fib.metric = section.or(sink, "metric", fib.metric, |v| {
-            value::integer(v, 1..=u32::MAX)
+            // The last one is that of routes that discard.
+            value::integer(v, 1..=u32::MAX - 1)
         });
         let via_default = fib.resolve_via_default;
         fib.resolve_via_default =

@@ -89,7 +89,7 @@ fn values_of_the_wrong_kind_say_what_they_are_and_what_they_should_be() {
         ),
         (
             "[fib]\nmetric = 99999999999999999999999\n",
-            &[("value.range", 2, 10, "1 to 4294967295")],
+            &[("value.range", 2, 10, "1 to 4294967294")],
         ),
         ("fib = 5\n", &[("key.unknown", 1, 1, "originate")]),
         (
@@ -761,6 +761,43 @@ fn originated_prefixes_have_no_host_bits_and_do_not_overlap() {
         overlap.iter().map(|f| (f.0, f.1, f.2)).collect::<Vec<_>>(),
         [("originate.overlap", 6, 29)]
     );
+}
+
+#[test]
+fn an_aggregate_of_what_is_originated_wants_a_decision() {
+    assert_cases(&[
+        (
+            "[[aggregate]]\nprefix = \"10.0.0.0/8\"\n",
+            &[(
+                "aggregate.discard",
+                1,
+                1,
+                "`discard = true` if more than a default route leads to 10.10.0.0/16",
+            )],
+        ),
+        (
+            "[[aggregate]]\nprefix = \"10.0.0.0/8\"\ndiscard = true\n",
+            &[],
+        ),
+        (
+            "[[aggregate]]\nprefix = \"10.0.0.0/8\"\ndiscard = false\n",
+            &[],
+        ),
+        ("[[aggregate]]\nprefix = \"10.10.0.0/16\"\n", &[]),
+        ("[[aggregate]]\nprefix = \"10.10.1.0/24\"\n", &[]),
+        (
+            "[[aggregate]]\nprefix = \"10.0.0.0/8\"\n[fib]\ninstall = false\n",
+            &[],
+        ),
+        (
+            "[[aggregate]]\nprefix = \"10.0.0.0/8\"\ndiscard = 1\n",
+            &[("value.type", 3, 11, "true or false")],
+        ),
+        (
+            "[fib]\nmetric = 4294967295\n",
+            &[("value.range", 2, 10, "4294967294")],
+        ),
+    ]);
 }
 
 #[test]

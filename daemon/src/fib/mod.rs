@@ -8,6 +8,9 @@
 //! Where one hop carries all, the group holds the next best beside it, on [standby](Lead::Alone): when the interface
 //! below the first goes, the kernel takes the second by itself, and no route goes with the interface.
 //!
+//! A route that discards, for an aggregate, has no nexthop. It stands behind every other route for its prefix, so
+//! that it never takes packets from one, be that of another program, of the kernel, or of ours.
+//!
 //! - [`Table`]: \[machine\] the wanted and the believed state, and the steps that close the gap.
 //! - [`Fib`]: \[boundary\] observe, apply, watch.
 //! - [`Netlink`]: the boundary's only implementation.
@@ -125,6 +128,10 @@ pub(crate) enum Step {
     SetRoute { prefix: Prefix, nexthop: u32 },
     /// Remove a route of ours. One that is not there counts as done.
     RemoveRoute { prefix: Prefix },
+    /// Create a route that discards, behind all others for the prefix.
+    SetDiscard { prefix: Prefix },
+    /// Remove a route of ours that discards. One that is not there counts as done.
+    RemoveDiscard { prefix: Prefix },
     /// Remove a nexthop or group of ours that nothing uses. One that is not there counts as done.
     RemoveNexthop { id: u32 },
 }
@@ -166,6 +173,8 @@ impl Step {
             Self::SetGroup { .. } => "set_group",
             Self::SetRoute { .. } => "set_route",
             Self::RemoveRoute { .. } => "remove_route",
+            Self::SetDiscard { .. } => "set_discard",
+            Self::RemoveDiscard { .. } => "remove_discard",
             Self::RemoveNexthop { .. } => "remove_nexthop",
         }
     }
@@ -186,6 +195,8 @@ pub(crate) struct Observed {
 pub(crate) struct FoundRoutes {
     /// With the nexthop object each uses; `None` for one without.
     pub(crate) ours: Vec<(Prefix, Option<u32>)>,
+    /// Of ours, those that discard.
+    pub(crate) discards: Vec<Prefix>,
     pub(crate) others: Vec<OtherRoute>,
 }
 

@@ -233,6 +233,8 @@ fn encode(batch: &mut Batch, step: &Step, place: Place) {
         Step::RemoveNexthop { id } => nexthop::remove(batch, *id),
         Step::SetRoute { prefix, nexthop } => route::set(batch, prefix, *nexthop, place),
         Step::RemoveRoute { prefix } => route::remove(batch, prefix, place),
+        Step::SetDiscard { prefix } => route::set_discard(batch, prefix, place.of_discards()),
+        Step::RemoveDiscard { prefix } => route::remove(batch, prefix, place.of_discards()),
     }
 }
 
@@ -249,14 +251,12 @@ fn read_routes(place: Place, found: &mpsc::Sender<io::Result<FoundRoutes>>) -> i
             let mut routes = FoundRoutes::default();
             requests.dump(&request, |_, body| {
                 if let Some(route) = Route::decode(body) {
-                    let ours = Some(route).filter(|route| route.place == place);
-                    routes
-                        .ours
-                        .extend(ours.map(|route| (route.prefix, route.nexthop)));
+                    routes.sort_in(&route, place);
                 } else if table == MAIN {
                     routes.others.extend(decode_other(body));
                 }
-                if routes.ours.len().max(routes.others.len()) >= ROUTES {
+                let most = routes.ours.len().max(routes.discards.len());
+                if most.max(routes.others.len()) >= ROUTES {
                     // Who is gone needs nothing.
                     let _ = found.blocking_send(Ok(std::mem::take(&mut routes)));
                 }
@@ -265,6 +265,17 @@ fn read_routes(place: Place, found: &mpsc::Sender<io::Result<FoundRoutes>>) -> i
         }
     }
     Ok(())
+}
+
+impl FoundRoutes {
+    /// Notes a route of ours, unless it is of another table or metric: then an earlier run had another place.
+    fn sort_in(&mut self, route: &Route, place: Place) {
+        if route.place == place {
+            self.ours.push((route.prefix, route.nexthop));
+        } else if route.place == place.of_discards() && route.is_discard {
+            self.discards.push(route.prefix);
+        }
+    }
 }
 
 /// What went over an interface since it was made, bytes.
@@ -326,7 +337,11 @@ fn is_done_already(step: &Step, error: &io::Error) -> bool {
         Some(code) => [libc::ESRCH, libc::ENOENT, libc::ENODEV].contains(&code),
         None => error.kind() == io::ErrorKind::NotFound,
     };
-    absent && matches!(step, Step::RemoveRoute { .. } | Step::RemoveNexthop { .. })
+    absent
+        && matches!(
+            step,
+            Step::RemoveRoute { .. } | Step::RemoveDiscard { .. } | Step::RemoveNexthop { .. }
+        )
 }
 
 fn interface(body: &[u8]) -> Option<Interface> {

@@ -154,7 +154,7 @@ impl Others {
         for length in (shortest..=longest).rev() {
             let prefix = Prefix::new(address, length).ok()?.trunc();
             for (metric, exit) in self.routes.get(&prefix).into_iter().flatten() {
-                if *exit == Exit::Nowhere {
+                if self.drops(exit) {
                     return None;
                 }
                 if let Some(way) = self.way(exit, address, interfaces) {
@@ -163,6 +163,25 @@ impl Others {
             }
         }
         None
+    }
+
+    /// Whether packets are dropped on purpose.
+    fn drops(&self, exit: &Exit) -> bool {
+        match exit {
+            Exit::Nowhere => true,
+            Exit::Objects(ids) => self.nexthops(ids).any(|exit| *exit == Exit::Nowhere),
+            Exit::Ways(_) => false,
+        }
+    }
+
+    /// Where nexthop objects lead that are no groups, and the members of those that are.
+    fn nexthops(&self, ids: &[u32]) -> impl Iterator<Item = &Exit> {
+        // A group names nexthops, and no other group.
+        let members = ids.iter().flat_map(|id| match self.objects.get(id) {
+            Some(Exit::Objects(members)) => members.clone(),
+            Some(Exit::Ways(_) | Exit::Nowhere) | None => SmallVec::from_slice(&[*id]),
+        });
+        members.filter_map(|id| self.objects.get(&id))
     }
 
     /// The first way out that is there. A route whose interfaces are down is none.
@@ -175,21 +194,14 @@ impl Others {
                 interface: *interface,
             })
         };
-        // A group names nexthops, and no other group.
-        let members = match exit {
-            Exit::Ways(ways) => return first(ways),
-            Exit::Objects(ids) => ids.iter().flat_map(|id| match self.objects.get(id) {
-                Some(Exit::Objects(members)) => members.clone(),
-                Some(Exit::Ways(_) | Exit::Nowhere) | None => SmallVec::from_slice(&[*id]),
-            }),
-            Exit::Nowhere => return None,
-        };
-        members
-            .filter_map(|id| self.objects.get(&id))
-            .find_map(|exit| match exit {
+        match exit {
+            Exit::Ways(ways) => first(ways),
+            Exit::Objects(ids) => self.nexthops(ids).find_map(|exit| match exit {
                 Exit::Ways(ways) => first(ways),
                 Exit::Objects(_) | Exit::Nowhere => None,
-            })
+            }),
+            Exit::Nowhere => None,
+        }
     }
 }
 
@@ -320,6 +332,22 @@ mod tests {
         assert_eq!(leads(&others), some("fe80::1", 2, 20), "IPv4 over IPv6");
         others.apply(OtherChange::ObjectWent(7));
         assert_eq!(leads(&others), None);
+    }
+
+    #[test]
+    fn a_nexthop_object_that_drops_is_no_way_and_hides_shorter_ones() {
+        let mut others = others(&[via("192.0.2.0/24", 9, "10.0.1.9", 1)]);
+        others.add(OtherRoute {
+            prefix: "192.0.2.1/32".parse().unwrap(),
+            metric: 0,
+            exit: Exit::Objects(smallvec![9]),
+        });
+        others.apply(OtherChange::Object(9, Exit::Objects(smallvec![7])));
+        others.apply(OtherChange::Object(7, Exit::Nowhere));
+        assert_eq!(found(&others, "192.0.2.1", [true; 2]), None);
+        others.apply(OtherChange::Object(7, Exit::Ways(smallvec![(None, 2)])));
+        let straight = some("192.0.2.1", 2, 0);
+        assert_eq!(found(&others, "192.0.2.1", [true; 2]), straight);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub(super) const ANY_TABLE: u32 = 0;
 pub(super) const UNSPECIFIED: u8 = 0;
 const FLAGS: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 
+/// Metric of our routes that discard: any other route for the prefix comes before them. The file cannot
+/// name it for our other routes.
+const LAST: u32 = u32::MAX;
+
 /// Where our routes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
@@ -39,26 +43,56 @@ pub(super) struct Place {
     pub(super) metric: u32,
 }
 
+impl Place {
+    /// Where those are that discard.
+    pub(super) fn of_discards(self) -> Self {
+        Self {
+            metric: LAST,
+            ..self
+        }
+    }
+}
+
 /// Appends the message that makes a route, or leads one elsewhere.
 pub(super) fn set(batch: &mut Batch, prefix: &Prefix, nexthop: u32, place: Place) {
-    begin(batch, RTM_NEWROUTE, FLAGS, prefix, place);
+    begin(batch, Verb::Lead, prefix, place);
     batch.attribute(RTA_NH_ID, &nexthop.to_ne_bytes());
 }
 
-/// Appends the message that removes a route.
-pub(super) fn remove(batch: &mut Batch, prefix: &Prefix, place: Place) {
-    begin(batch, RTM_DELROUTE, 0, prefix, place);
+/// Appends the message that makes a route which discards. In silence: an ICMP error for each packet would cost
+/// more than the packet, and whoever scans the prefix asks for as many as he likes. A nexthop object that discards is
+/// refused while `lo` is down, so the route says it itself.
+pub(super) fn set_discard(batch: &mut Batch, prefix: &Prefix, place: Place) {
+    begin(batch, Verb::Discard, prefix, place);
 }
 
-fn begin(batch: &mut Batch, kind: u16, flags: u16, prefix: &Prefix, place: Place) {
+/// Appends the message that removes a route, whatever its type.
+pub(super) fn remove(batch: &mut Batch, prefix: &Prefix, place: Place) {
+    begin(batch, Verb::Remove, prefix, place);
+}
+
+/// What a message does with a route.
+#[derive(Clone, Copy)]
+enum Verb {
+    Lead,
+    Discard,
+    Remove,
+}
+
+fn begin(batch: &mut Batch, verb: Verb, prefix: &Prefix, place: Place) {
+    let (message, flags, kind) = match verb {
+        Verb::Lead => (RTM_NEWROUTE, FLAGS, libc::RTN_UNICAST),
+        Verb::Discard => (RTM_NEWROUTE, FLAGS, libc::RTN_BLACKHOLE),
+        Verb::Remove => (RTM_DELROUTE, 0, libc::RTN_UNSPEC),
+    };
     let family = match prefix {
         Prefix::V4(_) => libc::AF_INET,
         Prefix::V6(_) => libc::AF_INET6,
     };
     let mut header = header(family, place.table, PROTOCOL);
     header[1] = prefix.prefix_len();
-    header[7] = libc::RTN_UNICAST;
-    batch.begin(kind, flags, &header);
+    header[7] = kind;
+    batch.begin(message, flags, &header);
     match prefix.addr() {
         IpAddr::V4(address) => batch.attribute(RTA_DST, &address.octets()),
         IpAddr::V6(address) => batch.attribute(RTA_DST, &address.octets()),
@@ -92,13 +126,14 @@ pub(super) struct Route {
     pub(super) prefix: Prefix,
     pub(super) place: Place,
     pub(super) nexthop: Option<u32>,
+    pub(super) is_discard: bool,
 }
 
 impl Route {
     /// `None` if it is not ours.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let header: [u8; RTMSG] = *body.first_chunk()?;
-        let [family, length, _, _, table, protocol, ..] = header;
+        let [family, length, _, _, table, protocol, _, kind, ..] = header;
         if protocol != PROTOCOL {
             return None;
         }
@@ -127,6 +162,7 @@ impl Route {
             prefix: Prefix::new(address, length).ok()?,
             place,
             nexthop,
+            is_discard: kind == libc::RTN_BLACKHOLE,
         })
     }
 }
@@ -236,8 +272,23 @@ mod tests {
                 prefix,
                 place: PLACE,
                 nexthop: Some(nexthop),
+                is_discard: false,
             };
             assert_eq!(Route::decode(batch.body()), Some(route));
+        }
+    }
+
+    #[test]
+    fn a_route_that_discards_comes_back_as_written_and_behind_all_others() {
+        let mut batch = Batch::default();
+        for text in ["203.0.112.0/22", "2001:db8::/32"] {
+            let prefix = text.parse().unwrap();
+            batch.clear();
+            set_discard(&mut batch, &prefix, PLACE.of_discards());
+            let route = Route::decode(batch.body()).unwrap();
+            assert_eq!((route.prefix, route.nexthop), (prefix, None));
+            assert_eq!((route.place.table, route.place.metric), (1000, u32::MAX));
+            assert!(route.is_discard);
         }
     }
 
@@ -271,6 +322,29 @@ mod tests {
             ("192.0.2.1/32", 20)
         );
         route.exit
+    }
+
+    #[test]
+    fn routes_of_others_that_drop_packets_lead_nowhere_and_ours_are_not_among_them() {
+        let mut batch = Batch::default();
+        for kind in [
+            libc::RTN_BLACKHOLE,
+            libc::RTN_UNREACHABLE,
+            libc::RTN_PROHIBIT,
+        ] {
+            ospf(&mut batch);
+            let mut body = batch.body().to_vec();
+            body[7] = kind;
+            let exit = decode_other(&body).map(|route| route.exit);
+            assert_eq!(exit, Some(Exit::Nowhere));
+        }
+        let place = Place {
+            table: MAIN,
+            metric: 20,
+        };
+        let prefix = "192.0.2.0/24".parse().unwrap();
+        set_discard(&mut batch, &prefix, place.of_discards());
+        assert_eq!(decode_other(batch.body()), None);
     }
 
     #[test]

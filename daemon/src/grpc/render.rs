@@ -421,6 +421,7 @@ pub(super) fn routes(
             paths: route.paths.iter().map(|view| path(view, &name)).collect(),
             hops,
             installed,
+            discards: kernel.is_some_and(|kernel| kernel.discards),
         }
     };
     routes.iter().zip(kernel).map(route).collect()

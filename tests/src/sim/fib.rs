@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bgp::rib::{RouteChanges, RouteHop};
+use bgp::rib::{RouteChanges, RouteHop, RouteTo};
 use bgp::{PeerId, Prefix};
 
 /// Routes as the RIB gives them, and where the links stand that they lead over.
@@ -21,12 +21,11 @@ pub(super) enum Standing {
 
 impl Fib {
     pub(super) fn apply(&mut self, changes: &RouteChanges) {
-        for (prefix, hops) in changes.iter() {
-            if hops.is_empty() {
-                self.routes.remove(&prefix);
-            } else {
-                self.routes.insert(prefix, hops.to_vec());
-            }
+        for (prefix, to) in changes.iter() {
+            match to {
+                RouteTo::Hops(hops) => self.routes.insert(prefix, hops.to_vec()),
+                RouteTo::Nothing | RouteTo::Discard => self.routes.remove(&prefix),
+            };
         }
     }
 

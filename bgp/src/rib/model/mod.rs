@@ -231,7 +231,7 @@ struct Model {
     peers: BTreeMap<PeerId, ModelPeer>,
     nexthops: BTreeMap<IpAddr, NexthopState>,
     originated: BTreeSet<Prefix>,
-    aggregates: BTreeMap<Prefix, MoreSpecifics>,
+    aggregates: BTreeMap<Prefix, Aggregate>,
     /// Aggregates with contributors, as of the last [`Model::aggregate`].
     active: BTreeSet<Prefix>,
 }
@@ -414,18 +414,31 @@ impl Model {
         }
     }
 
-    fn hops(&self, prefix: &Prefix) -> Hops {
-        if self.config.forwarding == Forwarding::Elsewhere {
-            return Hops::new();
+    fn route_to(&self, prefix: &Prefix) -> RouteTo {
+        let order = self.order(self.eligible(prefix), Ranks::Asked);
+        let Some(best) = order
+            .first()
+            .filter(|_| self.config.forwarding == Forwarding::Here)
+        else {
+            return RouteTo::Nothing;
+        };
+        let aggregate = self.aggregates.get(prefix);
+        let rest = aggregate
+            .filter(|_| !self.originated.contains(prefix))
+            .map(|aggregate| aggregate.rest);
+        match (best.peer, rest) {
+            (Some(_), _) => RouteTo::Hops(self.hops(prefix, order)),
+            (None, Some(Rest::Discarded)) => RouteTo::Discard,
+            (None, Some(Rest::Untouched) | None) => RouteTo::Nothing,
         }
+    }
+
+    /// - `order`: of the paths of the prefix, of which the first is of a peer
+    fn hops(&self, prefix: &Prefix, mut order: Vec<ModelPath>) -> SmallVec<[RouteHop; 2]> {
         let group = |path: &ModelPath| match self.peers[&path.peer.unwrap()].standing {
             Standing::Ranked { group, .. } => Some(group),
             Standing::Unranked | Standing::Unusable => None,
         };
-        let mut order = self.order(self.eligible(prefix), Ranks::Asked);
-        if order.first().is_some_and(|best| best.peer.is_none()) {
-            return Hops::new();
-        }
         order.truncate(8);
         let shared = self.shared(self.eligible(prefix));
         let is_shared = |path: &ModelPath| {
@@ -435,7 +448,7 @@ impl Model {
         order.retain(|path| !is_shared(path));
         order.truncate(8 - shared.len());
         let weights = multipath::weights(shared.iter().map(|path| &path.attrs));
-        let mut hops = Hops::new();
+        let mut hops = SmallVec::<[RouteHop; 2]>::new();
         let mut push = |path: &ModelPath, tier, med, weight| {
             let (peer, address) = (path.peer.unwrap(), path.attrs.nexthop.unwrap());
             let hop = Hop { peer, address };
@@ -510,7 +523,7 @@ impl Model {
         let suppresses = |aggregate: &Prefix| {
             aggregate != prefix
                 && aggregate.contains(prefix)
-                && self.aggregates[aggregate] == MoreSpecifics::Suppressed
+                && self.aggregates[aggregate].more_specifics == MoreSpecifics::Suppressed
         };
         if self.active.iter().any(suppresses) {
             return None;

@@ -29,7 +29,7 @@ fn is_same(told: &[Attrs], expected: &[Attrs]) -> bool {
 struct Pair {
     rib: Rib,
     model: Model,
-    fib: BTreeMap<Prefix, Hops>,
+    fib: BTreeMap<Prefix, RouteTo>,
     told: BTreeMap<PeerId, Told>,
     ready: BTreeSet<PeerId>,
     now: Instant,
@@ -72,10 +72,10 @@ impl Pair {
         while let Some(output) = self.rib.poll_output() {
             match output {
                 Output::Routes(changes) => {
-                    for (prefix, hops) in changes.iter() {
-                        let old = self.fib.get(&prefix).cloned().unwrap_or_default();
-                        assert_ne!(old[..], *hops, "a change that changes nothing: {prefix}");
-                        self.fib.insert(prefix, hops.into());
+                    for (prefix, to) in changes.iter() {
+                        let old = self.fib.get(&prefix).unwrap_or(&RouteTo::Nothing);
+                        assert_ne!(old, to, "a change that changes nothing: {prefix}");
+                        self.fib.insert(prefix, to.clone());
                     }
                 }
                 Output::ExportReady(peer) => {
@@ -158,8 +158,8 @@ impl Pair {
         self.settle();
         self.model.aggregate();
         for prefix in prefixes() {
-            let hops = self.fib.get(&prefix).cloned().unwrap_or_default();
-            assert_eq!(hops, self.model.hops(&prefix), "hops of {prefix}");
+            let to = self.fib.get(&prefix).unwrap_or(&RouteTo::Nothing);
+            assert_eq!(*to, self.model.route_to(&prefix), "route of {prefix}");
             let view = self.rib.route(&prefix);
             let best = view.and_then(|view| view.paths.into_iter().find(|path| path.best));
             let expected = self.model.best(self.model.eligible(&prefix));
@@ -297,13 +297,15 @@ impl Pair {
                 let mut some = Vec::new();
                 for prefix in aggregates() {
                     let all = [MoreSpecifics::Told, MoreSpecifics::Suppressed];
+                    let rest = random.pick(&[Rest::Discarded, Rest::Discarded, Rest::Untouched]);
                     let aggregate = random.maybe(&all).map(|more_specifics| Aggregate {
                         prefix,
                         more_specifics,
+                        rest,
                     });
                     some.extend(aggregate);
                 }
-                let pairs = some.iter().map(|item| (item.prefix, item.more_specifics));
+                let pairs = some.iter().map(|item| (item.prefix, *item));
                 self.model.aggregates = pairs.collect();
                 self.handle(Input::Aggregate(some));
             }
@@ -475,13 +477,13 @@ impl Pair {
         self.handle(Input::Originate(Vec::new()));
         self.handle(Input::Aggregate(Vec::new()));
         self.settle();
-        assert!(self.fib.values().all(|hops| hops.is_empty()));
+        assert!(self.fib.values().all(|to| *to == RouteTo::Nothing));
         assert_eq!(
             self.rib.attrs.len(),
             1,
             "only the attributes of our own prefixes remain"
         );
-        assert_eq!((self.rib.hops.len(), self.rib.nexthops().count()), (0, 0));
+        assert_eq!((self.rib.routes.len(), self.rib.nexthops().count()), (0, 0));
         assert_eq!(self.rib.sources.len(), 1, "only we remain");
         for family in Family::ALL {
             assert_eq!(self.rib.prefix_count(family), 0);

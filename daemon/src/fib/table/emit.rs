@@ -7,6 +7,7 @@ use bgp::Prefix;
 use smallvec::SmallVec;
 
 use super::super::{Lead, Spread, Step, Way};
+use super::discards::Wish;
 use super::{BATCH, Carrier, GroupKey, Kind, Route, SETTLE, State, Table, Wanted};
 
 impl Table {
@@ -106,6 +107,33 @@ impl Table {
         self.nexthops.insert(way, id);
         steps.push(Step::SetNexthop { id, way });
         id
+    }
+
+    /// New routes that discard: before what they take the place of goes.
+    pub(super) fn emit_discards(&mut self, steps: &mut Vec<Step>) {
+        for prefix in self.dirty_discards(|_, wanted| wanted == Wish::Yes) {
+            steps.push(Step::SetDiscard { prefix });
+            self.discards.done(prefix, self.pass);
+        }
+    }
+
+    /// Those that go: behind the route that comes in their place, so that packets never take a shorter one between.
+    pub(super) fn emit_discards_gone(&mut self, steps: &mut Vec<Step>) {
+        let is_followed = |prefix: &Prefix| {
+            let route = self.routes.get(prefix);
+            route.is_some_and(|it| it.state == State::Dirty && it.wanted.group().is_some())
+        };
+        let gone = |prefix: &Prefix, wanted| wanted == Wish::No && !is_followed(prefix);
+        for prefix in self.dirty_discards(gone) {
+            steps.push(Step::RemoveDiscard { prefix });
+            self.discards.done(prefix, self.pass);
+        }
+    }
+
+    fn dirty_discards(&self, is_due: impl Fn(&Prefix, Wish) -> bool) -> Vec<Prefix> {
+        let dirty = self.discards.dirty();
+        let due = dirty.filter(|(prefix, wanted)| is_due(prefix, *wanted));
+        due.take(BATCH).map(|(prefix, _)| prefix).collect()
     }
 
     pub(super) fn emit_routes(&mut self, steps: &mut Vec<Step>) {

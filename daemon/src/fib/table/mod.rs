@@ -25,6 +25,7 @@
 //! ([`Table::observe_routes`]) while work goes on, and what has had a step meanwhile is believed
 //! more than what is read.
 
+mod discards;
 mod emit;
 mod observe;
 mod queue;
@@ -37,10 +38,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::rib::{RouteChanges, RouteHop};
+use bgp::rib::{RouteChanges, RouteHop, RouteTo};
 use bgp::{Hop, PeerId, Prefix};
 use smallvec::SmallVec;
 
+use self::discards::{Discards, Wish};
 use self::queue::Queue;
 use self::routes::{IDS, Pass, Route, Routes, State};
 use super::{
@@ -116,6 +118,8 @@ pub(crate) struct Counts {
 pub(crate) struct Carried {
     /// It leads where it should.
     pub(crate) as_wanted: bool,
+    /// It is to discard what it takes.
+    pub(crate) discards: bool,
     /// Where it leads.
     pub(crate) ways: Vec<Way>,
     /// The way of each hop that was asked for and has one: a hop on no connected network leads to
@@ -199,6 +203,7 @@ struct Tally {
 pub(crate) struct Table {
     routes: Routes,
     tally: Tally,
+    discards: Discards,
     /// Routes that were dirty when they came here.
     queue: Queue,
     groups: BTreeMap<u32, Group>,
@@ -244,6 +249,7 @@ impl Table {
         Self {
             routes: Routes::new(),
             tally: Tally::default(),
+            discards: Discards::default(),
             queue: Queue::default(),
             groups: BTreeMap::new(),
             by_members: Map::default(),
@@ -278,12 +284,23 @@ impl Table {
 
     /// What is wanted from here on for these prefixes.
     pub(crate) fn set_all(&mut self, changes: &RouteChanges) {
-        for (prefixes, members) in changes.runs() {
+        for (prefixes, to) in changes.runs() {
             for some in prefixes.chunks(AHEAD) {
                 self.routes.touch(some.iter().copied());
-                self.set(some, members);
+                self.set_to(some, to);
             }
         }
+    }
+
+    fn set_to(&mut self, prefixes: &[Prefix], to: &RouteTo) {
+        let discard = match to {
+            RouteTo::Discard => Wish::Yes,
+            RouteTo::Nothing | RouteTo::Hops(_) => Wish::No,
+        };
+        for prefix in prefixes {
+            self.discards.want(*prefix, discard, self.pass);
+        }
+        self.set(prefixes, to.hops());
     }
 
     /// For each prefix these ways, or no route when there are none.
@@ -371,36 +388,44 @@ impl Table {
             let wanted = Wanted::Nothing;
             self.place(prefix, before, Route { wanted, ..before });
         }
+        self.discards.sweep();
     }
 
     /// Counts for status and metrics.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            routes: self.tally.installed,
+            routes: self.tally.installed + self.discards.installed(),
             groups: self
                 .groups
                 .values()
                 .filter(|group| group.is_in_kernel())
                 .count(),
-            pending: self.tally.dirty + self.tally.blocked,
+            pending: self.tally.dirty + self.tally.blocked + self.discards.dirty().len(),
         }
     }
 
     /// How `prefix` stands in the kernel; `None` when nobody wants it and it is not there.
     pub(crate) fn route(&self, prefix: &Prefix) -> Option<Carried> {
-        let route = self.routes.get(prefix)?;
+        let discard = self.discards.get(prefix);
+        let route = match self.routes.get(prefix) {
+            None if discard.is_none() => return None,
+            route => route.unwrap_or_else(|| Route::absent(self.pass)),
+        };
         let ways: Vec<Way> = match route.carried {
             Carrier::Group(key) => self.groups.get(&key.0).map(Group::ways).unwrap_or_default(),
             Carrier::None | Carrier::Other => Vec::new(),
         };
         let is_right = matches!(route.state, State::Right | State::Parked);
+        let discard = discard.filter(|discard| discard.wanted == Wish::Yes);
+        let is_there = discard.map_or(!ways.is_empty(), |discard| discard.is_there);
         let wanted = route.wanted.group();
         let members = wanted.and_then(|key| self.groups.get(&key.0));
         let members = members.into_iter().flat_map(|group| &group.members);
         let resolved =
             members.filter_map(|member| Some((member.hop, *self.ways.get(&member.hop)?)));
         Some(Carried {
-            as_wanted: is_right && !ways.is_empty(),
+            as_wanted: is_right && is_there,
+            discards: discard.is_some(),
             resolved: resolved.collect(),
             ways,
         })
@@ -428,7 +453,9 @@ impl Table {
                 (self.observe_at, self.resync_at) = (None, None);
                 return Some(Work::Observe);
             }
+            self.emit_discards(&mut steps);
             self.emit_routes(&mut steps);
+            self.emit_discards_gone(&mut steps);
         }
         if steps.is_empty() {
             self.emit_garbage(&mut steps);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{FIRST_NEXTHOP_ID, FoundRoutes, Lead, Observed, Spread, Way};
+use super::discards::Wish;
 use super::{Carrier, Group, GroupKey, IDS, Kind, REST, RESYNC, RETRY, Route, Table, Wanted};
 
 impl Table {
@@ -26,6 +27,10 @@ impl Table {
     pub(crate) fn observe_routes(&mut self, found: FoundRoutes) {
         for route in found.others {
             self.found_others.add(route);
+        }
+        let unasked = if self.swept { Wish::No } else { Wish::Unasked };
+        for prefix in found.discards {
+            self.discards.found(prefix, unasked, self.pass);
         }
         self.routes
             .touch(found.ours.iter().map(|(prefix, _)| *prefix));
@@ -61,6 +66,7 @@ impl Table {
     /// The rest of the routes could not be read: what has been looked at does not count.
     pub(crate) fn broken_off(&mut self) {
         self.routes.mark(self.pass);
+        self.discards.mark(self.pass);
         self.in_pass = false;
     }
 
@@ -84,6 +90,7 @@ impl Table {
             );
         }
         self.routes.mark(pass);
+        self.discards.found_all(pass);
         self.in_pass = false;
         self.is_observed = true;
         let found = std::mem::take(&mut self.found_others);
@@ -91,7 +98,7 @@ impl Table {
             self.others = Arc::new(found);
         }
         self.resolve();
-        if self.tally.dirty == 0 {
+        if self.tally.dirty == 0 && self.discards.dirty().len() == 0 {
             self.retry = RETRY.0;
         }
         self.resync_at = Some(now + RESYNC.max(took * REST));

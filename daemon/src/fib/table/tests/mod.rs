@@ -2,6 +2,7 @@
 
 mod belief;
 mod choice;
+mod discards;
 mod links;
 mod random;
 mod sharing;
@@ -16,6 +17,7 @@ use super::*;
 struct Kernel {
     observed: Observed,
     routes: BTreeMap<Prefix, u32>,
+    discards: BTreeSet<Prefix>,
     messages: usize,
 }
 
@@ -66,6 +68,12 @@ impl Kernel {
             }
             Step::RemoveRoute { prefix } => {
                 self.routes.remove(&prefix);
+            }
+            Step::SetDiscard { prefix } => {
+                self.discards.insert(prefix);
+            }
+            Step::RemoveDiscard { prefix } => {
+                self.discards.remove(&prefix);
             }
             Step::RemoveNexthop { id } => {
                 let used = self.routes.values().any(|used| *used == id);
@@ -146,7 +154,14 @@ fn prune(lead: &mut Lead, nexthops: &BTreeMap<u32, Way>) -> bool {
 fn found(ours: &[(Prefix, Option<u32>)]) -> FoundRoutes {
     FoundRoutes {
         ours: ours.to_vec(),
-        others: Vec::new(),
+        ..FoundRoutes::default()
+    }
+}
+
+fn found_discards(kernel: &Kernel) -> FoundRoutes {
+    FoundRoutes {
+        discards: kernel.discards.iter().copied().collect(),
+        ..FoundRoutes::default()
     }
 }
 
@@ -168,6 +183,7 @@ fn run(table: &mut Table, kernel: &mut Kernel, now: Instant) -> usize {
                     }
                     table.observe_routes(found(part));
                 }
+                table.observe_routes(found_discards(kernel));
                 table.observed_all(Duration::from_millis(1), now);
             }
             Work::Apply(steps) => steps.into_iter().for_each(|step| kernel.apply(step)),

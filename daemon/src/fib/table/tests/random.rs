@@ -38,8 +38,14 @@ fn random_run(seed: u64) {
             0..=5 => {
                 let prefix = prefixes[draw(6) as usize];
                 let list = lists[draw(lists.len() as u64) as usize];
-                wanted.insert(prefix, list);
-                table.set(&[prefix], &shared(list));
+                let discards = list.is_empty() && draw(2) == 0;
+                wanted.insert(prefix, (list, discards));
+                let to = match list {
+                    [] if discards => RouteTo::Discard,
+                    [] => RouteTo::Nothing,
+                    _ => RouteTo::Hops(shared(list)),
+                };
+                table.set_to(&[prefix], &to);
             }
             6 => {
                 let link = draw(2) as usize;
@@ -61,6 +67,7 @@ fn random_run(seed: u64) {
             }
             8 => {
                 kernel.routes.remove(&prefixes[draw(6) as usize]);
+                kernel.discards.remove(&prefixes[draw(6) as usize]);
                 table.disturbed(now);
             }
             _ => table.sweep(),
@@ -76,11 +83,16 @@ fn random_run(seed: u64) {
         now += RESYNC;
         run(&mut table, &mut kernel, now);
     }
-    for (prefix, list) in &wanted {
+    for (prefix, (list, discards)) in &wanted {
         let state = format!("{list:?} over {links:?}, {:?}", kernel.observed.interfaces);
         assert_eq!(
             kernel.spread_of(prefix),
             expected(list, &links, &kernel),
+            "seed {seed}: {prefix} {state}"
+        );
+        assert_eq!(
+            kernel.discards.contains(prefix),
+            *discards,
             "seed {seed}: {prefix} {state}"
         );
     }
