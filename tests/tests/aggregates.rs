@@ -15,10 +15,8 @@ use tests::lab::scratch::Scratch;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is announced to us, in each family.
-const PARTS: [&str; 2] = ["203.0.113.0/25", "2001:db8:1:8000::/49"];
 const AGGREGATES: [&str; 2] = ["203.0.112.0/22", "2001:db8:1::/48"];
-/// In the aggregates, and in no part of them.
+/// In the aggregates, and in no part of them that is announced to us.
 const NOBODYS: [&str; 2] = ["203.0.112.1", "2001:db8:1::1"];
 const SOMEBODYS: [&str; 2] = ["203.0.113.1", "2001:db8:1:8000::1"];
 
@@ -59,27 +57,28 @@ protocol static cloud { ipv4; route 203.0.113.0/25 unreachable; }
 protocol static cloud6 { ipv6; route 2001:db8:1:8000::/49 unreachable; }
 protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }
 protocol kernel { ipv6 { import none; export where source = RTS_BGP; }; }
-template bgp router {
+template bgp near {
   connect retry time 1;
   connect delay time 1;
   error wait time 1, 4;
 }
-protocol bgp nva from router {
+protocol bgp nva from near {
   local 10.1.1.2 as 64512;
   neighbor 10.1.1.1 as 65010;
   ipv4 { import all; export where source = RTS_STATIC; };
 }
-protocol bgp nva6 from router {
+protocol bgp nva6 from near {
   local fd00:1::2 as 64512;
   neighbor fd00:1::1 as 65010;
   ipv6 { import all; export where source = RTS_STATIC; };
 }
 ";
 
-/// A router, and a far end that announces parts of its aggregates and is its default route.
+/// A router, a far end that announces parts of its aggregates and is its default route, and a user behind that.
 struct Lab {
     near: Namespace,
     far: Namespace,
+    user: Namespace,
     bird: Bird,
     nva: Nva,
     binaries: Binaries,
@@ -91,19 +90,18 @@ impl Lab {
     fn start(test: &str, router: &str) -> Result<Self> {
         let mut scratch = Scratch::new(test)?;
         let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
-        let end = |namespace, address| End {
-            namespace,
-            interface: "eth-a",
-            address,
-        };
-        cable(end(&near, "10.1.1.1/24"), end(&far, "10.1.1.2/24"))?;
-        for (namespace, address) in [(&near, "fd00:1::1/64"), (&far, "fd00:1::2/64")] {
-            namespace.ip(&format!("addr add {address} dev eth-a nodad"))?;
+        let user = scratch.namespace("user")?;
+        join([&near, &far], "eth-a", 1)?;
+        join([&user, &far], "eth-b", 2)?;
+        for namespace in [&near, &far] {
             namespace.sysctl("net.ipv4.ip_forward", "1")?;
+            namespace.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
             namespace.sysctl("net.ipv6.conf.all.forwarding", "1")?;
         }
-        near.ip("route add default via 10.1.1.2")?;
-        near.ip("-6 route add default via fd00:1::2")?;
+        for (namespace, number) in [(&near, 1), (&user, 2)] {
+            namespace.ip(&format!("route add default via 10.1.{number}.2"))?;
+            namespace.ip(&format!("-6 route add default via fd00:{number}::2"))?;
+        }
         let bird = Bird::launch(&far, &scratch.directory().join("bird"), FAR)?;
         let binaries = Binaries::find()?;
         let nva = Nva::new(&near, &scratch.directory().join("nva"), &binaries)?;
@@ -111,6 +109,7 @@ impl Lab {
         let mut lab = Self {
             near,
             far,
+            user,
             bird,
             nva,
             binaries,
@@ -146,7 +145,8 @@ impl Lab {
     fn wait_for_told(&self, prefixes: &[&str]) -> Result<()> {
         for prefix in prefixes {
             wait_for(&format!("{prefix} at the far end"), PATIENCE, || {
-                let route = self.far.ip(&format!("route show {prefix}"))?;
+                let family = if prefix.contains(':') { "-6" } else { "-4" };
+                let route = self.far.ip(&format!("{family} route show {prefix}"))?;
                 ensure!(route.contains("eth-a"), "it has {route:?}");
                 Ok(())
             })?;
@@ -154,10 +154,10 @@ impl Lab {
         Ok(())
     }
 
-    /// What the far end hears of a packet to `address`, which it sends to us.
+    /// What the user hears of a packet to `address`.
     fn ping(&self, address: &str) -> Result<String> {
         let words = ["-n", "-c", "1", "-W", "1", address];
-        let output = self.far.command("ping").args(words).output()?;
+        let output = self.user.command("ping").args(words).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -184,6 +184,22 @@ impl Lab {
         let log = std::fs::read_to_string(self.nva.log())?;
         Ok(log.matches("removing leftovers").count())
     }
+}
+
+/// A cable with both families: the first end is 1, the second 2.
+fn join(ends: [&Namespace; 2], interface: &str, number: u8) -> Result<()> {
+    let addresses = [1, 2].map(|end| format!("10.1.{number}.{end}/24"));
+    let end = |place: usize| End {
+        namespace: ends[place],
+        interface,
+        address: &addresses[place],
+    };
+    cable(end(0), end(1))?;
+    for (namespace, end) in ends.into_iter().zip([1, 2]) {
+        let address = format!("fd00:{number}::{end}/64");
+        namespace.ip(&format!("addr add {address} dev {interface} nodad"))?;
+    }
+    Ok(())
 }
 
 fn untouched() -> String {
@@ -238,7 +254,10 @@ fn a_route_that_discards_follows_its_aggregate_and_is_shown_and_counted() -> Res
     ensure!(is_said, "{json}");
     wait_for("all routes to be counted", PATIENCE, || {
         let metrics = lab.nva.metrics()?;
-        for line in ["skybridge_fib_routes 4", "skybridge_fib_pending_routes 0"] {
+        for line in [
+            "skybridge_fib_routes{} 4",
+            "skybridge_fib_pending_routes{} 0",
+        ] {
             ensure!(
                 metrics.lines().any(|it| it == line),
                 "no {line:?}: {metrics}"
