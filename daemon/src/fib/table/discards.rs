@@ -54,14 +54,17 @@ impl Discards {
         dirty.map(move |prefix| (*prefix, wanted(prefix)))
     }
 
-    /// What is wanted from here on.
+    /// What is wanted from here on. Said of each prefix that there is, nearly all of which have nothing to do with it.
     pub(super) fn want(&mut self, prefix: Prefix, wanted: Wish, pass: Pass) {
-        let absent = Discard {
-            wanted,
-            is_there: false,
-            pass,
+        let before = match self.get(&prefix) {
+            Some(known) => known,
+            None if wanted != Wish::Yes => return,
+            None => Discard {
+                wanted,
+                is_there: false,
+                pass,
+            },
         };
-        let before = self.get(&prefix).unwrap_or(absent);
         self.put(prefix, Discard { wanted, ..before });
     }
 
