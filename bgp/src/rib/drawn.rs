@@ -28,13 +28,13 @@ impl Rib {
             return BTreeSet::new();
         }
         let mut routes: BTreeMap<u32, BTreeMap<u32, (PeerId, u64)>> = BTreeMap::new();
-        for (hops, holders) in self.hops.held() {
+        for (to, holders) in self.routes.held() {
             if let Some(Place {
                 hop,
                 group,
                 tiebreak,
                 ..
-            }) = self.contested(hops)
+            }) = self.contested(to.hops())
             {
                 let links = routes.entry(group).or_default();
                 let (peer, count) = links.entry(tiebreak).or_insert((hop.hop.peer, 0));
