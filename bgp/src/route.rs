@@ -120,10 +120,6 @@ pub struct SessionUp {
     pub tells_end: FamilySet,
     /// Families in which the peer knows what a path means that is long-lived stale (RFC 9494 §4.3).
     pub long_lived: FamilySet,
-    /// The network that both ends are on, where they share one: a third party on it can be the
-    /// nexthop (RFC 4271 §5.1.3). The session does not know it; whoever carries this to the RIB
-    /// may.
-    pub connected: Option<Prefix>,
 }
 
 impl SessionUp {
@@ -138,7 +134,6 @@ impl SessionUp {
             preserved: FamilySet::EMPTY,
             tells_end: FamilySet::EMPTY,
             long_lived: FamilySet::EMPTY,
-            connected: None,
         }
     }
 }

@@ -192,6 +192,29 @@ fn a_nexthop_is_ours_or_that_of_a_neighbour_on_the_segment(program: Program) -> 
         let wanted = table(&[("10.1.0.0/16", &own), ("10.30.0.0/16", &passed)]);
         pair.wait_for_theirs(Family::V4, &wanted)?;
     }
+    pair.reconfigure("nexthop = \"third-party\"", &sections)?;
+    let told_of = |nexthop: &str| {
+        let own = plain("192.0.2.1", "65010");
+        let passed = plain(nexthop, "65010 65030");
+        let wanted = table(&[("10.1.0.0/16", &own), ("10.30.0.0/16", &passed)]);
+        pair.wait_for_theirs(Family::V4, &wanted)
+    };
+    told_of("192.0.2.3")?;
+    // Our address stays, and the network goes: a route leads to both.
+    let router = &pair.namespaces()[0];
+    let addresses = router.ip("-o -4 addr show to 192.0.2.1")?;
+    let words: Vec<&str> = addresses.split_whitespace().collect();
+    let [_, interface, _, address, ..] = words[..] else {
+        anyhow::bail!("{addresses:?}");
+    };
+    router.ip(&format!("addr add 192.0.2.1/32 dev {interface}"))?;
+    router.ip(&format!("addr del {address} dev {interface}"))?;
+    router.ip(&format!("route add 192.0.2.0/24 dev {interface}"))?;
+    told_of("192.0.2.1")?;
+    router.ip(&format!("addr add {address} dev {interface}"))?;
+    told_of("192.0.2.3")?;
+    let peer = pair.peer()?;
+    ensure!(peer.established_count == 1, "{peer:?}");
     let state = third.session_state()?;
     ensure!(state == "Established", "the third says {state}");
     pair.packets().map(drop)

@@ -82,7 +82,14 @@ enum Nexthop {
 }
 
 impl EgressKey {
-    pub(super) fn new(config: &RibConfig, peer: &RibPeer, up: &SessionUp, asked: Asked) -> Self {
+    /// - `network`: that we share with the peer
+    pub(super) fn new(
+        config: &RibConfig,
+        peer: &RibPeer,
+        network: Option<Prefix>,
+        up: &SessionUp,
+        asked: Asked,
+    ) -> Self {
         let options = &peer.options;
         let shown = shown_asn(config, peer);
         let side = if peer.asn == shown {
@@ -107,7 +114,7 @@ impl EgressKey {
             peer_asn: looks_for_asns.then_some(peer.asn),
             as_override: options.as_override,
             private_as: options.private_as,
-            nexthop: match (options.nexthop, up.connected) {
+            nexthop: match (options.nexthop, network) {
                 (NexthopMode::Ourselves, _) | (NexthopMode::ThirdParty, None) => Nexthop::Ourselves,
                 (NexthopMode::Unchanged, _) => Nexthop::Unchanged,
                 (NexthopMode::ThirdParty, Some(network)) => Nexthop::Within(network, peer.address),

@@ -242,6 +242,9 @@ pub enum Input {
     /// How much this peer is to like its link, for packets that come back by it. [`Preference::Unsaid`] until
     /// said otherwise. What it was told is brought in line.
     Preference(PeerId, Preference),
+    /// The network that we share with this peer, where there is one: a third party on it can be its nexthop
+    /// (RFC 4271 §5.1.3). None until said otherwise. What it was told is brought in line.
+    Network(PeerId, Option<Prefix>),
     /// Whether a nexthop can be used. Usable until said otherwise. What depends on it follows with
     /// the next [`Input::Timeout`], so that many can be told one after the other.
     Nexthop(IpAddr, NexthopState),

@@ -149,6 +149,8 @@ struct Peer {
     config: RibPeer,
     standing: Standing,
     preference: Preference,
+    /// That we share with it.
+    network: Option<Prefix>,
     ingress: Ingress,
     /// While its session is established.
     session: Option<Established>,
@@ -225,6 +227,7 @@ impl Rib {
             Input::Refresh(peer, family) => self.on_refresh(peer, family),
             Input::Standing(peer, standing) => self.on_standing(peer, standing),
             Input::Preference(peer, preference) => self.on_preference(peer, preference),
+            Input::Network(peer, network) => self.on_network(peer, network),
             Input::Nexthop(address, state) => self.on_nexthop(address, state),
             Input::OwnAddresses(addresses) => self.on_own_addresses(addresses),
             Input::Originate(prefixes) => self.on_originate(prefixes),
@@ -239,15 +242,15 @@ impl Rib {
         self.flush_changes();
     }
 
-    /// How many prefixes are looked at with an input. What is heard of nexthops comes for many at a
-    /// time, and is looked at once all of it has been heard.
+    /// How many prefixes are looked at with an input. What is heard of nexthops and networks comes for many
+    /// at a time, and is looked at once all of it has been heard.
     fn budget(&self, input: &Input) -> usize {
         match input {
             Input::Routes(_, events) => {
                 let arriving: usize = events.iter().map(RouteEvent::prefix_count).sum();
                 self.bite + PACE * arriving
             }
-            Input::Nexthop(..) => 0,
+            Input::Nexthop(..) | Input::Network(..) => 0,
             Input::Configure(_)
             | Input::Remove(_)
             | Input::Up(..)
@@ -285,6 +288,7 @@ impl Rib {
                 config,
                 standing: Standing::Unranked,
                 preference: Preference::default(),
+                network: None,
                 ingress,
                 session: None,
                 kept: Default::default(),
@@ -360,7 +364,7 @@ impl Rib {
                 })
             })
         });
-        let key = Key::new(&self.config, &peer.config, &up, peer.preference);
+        let key = Key::new(&self.config, peer, &up);
         let marks = match up.enhanced_refresh {
             true => Marks::Enhanced,
             false => Marks::EndOfRib,
@@ -415,6 +419,15 @@ impl Rib {
             return;
         };
         if std::mem::replace(&mut peer.preference, preference) != preference {
+            self.on_export_changed(id);
+        }
+    }
+
+    fn on_network(&mut self, id: PeerId, network: Option<Prefix>) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut peer.network, network) != network {
             self.on_export_changed(id);
         }
     }

@@ -110,6 +110,12 @@ impl Rib {
         self.peers.get(&id).map(|peer| peer.config.address)
     }
 
+    /// Every peer that is configured, with its address.
+    pub fn peer_addresses(&self) -> impl Iterator<Item = (PeerId, IpAddr)> + '_ {
+        let all = self.peers.iter();
+        all.map(|(id, peer)| (*id, peer.config.address))
+    }
+
     /// How much a peer is to like its link, and what it is asked with every path because of that; `None`:
     /// nothing is asked of it.
     #[must_use]

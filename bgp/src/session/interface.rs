@@ -238,7 +238,6 @@ impl Negotiated {
                 .filter(|kept| !kept.long_lived.is_zero())
                 .map(|kept| kept.family)
                 .collect(),
-            connected: None,
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("6793 §4.2.2", "sent-fits", "Where all fit there is no AS4_PATH.", among(&["A path 65002 7"]).configured("B has 2-octet numbers: ", old).sends('B', "40 01 01 00 40 02 08 0203fde9fdea0007 40 03 04 0a000101 | 18cb0071")),
         row("6793 §4.2.2", "sent-aggregator", "AS4_AGGREGATOR does that for AGGREGATOR.", among(&["A path 65002 aggregator 70000"]).configured("B has 2-octet numbers: ", old).sends('B', "40 01 01 00 40 02 06 0202fde9fdea 40 03 04 0a000101 c0 07 06 5ba00a000009 c0 12 08 000111700a000009 | 18cb0071")),
         row("4271 §5.1.3", "third-party", "A neighbour on the network of a peer can be the nexthop.", among(&["A path 65002"]).configured("B is told of third parties: ", third_party).tells('B', "via 10.0.1.2 path 65001 65002")),
+        row("4271 §5.1.3", "third-party-leaves", "It is none any more once that network has gone.", among(&["A path 65002", "unplugged B"]).configured("B is told of third parties: ", third_party).tells('B', "via self path 65001 65002")),
         row("4271 §5.1.3", "third-party-elsewhere", "One that is not on it can not.", among(&["A path 65002 via 10.9.9.9"]).configured("B is told of third parties: ", third_party).tells('B', "via self path 65001 65002")),
         row("4271 §5.1.3", "third-party-itself", "Nor can the peer itself.", among(&["A path 65002 via 10.0.1.3"]).configured("B is told of third parties: ", third_party).tells('B', "via self path 65001 65002")),
         row("7705 §3.2", "told", "A peer that knows us by another AS is told that one in front of ours.", among(&["A path 65002"]).configured("to B we are 64600: ", |peer, setup| local_as(peer, setup, LocalAsPrepend::Shown)).tells('B', "via self path 64600 65001 65002")),
@@ -91,7 +92,7 @@ fn old(peer: char, setup: &mut Setup) {
 fn third_party(peer: char, setup: &mut Setup) {
     if peer == 'B' {
         setup.options.nexthop = NexthopMode::ThirdParty;
-        setup.up.connected = Some("10.0.1.0/24".parse().expect("a network"));
+        setup.network = Some("10.0.1.0/24".parse().expect("a network"));
     }
 }
 

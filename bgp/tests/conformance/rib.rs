@@ -60,6 +60,8 @@ pub(crate) struct Setup {
     pub(crate) up: SessionUp,
     /// For the way back.
     pub(crate) preference: Preference,
+    /// That we share with it.
+    pub(crate) network: Option<Prefix>,
 }
 
 enum Question {
@@ -162,7 +164,7 @@ impl Case {
     /// Something that a peer does but for sending a path: `lost A 120 3600` ends its session, and its paths are
     /// kept for so many seconds, and so many more as those of last resort; `lost A 120 again` keeps what is
     /// left of an earlier one as well. `back A` is the next session, `end A` its End-of-RIB, `begins A` and `ends
-    /// A` are the marks of a refresh.
+    /// A` are the marks of a refresh. After `unplugged A` we share no network with it.
     fn happens(&self, text: &str) -> Option<Input> {
         let mut words = text.split(' ');
         let what = words.next()?;
@@ -196,6 +198,7 @@ impl Case {
             "end" => says(RouteEvent::EndOfRib(family)),
             "begins" => says(RouteEvent::RefreshBegins(family)),
             "ends" => says(RouteEvent::RefreshEnds(family)),
+            "unplugged" => Some(Input::Network(id(peer), None)),
             _ => None,
         }
     }
@@ -217,6 +220,7 @@ impl Case {
                 ..SessionUp::new(identifier, dialect)
             },
             preference: Preference::Unsaid,
+            network: None,
         };
         (self.change)(peer, &mut setup);
         setup
@@ -241,6 +245,7 @@ impl Case {
                 options: setup.options,
             };
             rib.handle(Input::Configure(peer), now);
+            rib.handle(Input::Network(id(name), setup.network), now);
             rib.handle(Input::Up(id(name), setup.up), now);
             rib.handle(Input::Preference(id(name), setup.preference), now);
         }

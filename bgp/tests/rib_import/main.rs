@@ -328,17 +328,36 @@ fn the_nexthop_that_a_peer_is_told_follows_its_options() {
         (third_party.clone(), Some(net("10.254.0.0/24")), None),
         (third_party, None, None),
     ];
-    for (options, connected, expected) in table {
+    for (options, network, expected) in table {
         let mut router = Router::new();
         router.configure(B, options.clone());
-        let up = SessionUp {
-            connected,
-            ..session(B)
-        };
-        router.handle(Input::Up(B, up));
+        router.handle(Input::Network(B, network));
         router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
         assert_eq!(router.told_attrs(B).nexthop, expected, "{options:?}");
     }
+}
+
+#[test]
+fn a_third_party_is_told_of_while_the_peer_shares_its_network() {
+    let third_party = PeerOptions {
+        nexthop: NexthopMode::ThirdParty,
+        ..PeerOptions::default()
+    };
+    let mut router = Router::new();
+    router.configure(B, third_party);
+    router.announce(A, &["10.0.0.0/24"], attrs(A, &[1]));
+    assert_eq!(router.told_attrs(B).nexthop, None);
+    let shared = Some(net("10.255.0.0/24"));
+    router.handle(Input::Network(B, shared));
+    assert_eq!(router.told_attrs(B).nexthop, Some(address(A)));
+    router.handle(Input::Network(B, shared));
+    assert_eq!(router.told(B), [], "it is told already");
+    router.handle(Input::Network(B, None));
+    assert_eq!(router.told_attrs(B).nexthop, None);
+    router.handle(Input::Network(C, shared));
+    assert_eq!(router.told(C).len(), 1, "its first table");
+    router.handle(Input::Network(C, None));
+    assert_eq!(router.told(C), [], "it is told of no third party");
 }
 
 #[test]

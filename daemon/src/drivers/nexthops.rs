@@ -1,11 +1,11 @@
-//! Which nexthops packets can be sent to, for the RIB.
+//! Which nexthops packets can be sent to, for the RIB, and which peers share a network with us.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp::Prefix;
+use bgp::PeerId;
 use bgp::rib::{Input, NexthopState, Rib};
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ pub(super) struct Reach {
     known: BTreeMap<IpAddr, NexthopState>,
     /// Addresses of this host.
     own: BTreeSet<IpAddr>,
+    /// When it was last said which networks we share with peers.
+    seen: Arc<Interfaces>,
     look_at: Option<Instant>,
 }
 
@@ -44,13 +46,16 @@ impl Reach {
             revision: 0,
             known: BTreeMap::new(),
             own: BTreeSet::new(),
+            seen: Arc::default(),
             look_at: None,
         }
     }
 
-    /// The network that we share with a peer at this address, where there is one.
-    pub(super) fn network(&self, peer: IpAddr) -> Option<Prefix> {
-        self.interfaces.borrow().network(peer)
+    /// Says which network we share with a peer.
+    pub(super) fn look_at_peer(&self, peer: PeerId, rib: &mut Rib, now: Instant) {
+        let address = rib.peer_address(peer);
+        let network = address.and_then(|address| self.interfaces.borrow().network(address));
+        rib.handle(Input::Network(peer, network), now);
     }
 
     /// Plans a look if routes have brought or taken nexthops.
@@ -94,6 +99,12 @@ impl Reach {
         if self.own != own {
             self.own.clone_from(&own);
             rib.handle(Input::OwnAddresses(own), now);
+        }
+        if !Arc::ptr_eq(&self.seen, &interfaces) {
+            self.seen = Arc::clone(&interfaces);
+            for (peer, address) in rib.peer_addresses().collect::<Vec<_>>() {
+                rib.handle(Input::Network(peer, interfaces.network(address)), now);
+            }
         }
         let state = |address| match others.toward(address, &interfaces) {
             Some((_, metric)) => NexthopState::Reachable { metric },

@@ -186,7 +186,7 @@ impl Driver {
 
     fn obey(&mut self, message: RibMessage) {
         match message {
-            RibMessage::Input(mut input) => {
+            RibMessage::Input(input) => {
                 let now = Instant::now();
                 self.settling.hear(&input, now);
                 if matches!(input, Input::Standing(..)) {
@@ -194,13 +194,11 @@ impl Driver {
                 }
                 if let Input::Remove(peer) = &input {
                     self.outlets.remove(peer);
-                } else if let Input::Up(peer, up) = &mut input {
+                } else if let Input::Up(peer, _) = &input {
                     if let Some(outlet) = self.outlets.get_mut(peer) {
                         outlet.life += 1;
                     }
-                    // The session knows both addresses, but not how long the prefix is.
-                    let address = self.rib.peer_address(*peer);
-                    up.connected = address.and_then(|address| self.reach.network(address));
+                    self.reach.look_at_peer(*peer, &mut self.rib, now);
                 }
                 self.rib.handle(input, now);
             }

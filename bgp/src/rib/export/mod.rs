@@ -442,7 +442,7 @@ impl Rib {
             return;
         };
         let old_id = session.group;
-        let key = Key::new(&self.config, &peer.config, &session.up, peer.preference);
+        let key = Key::new(&self.config, peer, &session.up);
         let new_id = self.groups.find(&key);
         if new_id == Some(old_id) {
             return;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::super::Peer;
 use super::super::attrs::{AttrsId, AttrsTable, EXTRA};
 use super::super::egress::{self, EgressKey, Sender};
-use super::super::interface::{RibConfig, RibPeer};
-use super::super::preference::{Asked, Preference};
+use super::super::interface::RibConfig;
+use super::super::preference::Asked;
 use super::super::source::index_of;
 use crate::attrs::Attrs;
 use crate::filter::{Filter, Nexthop, Outcome, Prepared};
@@ -41,12 +42,10 @@ pub(in crate::rib) struct Key {
 }
 
 impl Key {
-    pub(in crate::rib) fn new(
-        config: &RibConfig,
-        peer: &RibPeer,
-        up: &SessionUp,
-        preference: Preference,
-    ) -> Self {
+    pub(in crate::rib) fn new(config: &RibConfig, peer: &Peer, up: &SessionUp) -> Self {
+        let asked = Asked::new(config, &peer.config, peer.preference);
+        let egress = EgressKey::new(config, &peer.config, peer.network, up, asked);
+        let peer = &peer.config;
         let dialect = Dialect {
             // Whether it is ours decides about LOCAL_PREF; which one it is does not.
             peer_asn: if up.dialect.is_internal() {
@@ -62,7 +61,7 @@ impl Key {
         let is_alone = is_limited || !up.dialect.add_path_send.is_empty();
         Self {
             filter: Arc::clone(&peer.export),
-            egress: EgressKey::new(config, peer, up, Asked::new(config, peer, preference)),
+            egress,
             dialect,
             nexthops: up.nexthops,
             own_nexthop: Some(peer.address).filter(|own| peer.export.names_nexthop(*own)),

@@ -35,6 +35,7 @@ struct ModelPeer {
     config: RibPeer,
     standing: Standing,
     preference: Preference,
+    network: Option<Prefix>,
     session: Option<ModelSession>,
     received: BTreeMap<(Prefix, Option<PathId>), Held>,
     /// By family, until when what is stale waits, and for what.
@@ -519,7 +520,8 @@ impl Model {
             },
         };
         let asked = Asked::new(&self.config, &to.config, to.preference);
-        let key = EgressKey::new(&self.config, &to.config, &to.session.as_ref()?.up, asked);
+        let session = to.session.as_ref()?;
+        let key = EgressKey::new(&self.config, &to.config, to.network, &session.up, asked);
         let suppresses = |aggregate: &Prefix| {
             aggregate != prefix
                 && aggregate.contains(prefix)

@@ -241,6 +241,7 @@ impl Pair {
                     config: config.clone(),
                     standing: Standing::Unranked,
                     preference: Preference::default(),
+                    network: None,
                     session: None,
                     received: BTreeMap::new(),
                     kept: [None; 2],
@@ -275,7 +276,7 @@ impl Pair {
 
     fn step(&mut self, random: &mut Random) {
         let id = PeerId(random.below(PEERS as usize) as u32);
-        match random.below(34) {
+        match random.below(35) {
             0..8 => self.announce(id, random),
             8..11 => self.withdraw(id, random),
             11 | 12 => self.up(id, random),
@@ -318,6 +319,13 @@ impl Pair {
                 self.handle(Input::Remove(id));
             }
             33 => self.prefer(id, random),
+            34 => {
+                let network = random.maybe(&["192.0.2.0/31".parse().unwrap()]);
+                if let Some(peer) = self.model.peers.get_mut(&id) {
+                    peer.network = network;
+                }
+                self.handle(Input::Network(id, network));
+            }
             21..24 => self.mark(id, random),
             24 => {
                 self.now += Duration::from_secs(random.pick(&[1, 30, 100, 400]));
@@ -349,7 +357,6 @@ impl Pair {
             enhanced_refresh: random.below(2) == 0,
             preserved: random.pick(&families),
             long_lived: random.pick(&families),
-            connected: random.maybe(&["192.0.2.0/31".parse().unwrap()]),
             ..SessionUp::new(router_id, dialect)
         };
         let session = ModelSession {
