@@ -204,3 +204,40 @@ fn a_nexthop_that_others_drop_packets_to_is_not_reachable() -> Result<()> {
     ensure!(state == "Established", "the session is {state}");
     Ok(())
 }
+
+/// The far end of the first cable; the second one has nobody behind it.
+const UNNUMBERED: &str = "log stderr all;
+router id 192.0.2.1;
+protocol device { scan time 10; }
+protocol static cloud { ipv6; route 2001:db8:1::/48 unreachable; }
+protocol bgp nva {
+  local fe80::2 as 64512;
+  neighbor fe80::1%'eth-a' as 65010;
+  connect retry time 1;
+  connect delay time 1;
+  error wait time 1, 4;
+  ipv6 { import all; export where source = RTS_STATIC; };
+}
+";
+
+#[test]
+fn a_link_local_nexthop_is_on_the_interface_of_its_peer() -> Result<()> {
+    let mut scratch = Scratch::new("n")?;
+    let (near, far) = (scratch.namespace("nva")?, scratch.namespace("far")?);
+    cables(&near, &far)?;
+    for interface in ["eth-a", "eth-b"] {
+        near.ip(&format!("addr add fe80::1/64 dev {interface} nodad"))?;
+    }
+    far.ip("addr add fe80::2/64 dev eth-a nodad")?;
+    let _bird = Bird::launch(&far, &scratch.directory().join("bird"), UNNUMBERED)?;
+    let mut nva = Nva::new(&near, &scratch.directory().join("nva"), &Binaries::find()?)?;
+    let peer = "address = \"fe80::2\"\ninterface = \"eth-a\"\nasn = 64512";
+    let router = ROUTER.replace("0.0.0.0:179", "[::]:179");
+    nva.configure(&router.replace("address = \"192.0.2.1\"\nasn = 65010", peer))?;
+    nva.start()?;
+    wait_for("the route over its interface", PATIENCE, || {
+        let route = near.ip("-6 route get 2001:db8:1::1")?;
+        ensure!(route.contains("dev eth-a"), "{route}");
+        Ok(())
+    })
+}

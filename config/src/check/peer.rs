@@ -96,6 +96,12 @@ fn addresses(peer: &Peer, path: &str, draft: &Draft, sink: &mut Sink<'_>) {
         let wrong = Wrong::new("peer.interface", message, "leave `interface` out");
         sink.error(sink.place(&format!("{path}.interface")), wrong);
     }
+    if is_link_local(peer.address) && peer.link.is_none() && peer.interface.is_none() {
+        let message = format!("{} is on every interface", peer.address);
+        let fix = "write the `interface` of this peer: nobody is called without it";
+        let wrong = Wrong::new("peer.scope", message, fix);
+        sink.warning(sink.place(&format!("{path}.address")), wrong);
+    }
     watched(peer, path, sink);
     let Some(local) = peer.local_address else {
         return;

@@ -801,6 +801,16 @@ fn an_aggregate_of_what_is_originated_wants_a_decision() {
 }
 
 #[test]
+fn a_link_local_peer_is_on_an_interface() {
+    let peer = "[peer.a]\naddress = \"fe80::2\"\nasn = 64512\n";
+    let found = findings(&format!("{HEAD}{peer}"));
+    let rules: Vec<_> = found.iter().map(|found| (found.rule, found.line)).collect();
+    assert!(rules.contains(&("peer.scope", 8)), "{rules:?}");
+    let scoped = findings(&format!("{HEAD}{peer}interface = \"eth1\"\n"));
+    assert!(scoped.iter().all(|found| found.rule != "peer.scope"));
+}
+
+#[test]
 fn an_empty_file_lacks_its_router() {
     let found = findings("");
     assert_eq!(found.len(), 1);

@@ -126,6 +126,7 @@ impl<F: Fib> Driver<F> {
                 self.table.set_links(links);
             }
             Steering::Peers(peers) => self.table.set_peers(peers),
+            Steering::Scopes(scopes) => self.table.set_scopes(scopes),
             Steering::Dead(peers, found_out) => {
                 self.found_out = Some(found_out);
                 self.table.set_dead(peers);

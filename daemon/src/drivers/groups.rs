@@ -163,6 +163,8 @@ impl Driver {
             peers.map(|(peer, _)| (*peer, place.interface.clone()))
         });
         let _ = self.fib.send(Steering::Peers(peers.collect())).await;
+        let scopes = self.topology.scopes.clone();
+        let _ = self.fib.send(Steering::Scopes(scopes)).await;
         for group in self.groups.values() {
             let standings = group.ranking().iter();
             self.standings.extend(standings.map(|it| (it.link, *it)));

@@ -77,6 +77,8 @@ pub(crate) enum Steering {
     Links(BTreeMap<String, LinkStanding>, Instant),
     /// Interfaces of the peers that are reached through a link.
     Peers(BTreeMap<PeerId, String>),
+    /// Interfaces of the peers at link-local addresses that are on no link.
+    Scopes(BTreeMap<PeerId, String>),
     /// The peers on no link that BFD calls dead, and when that was found out.
     Dead(BTreeSet<PeerId>, Instant),
 }
@@ -110,6 +112,8 @@ pub(crate) struct Topology {
     pub(crate) groups: BTreeMap<String, GroupConfig>,
     /// Peers on no link that BFD watches, and the ways to their tasks.
     pub(crate) watched: BTreeMap<PeerId, mpsc::Sender<ToPeer>>,
+    /// As in [`Steering::Scopes`].
+    pub(crate) scopes: BTreeMap<PeerId, String>,
 }
 
 /// A link in its group.

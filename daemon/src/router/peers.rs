@@ -209,12 +209,19 @@ impl Router {
             peer.is_some_and(|peer| peer.bfd.is_some())
         };
         let watched = self.peers.iter().filter(|(name, _)| is_watched(name));
+        let scopes = self.peers.iter().filter_map(|(name, running)| {
+            let peer = config.peers.get(name).filter(|peer| peer.link.is_none())?;
+            let is_scoped = matches!(peer.address, IpAddr::V6(it) if it.is_unicast_link_local());
+            let interface = peer.interface.clone().filter(|_| is_scoped)?;
+            Some((running.id, interface))
+        });
         let topology = Topology {
             links: places.collect(),
             groups: convert::groups(&config),
             watched: watched
                 .map(|(_, running)| (running.id, running.inbox.clone()))
                 .collect(),
+            scopes: scopes.collect(),
         };
         let _ = self.groups.send(GroupsMessage::Configure(topology)).await;
         self.order_drains();

@@ -215,6 +215,8 @@ pub(crate) struct Table {
     links: BTreeMap<String, LinkStanding>,
     /// Interfaces of the peers that are reached through a link.
     peers: BTreeMap<PeerId, String>,
+    /// Interfaces of the other peers that have a link-local address.
+    scopes: BTreeMap<PeerId, String>,
     /// Peers on no link whose hops carry nothing if there is another way.
     dead: BTreeSet<PeerId>,
     interfaces: Interfaces,
@@ -257,6 +259,7 @@ impl Table {
             nexthops: BTreeMap::new(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
+            scopes: BTreeMap::new(),
             dead: BTreeSet::new(),
             interfaces: Interfaces::default(),
             known_others: Arc::clone(&others),
@@ -327,6 +330,14 @@ impl Table {
     pub(crate) fn set_peers(&mut self, peers: BTreeMap<PeerId, String>) {
         self.peers = peers;
         self.resolve();
+    }
+
+    /// The interfaces that link-local nexthops of peers on no link are on; replaces what was said before.
+    pub(crate) fn set_scopes(&mut self, scopes: BTreeMap<PeerId, String>) {
+        if self.scopes != scopes {
+            self.scopes = scopes;
+            self.resolve();
+        }
     }
 
     /// The peers on no link that are dead; replaces what was said before.

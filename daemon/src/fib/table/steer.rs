@@ -1,6 +1,7 @@
 //! Where groups lead: links, tiers and weights decide.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bgp::Hop;
@@ -56,9 +57,11 @@ impl Table {
         })
     }
 
-    /// The way of a hop: over the interface of its peer's link, or as the host would get there.
+    /// The way of a hop: over the interface of its peer's link, or as the host would get there, who does not know
+    /// on which interface a link-local address is.
     pub(super) fn way(&self, hop: &Hop) -> Option<Way> {
-        let Some(name) = self.peers.get(&hop.peer) else {
+        let scope = || self.scopes.get(&hop.peer).filter(|_| is_scoped(hop));
+        let Some(name) = self.peers.get(&hop.peer).or_else(scope) else {
             let found = self.others.toward(hop.address, &self.interfaces);
             return found.map(|(way, _)| way);
         };
@@ -280,6 +283,10 @@ impl Table {
             .filter_map(|hop| Some((hop, self.way(&hop)?)))
             .collect();
     }
+}
+
+fn is_scoped(hop: &Hop) -> bool {
+    matches!(hop.address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Where candidates of one tier lead, of which the paths do not say that they share: as the decision

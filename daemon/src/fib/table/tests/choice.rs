@@ -91,3 +91,27 @@ fn meds_of_different_neighbours_are_not_compared() {
     run(&mut table, &mut kernel, now);
     assert_eq!(kernel.interface_of(&prefix), Some(1));
 }
+
+#[test]
+fn a_link_local_nexthop_is_sought_on_the_interface_of_its_peer_and_a_global_one_wherever_it_is() {
+    let now = Instant::now();
+    let (mut table, mut kernel) = (table(now), Kernel::with_interfaces([true, true]));
+    for interface in &mut kernel.observed.interfaces.0 {
+        interface.addresses.push("fe80::1/64".parse().unwrap());
+    }
+    kernel.observed.interfaces.0[1]
+        .addresses
+        .push("2001:db8::1/64".parse().unwrap());
+    let prefixes = prefixes(2);
+    for (prefix, address) in prefixes.iter().zip(["fe80::2", "2001:db8::2"]) {
+        let mut hop = hops(&[9]);
+        hop[0].hop.address = address.parse().unwrap();
+        table.set(&[*prefix], &hop);
+    }
+    for (interface, index) in [("wg1", 1), ("wg2", 2), ("wg1", 1)] {
+        table.set_scopes([(PeerId(9), interface.to_owned())].into());
+        run(&mut table, &mut kernel, now);
+        assert_eq!(kernel.interface_of(&prefixes[0]), Some(index));
+        assert_eq!(kernel.interface_of(&prefixes[1]), Some(2));
+    }
+}
