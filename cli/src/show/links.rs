@@ -144,8 +144,8 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     text.push('\n');
     text.push_str(&table.render(screen));
     let troubles = links.iter().filter_map(|link| trouble(link, screen));
-    let paths = links.iter().filter_map(|link| narrow(link, screen));
-    let lines: String = troubles.chain(paths).collect();
+    let notes = links.iter().flat_map(|link| notes(link, screen));
+    let lines: String = troubles.chain(notes).collect();
     if !lines.is_empty() {
         text.push('\n');
         text.push_str(&lines);
@@ -160,11 +160,14 @@ fn path_mtu(link: &v1::Link) -> String {
     }
 }
 
-/// One line about a path that is not as it should be.
-fn narrow(link: &v1::Link, screen: &Screen) -> Option<String> {
-    let path = Some(clean(&link.path_mtu_note)).filter(|path| !path.is_empty())?;
-    let text = format!("{}: {path}", clean(&link.name));
-    Some(format!("{}\n", screen.paint(Tone::Odd, &text)))
+/// One line each about a far end and a path that are not as they should be.
+fn notes(link: &v1::Link, screen: &Screen) -> impl Iterator<Item = String> {
+    let notes = [&link.probe_note, &link.path_mtu_note].map(|note| clean(note));
+    let said = notes.into_iter().filter(|note| !note.is_empty());
+    said.map(|note| {
+        let text = format!("{}: {note}", clean(&link.name));
+        format!("{}\n", screen.paint(Tone::Odd, &text))
+    })
 }
 
 /// One line about a link that is not up, or is failed on purpose.
@@ -280,6 +283,7 @@ pub(crate) mod tests {
                 loss_ratio: 0.005,
                 sent: 200,
                 received: 199,
+                refused: 0,
                 window: seconds(10),
                 known: 200,
                 loss_out: Some(0.005),
@@ -291,6 +295,7 @@ pub(crate) mod tests {
             mtu: 1300,
             path_mtu: 1300,
             path_mtu_note: "the path takes 1300 of 1420".to_owned(),
+            probe_note: String::new(),
             drill_until: None,
             bfd: None,
             way_back: String::new(),
@@ -309,6 +314,8 @@ pub(crate) mod tests {
             kind: "interface".to_owned(),
             quality: None,
             mtu: 9000,
+            probe_note: "the far end's STAMP packets are not authentic: is its key ours?"
+                .to_owned(),
             ..v1::Link::default()
         };
         vec![up, down]
@@ -327,6 +334,7 @@ nic   eth1       interface  9000     -     -  -             -       -       -  1
 
 nic is down: eth1 has no carrier
 wg-a: the path takes 1300 of 1420
+nic: the far end's STAMP packets are not authentic: is its key ours?
 ";
         assert_eq!(render(&links(), &screen()), expected);
         assert_eq!(render(&[], &screen()), "no links\n");
