@@ -194,14 +194,14 @@ pub struct Probe {
     pub auth: Option<ProbeAuth>,
 }
 
-/// `auth = { key = { file = "secrets/a.key" }, accept = { file = "secrets/a-new.key" } }`: STAMP in
+/// `auth = { key = { file = "secrets/a.key" }, accept-key = { file = "secrets/a-new.key" } }`: STAMP in
 /// authenticated mode (RFC 8762 §4.4).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProbeAuth {
     /// `key`: what signs our probes, and is believed.
     pub key: SecretSource,
-    /// `accept`: what is believed as well, while the two ends change their keys.
-    pub accept: Option<SecretSource>,
+    /// `accept-key`: what is believed as well, while the two ends change their keys.
+    pub accept_key: Option<SecretSource>,
 }
 
 /// How a link is probed.

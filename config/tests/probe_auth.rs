@@ -20,16 +20,15 @@ fn a_probe_has_a_key_only_when_asked_and_a_second_one_beside_it() {
     assert_eq!(auth("method = \"stamp\""), None);
     let one = ProbeAuth {
         key: SecretSource::File("a.key".into()),
-        accept: None,
+        accept_key: None,
     };
     let words = "method = \"stamp\", auth = { key = { file = \"a.key\" } }";
     assert_eq!(auth(words), Some(one.clone()));
     let two = ProbeAuth {
-        accept: Some(SecretSource::Env("A_NEW".to_owned())),
+        accept_key: Some(SecretSource::Env("A_NEW".to_owned())),
         ..one
     };
-    let words =
-        "method = \"stamp\", auth = { key = { file = \"a.key\" }, accept = { env = \"A_NEW\" } }";
+    let words = "method = \"stamp\", auth = { key = { file = \"a.key\" }, accept-key = { env = \"A_NEW\" } }";
     assert_eq!(auth(words), Some(two));
 }
 
@@ -49,7 +48,7 @@ fn what_cannot_be_is_named_with_its_place() {
         ),
         (format!("{stamp} auth = {{}}"), "key.missing", "no `key`"),
         (
-            format!("{stamp} auth = {{ accept = {{ env = \"K\" }} }}"),
+            format!("{stamp} auth = {{ accept-key = {{ env = \"K\" }} }}"),
             "key.missing",
             "no `key`",
         ),
@@ -73,7 +72,7 @@ fn what_cannot_be_is_named_with_its_place() {
 fn a_key_in_the_file_is_refused_and_not_repeated() {
     for key in [
         "key = \"hunter2\"",
-        "key = { env = \"K\" }, accept = \"hunter2\"",
+        "key = { env = \"K\" }, accept-key = \"hunter2\"",
     ] {
         let inline = format!("method = \"stamp\", auth = {{ {key} }}");
         let report = load(&text(&inline), "t.toml").expect_err(&inline);
@@ -86,7 +85,7 @@ fn another_key_is_another_probe_and_shown_by_its_place() {
     let changes = diff(
         &config("method = \"stamp\", auth = { key = { file = \"old\" } }"),
         &config(
-            "method = \"stamp\", auth = { key = { file = \"new\" }, accept = { file = \"old\" } }",
+            "method = \"stamp\", auth = { key = { file = \"new\" }, accept-key = { file = \"old\" } }",
         ),
     );
     let [Change::LinkChanged { parts, fields, .. }] = changes.as_slice() else {
@@ -96,7 +95,7 @@ fn another_key_is_another_probe_and_shown_by_its_place() {
     let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
     let expected = [
         "probe.auth.key file old -> file new",
-        "probe.auth.accept none -> file old",
+        "probe.auth.accept-key none -> file old",
     ];
     assert_eq!(fields, expected);
 }

@@ -175,8 +175,8 @@ fn probe_auth(auth: Option<&ProbeAuth>) -> [Field<LinkPart>; 2] {
     [
         part("probe.auth.key", auth.map(|auth| &auth.key)),
         part(
-            "probe.auth.accept",
-            auth.and_then(|auth| auth.accept.as_ref()),
+            "probe.auth.accept-key",
+            auth.and_then(|auth| auth.accept_key.as_ref()),
         ),
     ]
 }

@@ -394,9 +394,12 @@ fn probe_auth(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<ProbeAuth> 
         table.missing(sink, "key", "key = { file = \"secrets/a.key\" }");
     }
     let key = secret::source(&mut table, sink, "key");
-    let accept = secret::source(&mut table, sink, "accept");
+    let accept_key = secret::source(&mut table, sink, "accept-key");
     table.finish(sink);
-    Some(ProbeAuth { key: key?, accept })
+    Some(ProbeAuth {
+        key: key?,
+        accept_key,
+    })
 }
 
 /// A group of which nothing is said.

@@ -41,7 +41,7 @@ fn keys(auth: &model::ProbeAuth, base: &Path) -> Result<Keys, SecretError> {
     let read = |source| secrets::stamp_key(source, base);
     Ok(Keys {
         key: read(&auth.key)?,
-        accept: auth.accept.as_ref().map(read).transpose()?,
+        accept: auth.accept_key.as_ref().map(read).transpose()?,
     })
 }
 
