@@ -213,6 +213,10 @@ impl Board {
         });
     }
 
+    pub(crate) fn link_state(&self, link: &str) -> Option<links::State> {
+        self.lock().links.get(link)?.state
+    }
+
     pub(crate) fn set_preference(&self, link: &str, preference: links::Preference) {
         self.with_link(link, |row| row.preference = preference);
     }

@@ -11,8 +11,8 @@ use config::Config;
 use config::model;
 use links::stamp::Mode;
 use links::{
-    AddressFamily, GroupConfig, HealthConfig, LastResort, Limit, LinkId, Measurement, Member,
-    Method, Policy, ProbeConfig, ReflectorConfig, RttMargin,
+    AddressFamily, GroupConfig, HealthConfig, LAST_RESORT_AFTER, LastResort, Limit, LinkId,
+    Measurement, Member, Method, Policy, ProbeConfig, ReflectorConfig, RttMargin,
 };
 use policy::Filters;
 
@@ -212,6 +212,16 @@ fn health(config: &Config, link: &model::Link) -> HealthConfig {
             | model::ProbeMethod::Bgp => Measurement::Probe,
         },
         down_after: link.probe.down_after,
+        disbelieve_after: link.probe.down_after
+            + match link.probe.method {
+                // What only BGP tells is told when nothing else has.
+                model::ProbeMethod::Auto => LAST_RESORT_AFTER,
+                model::ProbeMethod::Stamp
+                | model::ProbeMethod::Icmp
+                | model::ProbeMethod::Tcp
+                | model::ProbeMethod::Bgp
+                | model::ProbeMethod::Off => 0,
+            },
         up_after: link.probe.up_after,
         degraded_rtt: slo.rtt.map(|it| Limit::new(it.enter(), it.leave())),
         degraded_loss: slo.loss.map(|it| Limit::new(it.enter(), it.leave())),

@@ -57,8 +57,8 @@ pub use health::{
 pub use meter::Meter;
 pub use preference::{Preference, PreferenceInput, Preferences, Use};
 pub use probe::{
-    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
-    Statistics, TcpState, Transmit, Via, WINDOWS,
+    AddressFamily, Input, LAST_RESORT_AFTER, LastResort, Method, Output, Probe, ProbeConfig,
+    Quality, SessionTcp, Statistics, TcpState, Transmit, Via, WINDOWS,
 };
 pub use reflector::{Arrival, Reflector, ReflectorConfig, Refusal};
 pub use symmetry::{Share, Symmetry, SymmetryInput, SymmetryOutput, Traffic};

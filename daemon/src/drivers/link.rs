@@ -117,7 +117,10 @@ async fn drive(link: Link) -> Ended {
     };
     let driver = Driver {
         measuring: link.probes.measure(target).await,
-        health: Health::new(config.health.clone(), now),
+        health: match link.board.link_state(&link.name) {
+            Some(state) if state.is_usable() => Health::taking_over(config.health.clone(), now),
+            Some(_) | None => Health::new(config.health.clone(), now),
+        },
         connects: Connects::default(),
         attached: None,
         path: mtu::Prober::start(&link),

@@ -53,7 +53,7 @@ use crate::random::Random;
 use crate::stamp::{self, Authenticity, Fault, NtpTime, Timestamps};
 use directions::{Directions, SKIPPED};
 use fallback::{Fallback, Means, Sight};
-pub use fallback::{SessionTcp, TcpState};
+pub use fallback::{PATIENCE as LAST_RESORT_AFTER, SessionTcp, TcpState};
 use history::{Fact, History, Order};
 pub use interface::{AddressFamily, Input, LastResort, Method, Output, ProbeConfig, Transmit, Via};
 pub use quality::{Quality, Statistics, WINDOWS};
