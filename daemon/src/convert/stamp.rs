@@ -53,7 +53,7 @@ pub(super) fn identifiers(link: &model::Link, id: LinkId) -> [u16; 2] {
         true => 0,
         false => 2,
     };
-    let first = 0x8000 | (id.0 % 0x2000) as u16 * 4 + end;
+    let first = 0x8000 + (id.0 % 0x2000) as u16 * 4 + end;
     [first, first + 1]
 }
 

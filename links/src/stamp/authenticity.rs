@@ -12,7 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// When nothing has come for so long there is nobody to doubt. Twice the longest interval and more.
 const MEMORY: Duration = Duration::from_secs(150);
 
-/// What one of the two roles has heard. See the [module](self).
+/// What one of the two roles has heard, asking or answering. One packet says nothing about the far end, since anybody
+/// may forge one beside its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Authenticity {
     /// When the last authentic packet came; before there was any, the first that was refused.

@@ -9,7 +9,7 @@ use super::far::{Far, Reflects};
 use super::sim::{Sim, config, ms, reflector};
 
 fn signed(octet: u8) -> Mode {
-    let key = Key::new(&[octet; 32]).unwrap();
+    let key = Key::new(&[octet; 32]).expect("long enough");
     Mode::Authenticated(Keys { key, accept: None })
 }
 
