@@ -189,6 +189,8 @@ fn links_are_measured_with_keys_and_these_change_without_taking_one_down() -> Re
     }
     for router in [&pair.near, &pair.far] {
         ensure_untroubled(router)?;
+        let shown = router.cli(&["show", "links"])?;
+        ensure!(shown.contains("stamp, signed"), "{shown}");
         let log = fs::read_to_string(router.log())?;
         ensure!(!log.contains("of this link"), "{log}");
     }

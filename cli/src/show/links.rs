@@ -121,7 +121,6 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     ]);
     for link in links {
         let quality = link.quality.as_ref();
-        let method = quality.map_or("", |quality| quality.method.as_str());
         let rank = match link.rank {
             0 => "-".to_owned(),
             rank => rank.to_string(),
@@ -133,7 +132,7 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
             cell(link.mtu.to_string()),
             cell(path_mtu(link)),
             cell(rank),
-            cell(or_dash(method)),
+            cell(or_dash(&method(link))),
             cell(millis(quality.and_then(|quality| quality.rtt_p95.as_ref()))),
             cell(or_unknown(quality.and_then(|quality| quality.loss_out))),
             cell(or_unknown(quality.and_then(|quality| quality.loss_in))),
@@ -151,6 +150,15 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
         text.push_str(&lines);
     }
     text
+}
+
+/// What it is measured by.
+fn method(link: &v1::Link) -> String {
+    let method = link.quality.as_ref().map_or("", |quality| &quality.method);
+    match (method, link.probe_signed) {
+        ("stamp", true) => "stamp, signed".to_owned(),
+        _ => method.to_owned(),
+    }
 }
 
 fn path_mtu(link: &v1::Link) -> String {
@@ -296,6 +304,7 @@ pub(crate) mod tests {
             path_mtu: 1300,
             path_mtu_note: "the path takes 1300 of 1420".to_owned(),
             probe_note: String::new(),
+            probe_signed: false,
             drill_until: None,
             bfd: None,
             way_back: String::new(),
@@ -338,6 +347,14 @@ nic: the far end's STAMP packets are not authentic: is its key ours?
 ";
         assert_eq!(render(&links(), &screen()), expected);
         assert_eq!(render(&[], &screen()), "no links\n");
+    }
+
+    #[test]
+    fn a_link_whose_probes_are_signed_says_so() {
+        let mut links = links();
+        links[0].probe_signed = true;
+        let text = render(&links, &screen());
+        assert!(text.contains("  stamp, signed  15.00 ms  "), "{text}");
     }
 
     #[test]

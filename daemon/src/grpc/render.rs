@@ -173,6 +173,7 @@ fn link(link: &LinkView) -> v1::Link {
         mtu: link.row.mtu,
         path_mtu: link.row.path.and_then(Verdict::mtu).unwrap_or(0),
         path_mtu_note: path_mtu_note(link.row.path),
+        probe_signed: link.signed,
         probe_note: link
             .row
             .doubt
