@@ -62,7 +62,7 @@ fn group(policy: Policy, now: Instant) -> Group {
         policy,
         hold_down: Duration::ZERO,
     };
-    let mut group = Group::new(config, members.collect(), now);
+    let mut group = Group::new(config, members.collect(), 7, now);
     for id in 0..LINKS {
         let (link, change) = (LinkId(id), change(State::Up, Reason::Answers));
         group.handle(GroupInput::Link { link, change }, now);

@@ -5,7 +5,8 @@
 //! Links are ordered by *credit*, which is their state as far as it is believed (up, degraded, draining),
 //! and within it by the figure of the [`Policy`]. Links that are equally good have equal ranks:
 //! between them the far side's MED decides, and where that ties, the link in use stays. So the active
-//! link is left only for one of a better rank.
+//! link is left only for one of a better rank, or to go after the traffic where the far side's wishes
+//! have taken most of it to a link of the same rank.
 //!
 //! # What moves traffic
 //!
@@ -21,6 +22,8 @@
 //!
 //! A link on its way back to credit is used all the same when there is nothing else.
 
+mod drawn;
+mod falls;
 mod leads;
 mod policy;
 mod reason;
@@ -30,6 +33,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::health::{HealthChange, Reason, State};
+use drawn::Drawn;
+use falls::Falls;
 use leads::{Lead, Leads};
 
 pub use policy::{Figure, Figures, Member, Policy, RttMargin};
@@ -79,6 +84,9 @@ pub enum GroupInput {
         /// Replaces what was said before.
         figures: Figures,
     },
+    /// Over which of several equally good links most of the routes lead that they have in common;
+    /// `None` if no link has so many, or there is no such choice. Replaces what was said before.
+    Drawn(Option<LinkId>),
     /// Another configuration. Members that stay keep their state; added ones are down until told.
     Reconfigure(GroupConfig, Vec<Member>),
     /// A deadline may have passed.
@@ -123,8 +131,7 @@ struct Link {
     /// Its state as far as it is believed. [`State::Down`] of a usable link: on its way back.
     credit: State,
     figures: Figures,
-    falls: u32,
-    fell_at: Instant,
+    falls: Falls,
 }
 
 /// The links to one remote site.
@@ -138,6 +145,7 @@ pub struct Group {
     links: Vec<Link>,
     /// By place in `links`; only with policies whose figures are measured.
     leads: Leads,
+    drawn: Drawn,
     /// When a link was usable for the first time.
     started: Option<Instant>,
     /// In order of preference; several only with [`Policy::Balance`].
@@ -155,8 +163,7 @@ impl Link {
             since: now,
             credit: State::Down,
             figures: Figures::default(),
-            falls: 0,
-            fell_at: now,
+            falls: Falls::none(now),
         }
     }
 
@@ -179,23 +186,11 @@ impl Link {
         (self.member.priority, self.member.link)
     }
 
-    fn falls_at(&self, now: Instant) -> u32 {
-        let quiet = now.saturating_duration_since(self.fell_at).as_nanos();
-        let halvings = quiet.checked_div(FORGET.as_nanos()).unwrap_or(0);
-        let halvings = u32::try_from(halvings).unwrap_or(u32::MAX);
-        self.falls.checked_shr(halvings).unwrap_or(0)
-    }
-
-    fn fall(&mut self, now: Instant) {
-        self.falls = (self.falls_at(now) + 1).min(MAX_FALLS);
-        self.fell_at = now;
-    }
-
     /// How long a better state has to last.
     fn wait(&self, hold_down: Duration) -> Duration {
-        match self.falls_at(self.since) {
+        match self.falls.at(self.since) {
             // However long ago: it has not been seen well since.
-            0 if self.falls > 0 => hold_down,
+            0 if self.falls.has_any() => hold_down,
             0 => Duration::ZERO,
             falls => longer(hold_down, falls - 1),
         }
@@ -216,11 +211,14 @@ fn longer(hold_down: Duration, doublings: u32) -> Duration {
 
 impl Group {
     /// All members are down until told. Of members with the same link the first counts.
-    pub fn new(config: GroupConfig, members: Vec<Member>, now: Instant) -> Self {
+    ///
+    /// - `seed`: another for each router and group, so that two routers do not follow each other in step
+    pub fn new(config: GroupConfig, members: Vec<Member>, seed: u64, now: Instant) -> Self {
         let mut group = Self {
             config,
             links: Vec::new(),
             leads: Leads::default(),
+            drawn: Drawn::new(seed, now),
             started: None,
             active: Vec::new(),
             ranking: Vec::new(),
@@ -237,6 +235,7 @@ impl Group {
         match input {
             GroupInput::Link { link, change } => self.on_link(link, change, now),
             GroupInput::Figures { link, figures } => self.on_figures(link, figures, now),
+            GroupInput::Drawn(link) => self.drawn.hear(link),
             GroupInput::Reconfigure(config, members) => {
                 trigger = Trigger::Configuration;
                 self.reconfigure(config, members, now);
@@ -265,7 +264,8 @@ impl Group {
         let credits = self.links.iter().filter_map(|it| it.credited_at(hold_down));
         let leads = self.leads.iter();
         let leads = leads.filter_map(|lead| lead.counts_at(hold_down));
-        credits.chain(leads).min()
+        let drawn = self.drawn.poll_timeout();
+        credits.chain(leads).chain(drawn).min()
     }
 
     /// All members, best first.
@@ -318,7 +318,7 @@ impl Group {
         if link.state > link.credit {
             link.credit = link.state;
             if link.state != State::Draining {
-                link.fall(now);
+                link.falls.add(now);
             }
         }
         if link.is_usable() {
@@ -363,7 +363,7 @@ impl Group {
         } else if known.is_none() {
             let lead = Lead {
                 since: now,
-                falls: self.links[a].falls_at(now),
+                falls: self.links[a].falls.at(now),
                 counts: self.started.is_some_and(|at| now < at + START),
             };
             self.leads.set(a, b, Some(lead));
@@ -449,13 +449,14 @@ impl Group {
         let ranked = self.ranked();
         let best = ranked.iter().filter(|(rank, _)| *rank == 0);
         let best: Vec<LinkId> = best.map(|(_, at)| self.links[*at].member.link).collect();
-        let stays = |id: &&LinkId| self.active.contains(id);
-        let to: Vec<LinkId> = if self.config.policy == Policy::Balance {
+        let stays = best.iter().find(|id| self.active.contains(id)).copied();
+        let shares = self.config.policy == Policy::Balance;
+        let drawn = self.drawn.due(&best, stays.filter(|_| !shares), now);
+        let to: Vec<LinkId> = if shares {
             best
         } else {
-            let stays = best.iter().find(stays);
-            let one = stays.or_else(|| self.nicest(&best));
-            one.copied().into_iter().collect()
+            let one = drawn.or(stays).or_else(|| self.nicest(&best).copied());
+            one.into_iter().collect()
         };
         if to == self.active {
             return None;
@@ -475,13 +476,16 @@ impl Group {
         if is_same(&from, &to) {
             return None;
         }
-        let reason = self.reason(&from, &to, trigger, now);
+        let reason = match drawn {
+            Some(_) => MoveReason::Drawn,
+            None => self.reason(&from, &to, trigger, now),
+        };
         if let MoveReason::Better { .. } = reason
             && self.config.policy.is_measured()
         {
             for id in from.iter().filter(|id| !to.contains(id)) {
                 if let Some(link) = self.link_mut(*id) {
-                    link.fall(now);
+                    link.falls.add(now);
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::lab::cables::Cables;
+use tests::lab::cables::{Cables, Priorities};
 use tests::lab::netns::Namespace;
 use tests::lab::process::wait_for;
 use tests::lab::scratch::Scratch;
@@ -22,7 +22,7 @@ const BY: f64 = 200.0;
 fn start(test: &str) -> Result<Cables> {
     let group = "slo = { rtt = \"100ms\" }\nhold-down = \"1s\"";
     let probe = "method = \"stamp\", interval = \"100ms\", window = \"2s\", down-after = 20";
-    Cables::start(test, group, probe)
+    Cables::start(test, Priorities::InOrder, group, probe)
 }
 
 fn queue(cables: &Cables) -> Result<String> {

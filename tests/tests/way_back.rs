@@ -4,7 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
+use tests::lab::cables::{Cables, Priorities};
+use tests::lab::nva::Nva;
+use tests::lab::process::wait_for;
 use tests::lab::ways::{Way, Ways, Wish};
 
 /// Pings that take part, at about a hundred bytes each way and hop.
@@ -133,4 +138,48 @@ fn ensure_asymmetric(ways: &Ways, group: &str, value: &str) -> Result<()> {
 fn established(ways: &Ways) -> Result<Vec<u64>> {
     let peers = ways.router.peers()?.into_iter();
     Ok(peers.map(|peer| peer.established_count).collect())
+}
+
+/// The link that the group of a router has in use.
+fn in_use(router: &Nva) -> Result<String> {
+    let shown: serde_json::Value =
+        serde_json::from_str(&router.cli(&["--json", "show", "groups"])?)?;
+    let active = shown.pointer("/groups/0/active/0");
+    let active = active.and_then(serde_json::Value::as_str);
+    Ok(active.with_context(|| shown.to_string())?.to_owned())
+}
+
+/// The link by which both routers send, and say that they do.
+fn agreed(cables: &Cables) -> Result<String> {
+    let link = in_use(&cables.near)?;
+    let ends = [(&cables.near, "10.2.0.1"), (&cables.far, "10.1.0.1")];
+    for (router, behind_the_other) in ends {
+        let used = in_use(router)?;
+        let route = router
+            .namespace()
+            .ip(&format!("route get {behind_the_other}"))?;
+        ensure!(used == link, "{used} and {link} are in use");
+        ensure!(route.contains(&format!("dev {link} ")), "{link}: {route}");
+    }
+    Ok(link)
+}
+
+#[test]
+fn two_routers_to_which_both_links_are_as_good_agree_on_one() -> Result<()> {
+    let probe = "method = \"stamp\", interval = \"100ms\"";
+    let cables = Cables::start("agree", Priorities::Equal, "hold-down = \"1s\"", probe)?;
+    let agree = |what: &str| wait_for(what, Duration::from_secs(60), || agreed(&cables));
+    let left = agree("agreement at the start")?;
+    // One has to leave the link, and the other goes with it. Neither has a reason to return.
+    cables.near.cli(&["drain", &left])?;
+    let taken = agree("agreement on the other link")?;
+    ensure!(taken != left, "{taken} is used although it is drained");
+    let events = cables.far.cli(&["watch", "--history", "--no-follow"])?;
+    ensure!(
+        events.contains("(most routes lead over it already)"),
+        "{events}"
+    );
+    cables.near.cli(&["undrain", &left])?;
+    agree("agreement after the drain")?;
+    Ok(())
 }

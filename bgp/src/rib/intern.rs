@@ -197,6 +197,12 @@ impl<T: Eq + Hash> Interner<T> {
         values.filter_map(|(index, value)| Some((index, &*value.as_ref()?.shared)))
     }
 
+    /// Every value, and how many hold it.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&T, u32)> {
+        let values = self.values.iter().flatten();
+        values.map(|value| (&*value.shared, value.holders))
+    }
+
     /// How many hold a value.
     pub(super) fn holders(&self, id: Id<T>) -> u32 {
         live(&self.values, id.index()).map_or(0, |value| value.holders)

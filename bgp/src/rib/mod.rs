@@ -40,6 +40,7 @@ mod attrs;
 mod bitset;
 mod changes;
 mod decision;
+mod drawn;
 mod egress;
 mod export;
 mod import;

@@ -21,8 +21,8 @@ use super::drill::{self, Scenes};
 use super::messages::{
     Alone, GroupsMessage, Hearing, Place, RibMessage, Steering, ToPeer, Topology,
 };
-use super::until;
 use super::way_back::WayBack;
+use super::{seed, until};
 use crate::board::{Board, MemberRow};
 use crate::fib::LinkStanding;
 use crate::journal::Severity;
@@ -32,6 +32,7 @@ pub(crate) async fn run(
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    drawn: watch::Receiver<BTreeSet<PeerId>>,
     scenes: watch::Sender<Scenes>,
     alone: watch::Sender<Alone>,
     board: Arc<Board>,
@@ -40,6 +41,7 @@ pub(crate) async fn run(
         inbox,
         fib,
         rib,
+        drawn,
         scenes,
         alone,
         board,
@@ -59,6 +61,8 @@ struct Driver {
     inbox: mpsc::Receiver<GroupsMessage>,
     fib: mpsc::Sender<Steering>,
     rib: mpsc::Sender<RibMessage>,
+    /// Peers over which most of the routes lead that links of a group could carry equally well.
+    drawn: watch::Receiver<BTreeSet<PeerId>>,
     scenes: watch::Sender<Scenes>,
     alone: watch::Sender<Alone>,
     board: Arc<Board>,
@@ -104,6 +108,7 @@ impl Driver {
                     }
                     None => return,
                 },
+                Ok(()) = self.drawn.changed() => self.on_drawn().await,
                 () = until(deadline) => {
                     let now = Instant::now();
                     for group in self.groups.values_mut() {
@@ -133,7 +138,9 @@ impl Driver {
                     group.handle(GroupInput::Reconfigure(config.clone(), members), now);
                     group
                 }
-                Entry::Vacant(vacant) => vacant.insert(Group::new(config.clone(), members, now)),
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Group::new(config.clone(), members, seed(), now))
+                }
             };
             // To a group that a link joins, the link is down until told.
             for (link, change) in &self.changes {
@@ -149,6 +156,7 @@ impl Driver {
         let names = names.map(|(name, place)| (place.member.link, name.clone()));
         self.names = names.collect();
         self.topology = topology;
+        self.draw(now);
         self.standings.clear();
         let peers = self.topology.links.values().flat_map(|place| {
             let peers = place.peers.iter();
@@ -229,6 +237,28 @@ impl Driver {
         match group.has_output() {
             true => self.settle(now).await,
             false => self.show(&in_group),
+        }
+    }
+
+    async fn on_drawn(&mut self) {
+        let now = Instant::now();
+        self.draw(now);
+        if self.groups.values().any(Group::has_output) {
+            self.settle(now).await;
+        }
+    }
+
+    /// Tells each group over which of its links the far side has most of the traffic.
+    fn draw(&mut self, now: Instant) {
+        let drawn = self.drawn.borrow_and_update().clone();
+        for (name, group) in &mut self.groups {
+            let mut places = self.topology.links.values();
+            let place = places.find(|place| {
+                let mut peers = place.peers.iter();
+                place.group.as_ref() == Some(name) && peers.any(|(peer, _)| drawn.contains(peer))
+            });
+            let link = place.map(|place| place.member.link);
+            group.handle(GroupInput::Drawn(link), now);
         }
     }
 

@@ -34,6 +34,7 @@ mod bell;
 pub(crate) mod bfd;
 pub(crate) mod costs;
 pub(crate) mod drain;
+mod drawn;
 pub(crate) mod drill;
 pub(crate) mod fib;
 pub(crate) mod groups;

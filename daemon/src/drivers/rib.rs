@@ -8,6 +8,7 @@ use bgp::PeerId;
 use bgp::rib::{Input, Output, Rib};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::drawn::Drawing;
 use super::messages::{FibMessage, RibMessage, ToPeer};
 use super::nexthops::Reach;
 use super::settle::{Decided, Settling};
@@ -56,6 +57,7 @@ struct Outlet {
 /// - `awaited`: peers whose routes are waited for before leftovers in the kernel are swept
 /// - `telling`: whether peers are told what there is before they have told what they have
 /// - `settled`: told when they are
+/// - `drawn`: told of [`Rib::drawn`]
 pub(crate) async fn run(
     mut rib: Rib,
     inbox: mpsc::Receiver<RibMessage>,
@@ -65,6 +67,7 @@ pub(crate) async fn run(
     awaited: BTreeSet<PeerId>,
     telling: Telling,
     settled: oneshot::Sender<()>,
+    drawn: watch::Sender<BTreeSet<PeerId>>,
 ) {
     let now = Instant::now();
     let settling = match telling {
@@ -83,6 +86,7 @@ pub(crate) async fn run(
         settling,
         settled: Some(settled),
         reach,
+        drawing: Drawing::new(drawn),
     }
     .run()
     .await;
@@ -96,6 +100,7 @@ struct Driver {
     settling: Settling,
     settled: Option<oneshot::Sender<()>>,
     reach: Reach,
+    drawing: Drawing,
 }
 
 impl Driver {
@@ -114,6 +119,7 @@ impl Driver {
                 self.rib.poll_timeout(),
                 earlier(self.settling.poll_timeout(), self.reach.poll_timeout()),
             );
+            let deadline = earlier(deadline, self.drawing.poll_timeout());
             tokio::select! {
                 taken = self.inbox.recv_many(&mut burst, BURST) => {
                     if taken == 0 {
@@ -140,6 +146,7 @@ impl Driver {
         while let Some(output) = self.rib.poll_output() {
             match output {
                 Output::Routes(changes) => {
+                    self.drawing.note(Instant::now());
                     let _ = self.fib.send(FibMessage::Routes(changes)).await;
                 }
                 Output::ExportReady(peer) => {
@@ -173,6 +180,7 @@ impl Driver {
     fn on_timeout(&mut self) {
         let now = Instant::now();
         self.reach.on_timeout(&mut self.rib, now);
+        self.drawing.on_timeout(&self.rib, now);
         self.rib.handle(Input::Timeout, now);
     }
 
@@ -181,6 +189,9 @@ impl Driver {
             RibMessage::Input(mut input) => {
                 let now = Instant::now();
                 self.settling.hear(&input, now);
+                if matches!(input, Input::Standing(..)) {
+                    self.drawing.note(now);
+                }
                 if let Input::Remove(peer) = &input {
                     self.outlets.remove(peer);
                 } else if let Input::Up(peer, up) = &mut input {

@@ -12,7 +12,7 @@ mod reset;
 mod restart;
 mod signals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -211,6 +211,7 @@ impl Router {
             fib_task.await;
             "fib"
         });
+        let (drawn, drawn_seen) = watch::channel(BTreeSet::new());
         let rib_task = drivers::rib::run(
             Rib::new(rib_config),
             rib_inbox.1,
@@ -220,6 +221,7 @@ impl Router {
             awaited,
             telling,
             settled,
+            drawn,
         );
         vital.spawn(async move {
             rib_task.await;
@@ -229,6 +231,7 @@ impl Router {
             groups_inbox.1,
             steering.0,
             rib_inbox.0.clone(),
+            drawn_seen,
             scenes,
             alone,
             Arc::clone(&board),

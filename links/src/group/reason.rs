@@ -36,6 +36,8 @@ pub enum MoveReason {
         /// How long it has been better.
         lasted: Duration,
     },
+    /// Most routes lead over another link already, which is as good: the far side prefers it, or a filter.
+    Drawn,
     /// Another link shares the traffic from now on.
     Joined {
         /// How long it has been up.
@@ -63,6 +65,7 @@ impl MoveReason {
                 Figure::Cost(_) => "cost",
                 Figure::Weight(_) => "balance",
             },
+            Self::Drawn => "routes",
             Self::Joined { .. } => "joined",
             Self::Removed => "removed",
             Self::Reconfigured => "reconfigured",
@@ -92,6 +95,7 @@ impl fmt::Display for MoveReason {
                 Value(*against),
                 Seconds(*lasted)
             ),
+            Self::Drawn => f.write_str("most routes lead over it already"),
             Self::Joined { lasted } => write!(f, "up for {}", Seconds(*lasted)),
             Self::Removed => f.write_str("removed from the group"),
             Self::Reconfigured => f.write_str("another configuration"),

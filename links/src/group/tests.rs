@@ -57,7 +57,7 @@ struct Bench {
 impl Bench {
     fn new(config: GroupConfig, members: Vec<Member>) -> Self {
         let now = start();
-        let mut group = Group::new(config, members, now);
+        let mut group = Group::new(config, members, 7, now);
         while group.poll_output().is_some() {}
         Self { group, now }
     }
@@ -138,7 +138,7 @@ fn assert_moved(outputs: &[GroupOutput], from: &[u32], to: &[u32], label: &str, 
 
 #[test]
 fn starts_with_nothing_usable_and_says_so() {
-    let mut group = Group::new(by_priority(), members(2), start());
+    let mut group = Group::new(by_priority(), members(2), 7, start());
     let Some(GroupOutput::Ranks(ranks)) = group.poll_output() else {
         panic!("no ranks");
     };
@@ -253,6 +253,100 @@ fn degraded_link_is_kept_while_the_other_one_is_fresh_or_no_better() {
     assert_eq!(bench.active(), [1]);
     bench.wait(HOLD_DOWN);
     assert_eq!(bench.active(), [2]);
+}
+
+#[test]
+fn the_group_goes_after_traffic_that_the_far_side_has_drawn_away() {
+    let mut bench = Bench::up(by_priority(), equals(3));
+    assert_eq!(bench.active(), [1]);
+    bench.give(GroupInput::Drawn(Some(LinkId(2))));
+    assert_eq!(bench.active(), [1], "the far side may not mean it");
+    let waits = bench.group.poll_timeout().expect("a deadline") - bench.now;
+    let bounds = Duration::from_secs(1)..Duration::from_secs(10);
+    assert!(bounds.contains(&waits), "{waits:?}");
+    let outputs = bench.wait(waits);
+    assert_moved(
+        &outputs,
+        &[1],
+        &[2],
+        "routes",
+        "most routes lead over it already",
+    );
+    assert_eq!(
+        bench.group.poll_timeout(),
+        None,
+        "it is where the traffic is"
+    );
+    bench.give(GroupInput::Drawn(None));
+    bench.wait(HOLD_DOWN * 10);
+    assert_eq!(bench.active(), [2], "where MED ties, the link in use stays");
+}
+
+#[test]
+fn what_the_far_side_draws_to_counts_only_among_links_of_the_best_rank() {
+    let mut bench = Bench::up(by_priority(), members(2));
+    bench.give(GroupInput::Drawn(Some(LinkId(2))));
+    bench.wait(HOLD_DOWN * 10);
+    assert_eq!(bench.active(), [1], "the first is preferred");
+    let mut bench = Bench::up(by_priority(), equals(2));
+    bench.give(GroupInput::Drawn(Some(LinkId(2))));
+    bench.link(2, State::Degraded);
+    assert_eq!(bench.group.poll_timeout(), None);
+    bench.wait(HOLD_DOWN * 10);
+    assert_eq!(bench.active(), [1]);
+    let mut bench = Bench::up(config(Policy::Balance), equals(2));
+    bench.give(GroupInput::Drawn(Some(LinkId(2))));
+    assert_eq!(bench.group.poll_timeout(), None, "all share");
+    assert_eq!(bench.active(), [1, 2]);
+}
+
+#[test]
+fn a_far_side_that_changes_its_mind_all_the_time_is_followed_less_and_less() {
+    let mut bench = Bench::up(by_priority(), equals(2));
+    let mut moved = 0;
+    for second in 0..600 {
+        let wished = LinkId(2 - u32::from(bench.active() == [2]));
+        bench.give(GroupInput::Drawn(Some(wished)));
+        moved += moves(&bench.wait(Duration::from_secs(1))).len();
+        assert!(second > 20 || moved > 0 || second < 10, "never followed");
+    }
+    assert!((3..=9).contains(&moved), "{moved}");
+}
+
+/// Two routers, each of which tells the other to use the link that it uses itself.
+#[test]
+fn two_routers_that_follow_each_other_agree_on_one_link() {
+    let mut swaps = 0;
+    for seed in 0..200 {
+        let mut benches = [2 * seed, 2 * seed + 1].map(|seed| {
+            let mut bench = Bench::up(by_priority(), equals(2));
+            bench.group.drawn = Drawn::new(seed, bench.now);
+            bench
+        });
+        benches[1].link(1, State::Degraded);
+        benches[1].link(1, State::Up);
+        benches[1].wait(HOLD_DOWN);
+        assert_ne!(benches[0].active(), benches[1].active());
+        // What one says reaches the other after this long.
+        let step = Duration::from_millis(200);
+        let mut steps = 0;
+        while benches[0].active() != benches[1].active() {
+            let said = [1, 0].map(|other| LinkId(benches[other].active()[0]));
+            for (bench, said) in benches.iter_mut().zip(said) {
+                bench.give(GroupInput::Drawn(Some(said)));
+            }
+            let moved = benches
+                .each_mut()
+                .map(|bench| moves(&bench.wait(step)).len());
+            swaps += usize::from(moved == [1, 1]);
+            steps += 1;
+            assert!(
+                steps < 5 * 120,
+                "seed {seed}: no agreement within 2 minutes"
+            );
+        }
+    }
+    assert!((1..40).contains(&swaps), "{swaps}");
 }
 
 #[test]
@@ -416,7 +510,7 @@ fn a_better_link_that_never_failed_takes_over_at_once() {
 #[test]
 fn member_named_twice_counts_once() {
     let twice = vec![Member::new(LinkId(1)); 2];
-    let group = Group::new(by_priority(), twice, start());
+    let group = Group::new(by_priority(), twice, 7, start());
     assert_eq!(group.ranking().len(), 1);
 }
 

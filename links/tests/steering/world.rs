@@ -156,7 +156,7 @@ impl World {
         Self {
             start: now,
             now,
-            group: Group::new(config, members, now),
+            group: Group::new(config, members, seed, now),
             moves: Vec::new(),
             random,
             ways,

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The links, the preferred one first, and the interfaces that they are.
 const LINKS: [&str; 2] = ["first", "second"];
 
-/// Both take the link `first` while it is good, to what is behind the far one: 10.2.0.1.
+/// Behind the near one is 10.1.0.1, behind the far one 10.2.0.1.
 #[derive(Debug)]
 pub struct Cables {
     /// The one that is looked at.
@@ -25,15 +25,16 @@ pub struct Cables {
 }
 
 impl Cables {
-    /// Both links are up, and the route goes by the first.
+    /// Both links are up, and the near one's route goes by the first, or by either if they are equal.
     ///
+    /// - `priorities`: how both routers like the links
     /// - `group`: keys of the group of both links
     /// - `probe`: keys of their probes
     ///
     /// # Errors
     ///
     /// Without root, or when something does not come up.
-    pub fn start(test: &str, group: &str, probe: &str) -> Result<Self> {
+    pub fn start(test: &str, priorities: Priorities, group: &str, probe: &str) -> Result<Self> {
         let mut scratch = Scratch::new(test)?;
         let ends = [scratch.namespace("near")?, scratch.namespace("far")?];
         for (number, interface) in LINKS.into_iter().enumerate() {
@@ -45,12 +46,14 @@ impl Cables {
             };
             cable(end(0, &near), end(1, &far))?;
         }
-        ends[1].ip("addr add 10.2.0.1/16 dev lo")?;
+        for (side, end) in (1..).zip(&ends) {
+            end.ip(&format!("addr add 10.{side}.0.1/16 dev lo"))?;
+        }
         let binaries = Binaries::find()?;
         let start = |side: usize| -> Result<Nva> {
             let directory = scratch.directory().join(ends[side].name());
             let mut router = Nva::new(&ends[side], &directory, &binaries)?;
-            router.configure(&intent(side, group, probe))?;
+            router.configure(&intent(side, priorities, group, probe))?;
             router.start()?;
             Ok(router)
         };
@@ -59,7 +62,10 @@ impl Cables {
             far: start(1)?,
             _scratch: scratch,
         };
-        cables.wait_for("first")?;
+        match priorities {
+            Priorities::InOrder => cables.wait_for("first")?,
+            Priorities::Equal => cables.wait_for_any(&LINKS)?,
+        }
         Ok(cables)
     }
 
@@ -69,14 +75,19 @@ impl Cables {
     ///
     /// When that does not come about.
     pub fn wait_for(&mut self, link: &str) -> Result<()> {
-        wait_for(&format!("traffic over {link}"), PATIENCE, || {
+        self.wait_for_any(&[link])
+    }
+
+    fn wait_for_any(&mut self, wanted: &[&str]) -> Result<()> {
+        wait_for(&format!("traffic over {wanted:?}"), PATIENCE, || {
             self.near.check_alive()?;
             self.far.check_alive()?;
             let links = self.near.links()?;
             let up = |it: &api::v1::Link| it.state() == LinkState::Up;
             ensure!(links.iter().all(up), "{links:?}");
             let route = self.near.namespace().ip("route get 10.2.0.1")?;
-            ensure!(route.contains(&format!("dev {link} ")), "{route}");
+            let leads_over = |link: &&str| route.contains(&format!("dev {link} "));
+            ensure!(wanted.iter().any(leads_over), "{route}");
             Ok(())
         })
     }
@@ -113,6 +124,15 @@ impl Cables {
     }
 }
 
+/// How the links are to be liked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Priorities {
+    /// The first better than the second.
+    InOrder,
+    /// Each as well as the other.
+    Equal,
+}
+
 /// Whether anything comes in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Silence {
@@ -127,21 +147,25 @@ fn address(number: usize, side: usize) -> String {
     format!("10.99.{number}.{}", side + 1)
 }
 
-fn intent(side: usize, group: &str, probe: &str) -> String {
+fn intent(side: usize, priorities: Priorities, group: &str, probe: &str) -> String {
     let mut text = format!(
         "[router]\nname = \"r{side}\"\nasn = 6501{side}\nid = \"10.0.0.{}\"\n\
          [group.other]\n{group}\n[[filter.all]]\naction = \"accept\"\n",
         side + 1
     );
-    if side == 1 {
-        text.push_str("[originate]\nprefixes = [\"10.2.0.0/16\"]\n");
-    }
+    text.push_str(&format!(
+        "[originate]\nprefixes = [\"10.{}.0.0/16\"]\n",
+        side + 1
+    ));
     for (number, link) in LINKS.into_iter().enumerate() {
         text.push_str(&format!(
             "[link.{link}]\ninterface = \"{link}\"\ngroup = \"other\"\npriority = {}\n\
              inside = {{ local = \"{}/30\", remote = \"{}\" }}\nprobe = {{ {probe} }}\n\
              bgp = {{ asn = 6501{}, connect-retry = \"1s\", import = \"all\", export = \"all\" }}\n",
-            10 * (number + 1),
+            match priorities {
+                Priorities::InOrder => 10 * (number + 1),
+                Priorities::Equal => 10,
+            },
             address(number, side),
             address(number, 1 - side),
             1 - side,

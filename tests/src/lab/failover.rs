@@ -9,11 +9,12 @@ use anyhow::Result;
 use super::{AWS, Lab, Way, WireGuard};
 
 const NAME: &str = "sbbench";
-const ROUNDS: usize = 5;
-const RATE: u32 = 1_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const ROUNDS: usize = 3;
+const RATE: u32 = 10_000;
+/// Each fall doubles the time until a link has traffic again.
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Builds the lab, cuts five times, and prints the median.
+/// Builds the lab, cuts three times, and prints the median.
 ///
 /// # Errors
 ///
@@ -49,16 +50,21 @@ fn fail_once(lab: &mut Lab, round: usize) -> Result<Duration> {
     lab.internet(Way::A).cut()?;
     lab.wait_for_active(Way::B, PATIENCE)?;
     thread::sleep(Duration::from_millis(500));
-    let report = flow.finish()?;
-    println!(
-        "  {round}: {} ms, lost {} of {}",
-        report.longest_gap().as_millis(),
-        report.lost(),
-        report.sent()
-    );
+    let cut = flow.finish()?;
+    let flow = lab.flow(RATE)?;
     lab.internet(Way::A).restore()?;
     lab.wait_for_active(Way::A, PATIENCE)?;
+    thread::sleep(Duration::from_millis(500));
+    let back = flow.finish()?;
+    println!(
+        "  {round}: {} ms, lost {} of {}; on the way back lost {} of {}",
+        cut.longest_gap().as_millis(),
+        cut.lost(),
+        cut.sent(),
+        back.lost(),
+        back.sent()
+    );
     // The next cut shall hit sessions that are up on both links.
     lab.wait_for_sessions(PATIENCE)?;
-    Ok(report.longest_gap())
+    Ok(cut.longest_gap())
 }

@@ -39,7 +39,7 @@ impl Groups {
             policy: Policy::Priority,
             hold_down: timing.group_hold_down,
         };
-        let group = |members| Group::new(config.clone(), members, now);
+        let group = |members| Group::new(config.clone(), members, 0, now);
         Self {
             groups: members
                 .into_iter()

@@ -46,7 +46,11 @@ impl History {
     fn step(&mut self) -> Vec<GroupOutput> {
         let at = self.draw(self.states.len() as u64) as usize;
         let link = LinkId(at as u32 + 1);
-        match self.draw(4) {
+        match self.draw(5) {
+            4 => {
+                let drawn = (self.draw(4) > 0).then_some(link);
+                self.bench.give(GroupInput::Drawn(drawn))
+            }
             0 => {
                 let time = Duration::from_millis(self.draw(7000));
                 self.bench.wait(time)
@@ -132,15 +136,18 @@ fn random_histories_never_move_for_nothing() {
         for _ in 0..400 {
             let outputs = history.step();
             for output in &outputs {
-                if let GroupOutput::Moved { reason, .. } = output {
-                    assert_better(reason, &history.context);
+                if let GroupOutput::Moved { from, reason, .. } = output {
+                    let ranking = history.bench.group.ranking();
+                    let left = ranking.iter().find(|it| from.contains(&it.link));
+                    assert_better(reason, left, &history.context);
                 }
             }
         }
     }
 }
 
-fn assert_better(reason: &MoveReason, context: &str) {
+/// - `left`: how the link that is left stands now
+fn assert_better(reason: &MoveReason, left: Option<&Standing>, context: &str) {
     match *reason {
         MoveReason::Better {
             figure, against, ..
@@ -152,6 +159,10 @@ fn assert_better(reason: &MoveReason, context: &str) {
         }
         MoveReason::Recovered { state, against, .. } => {
             assert!(state < against, "{context}: {reason}");
+        }
+        MoveReason::Drawn => {
+            let rank = left.and_then(|left| left.rank);
+            assert_eq!(rank, Some(0), "{context}: {reason}");
         }
         MoveReason::Removed | MoveReason::Reconfigured => panic!("{context}: {reason}"),
         MoveReason::FirstUsable
