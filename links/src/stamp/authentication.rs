@@ -172,9 +172,6 @@ pub enum Unauthentic {
 }
 
 impl Unauthentic {
-    /// All there are.
-    pub const ALL: [Self; 3] = [Self::Unsigned, Self::OtherKey, Self::Signed];
-
     /// As metrics name it.
     pub fn name(self) -> &'static str {
         match self {
