@@ -57,7 +57,7 @@ fn is_secret(key: &str) -> bool {
     let has = |word: &&str| key.contains(*word);
     (key != NOT_SECRET && SECRET_WORDS.iter().any(has))
         || key == "key"
-        || ["private-key", "preshared-key"]
+        || ["private-key", "preshared-key", "accept-key"]
             .iter()
             .any(|known| key.len() < 32 && distance(&key, known) <= 3)
 }
@@ -124,7 +124,15 @@ fn is_public(before: &[u8]) -> bool {
 
 /// After `private-key =` and the like: the rest of the line, and of a string of several lines.
 fn in_lines(text: &str, ranges: &mut Vec<Range<usize>>) {
-    for word in ["md5", "passw", "preshared", "private", "psk", "tcp-ao"] {
+    for word in [
+        "accept-key",
+        "md5",
+        "passw",
+        "preshared",
+        "private",
+        "psk",
+        "tcp-ao",
+    ] {
         for (at, _) in text.match_indices(word) {
             let rest = text.get(at..).unwrap_or_default();
             let line = rest.lines().next().unwrap_or_default();

@@ -193,6 +193,18 @@ pub struct Probe {
     pub up_after: u32,
     /// `mtu`: what the path takes is looked for, and kept to. Default true.
     pub mtu: bool,
+    /// `auth = { … }`: of `stamp` only.
+    pub auth: Option<ProbeAuth>,
+}
+
+/// `auth = { key = { file = "secrets/a.key" }, accept-key = { file = "secrets/a-new.key" } }`: STAMP in
+/// authenticated mode (RFC 8762 §4.4).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProbeAuth {
+    /// `key`: what signs our probes, and is believed.
+    pub key: SecretSource,
+    /// `accept-key`: what is believed as well, while the two ends change their keys.
+    pub accept_key: Option<SecretSource>,
 }
 
 /// How a link is probed.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bgp::session::{SessionStatus, State};
 use links::mtu::Verdict;
+use links::stamp::Unauthentic;
 use links::{MoveReason, Quality, Rank, SessionTcp, bfd};
 use tunnels::spec::{TunnelSpec, TunnelStatus};
 
@@ -64,6 +65,8 @@ pub(crate) struct LinkRow {
     pub(crate) since: SystemTime,
     pub(crate) reason: String,
     pub(crate) quality: Option<Quality>,
+    /// Why what comes by STAMP is not taken for the far end's, if nothing else does.
+    pub(crate) doubt: Option<Unauthentic>,
     /// `None` without a session.
     pub(crate) bfd: Option<bfd::Status>,
     /// Bytes; 0 while there is no interface.
@@ -210,12 +213,23 @@ impl Board {
         });
     }
 
+    pub(crate) fn link_state(&self, link: &str) -> Option<links::State> {
+        self.lock().links.get(link)?.state
+    }
+
     pub(crate) fn set_preference(&self, link: &str, preference: links::Preference) {
         self.with_link(link, |row| row.preference = preference);
     }
 
     pub(crate) fn set_quality(&self, link: &str, quality: Quality) {
         self.with_link(link, |row| row.quality = Some(quality));
+    }
+
+    /// What it has to say about the far end's key, and what it had.
+    pub(crate) fn set_doubt(&self, link: &str, doubt: Option<Unauthentic>) -> Option<Unauthentic> {
+        let mut rows = self.lock();
+        let row = rows.links.get_mut(link)?;
+        std::mem::replace(&mut row.doubt, doubt)
     }
 
     pub(crate) fn set_bfd(&self, watched: &Watched, status: Option<bfd::Status>) {
@@ -340,6 +354,7 @@ impl LinkRow {
             since: SystemTime::now(),
             reason: "not measured yet".to_owned(),
             quality: None,
+            doubt: None,
             bfd: None,
             mtu: 0,
             path: None,

@@ -10,9 +10,10 @@ use bgp::rib::{
 use bgp::{Asn, PeerId, RouterId};
 use config::Config;
 use config::model;
+use links::stamp::Mode;
 use links::{
-    AddressFamily, GroupConfig, HealthConfig, LastResort, Limit, LinkId, Measurement, Member,
-    Method, Policy, ProbeConfig, RttMargin,
+    AddressFamily, GroupConfig, HealthConfig, LAST_RESORT_AFTER, LastResort, Limit, LinkId,
+    Measurement, Member, Method, Policy, ProbeConfig, ReflectorConfig, RttMargin,
 };
 use policy::Filters;
 
@@ -26,10 +27,12 @@ const TTL: u8 = 64;
 
 mod bfd;
 mod peer;
+mod stamp;
 mod tunnel;
 
 pub(crate) use bfd::bfd;
 pub(crate) use peer::{Keys, endpoint, keys, options, role, session};
+pub(crate) use stamp::{Modes, modes};
 pub(crate) use tunnel::tunnels;
 
 /// Our identifier. The config allows no 0.0.0.0.
@@ -105,8 +108,10 @@ pub(crate) fn link(
     config: &Config,
     link: &model::Link,
     id: LinkId,
+    mode: &Mode,
     bgp: Option<Endpoint>,
 ) -> LinkConfig {
+    let [measuring, searching] = stamp::identifiers(link, id);
     let last_resort = match bgp {
         Some(_) => LastResort::Bgp,
         None => LastResort::None,
@@ -115,7 +120,12 @@ pub(crate) fn link(
         interface: link.interface.clone(),
         local: link.inside.local.addr(),
         remote: link.inside.remote,
-        probe: probe(link, id, last_resort),
+        probe: probe(link, measuring, mode, last_resort),
+        reflector: ReflectorConfig {
+            remote: link.inside.remote,
+            mode: mode.clone(),
+            ours: [measuring, searching],
+        },
         connect: match link.probe.method {
             model::ProbeMethod::Tcp => Some(Endpoint {
                 remote: SocketAddr::new(link.inside.remote, link.probe.port),
@@ -139,7 +149,8 @@ pub(crate) fn link(
         path: path(link).map(|method| links::mtu::Config {
             method,
             family: family(link),
-            identifier: identifier(id),
+            identifier: searching,
+            mode: mode.clone(),
         }),
     }
 }
@@ -165,12 +176,12 @@ fn family(link: &model::Link) -> AddressFamily {
     }
 }
 
-/// Unique among our links; probes of other programs differ in the nonce.
-fn identifier(id: LinkId) -> u16 {
-    (id.0 % u32::from(u16::MAX)) as u16 + 1
-}
-
-fn probe(link: &model::Link, id: LinkId, last_resort: LastResort) -> Option<ProbeConfig> {
+fn probe(
+    link: &model::Link,
+    identifier: u16,
+    mode: &Mode,
+    last_resort: LastResort,
+) -> Option<ProbeConfig> {
     let method = match link.probe.method {
         model::ProbeMethod::Auto => Method::Auto,
         model::ProbeMethod::Stamp => Method::Stamp,
@@ -186,7 +197,8 @@ fn probe(link: &model::Link, id: LinkId, last_resort: LastResort) -> Option<Prob
         timeout: link.probe.timeout,
         window: link.probe.window,
         family: family(link),
-        identifier: identifier(id),
+        identifier,
+        mode: mode.clone(),
     })
 }
 
@@ -206,6 +218,16 @@ fn health(config: &Config, link: &model::Link) -> HealthConfig {
             | model::ProbeMethod::Bgp => Measurement::Probe,
         },
         down_after: link.probe.down_after,
+        disbelieve_after: link.probe.down_after
+            + match link.probe.method {
+                // What only BGP tells is told when nothing else has.
+                model::ProbeMethod::Auto => LAST_RESORT_AFTER,
+                model::ProbeMethod::Stamp
+                | model::ProbeMethod::Icmp
+                | model::ProbeMethod::Tcp
+                | model::ProbeMethod::Bgp
+                | model::ProbeMethod::Off => 0,
+            },
         up_after: link.probe.up_after,
         degraded_rtt: slo.rtt.map(|it| Limit::new(it.enter(), it.leave())),
         degraded_loss: slo.loss.map(|it| Limit::new(it.enter(), it.leave())),

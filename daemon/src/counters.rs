@@ -279,7 +279,8 @@ impl Counters {
         );
         registry.register(
             "link_probes_refused",
-            "Packets to the reflector that were not answered; strangers and replays are somebody playing",
+            "Packets to the reflector that were not answered: strangers and replays are somebody playing, \
+             keys that differ one end's file",
             self.probe_refusals.clone(),
         );
         registry.register(

@@ -49,6 +49,11 @@ pub(crate) enum SecretError {
         origin: String,
         source: links::bfd::KeyError,
     },
+    #[error("{origin}: {source}; `openssl rand -base64 32` makes one")]
+    Stamp {
+        origin: String,
+        source: links::stamp::KeyError,
+    },
 }
 
 /// A key of TCP MD5 (RFC 2385 §4.5) or TCP-AO (RFC 5925 §3.1). Never shown, zeroed when it goes.
@@ -150,6 +155,20 @@ pub(crate) fn bfd_key(source: &SecretSource, base: &Path) -> Result<links::bfd::
     let (origin, text) = read(source, base)?;
     let key = text.trim_end_matches(['\r', '\n']).as_bytes();
     links::bfd::Key::new(key).map_err(|source| SecretError::Bfd { origin, source })
+}
+
+/// Reads a key of STAMP: the text as it stands there, without the end of its line.
+///
+/// # Errors
+///
+/// As [`key`]; and it is so short that it could be guessed, or longer than HMAC uses.
+pub(crate) fn stamp_key(
+    source: &SecretSource,
+    base: &Path,
+) -> Result<links::stamp::Key, SecretError> {
+    let (origin, text) = read(source, base)?;
+    let key = text.trim_end_matches(['\r', '\n']).as_bytes();
+    links::stamp::Key::new(key).map_err(|source| SecretError::Stamp { origin, source })
 }
 
 /// What is kept there, and where that is in words.
@@ -352,6 +371,21 @@ mod tests {
                 said.contains("1 to 80 bytes") && !said.contains("xx"),
                 "{said}"
             );
+        }
+    }
+
+    #[test]
+    fn a_key_of_stamp_that_could_be_guessed_is_refused_and_never_shown() {
+        let directory = Directory::new("stamp");
+        let read = |name: &str| stamp_key(&SecretSource::File(name.into()), &directory.0);
+        directory.write("key", 0o600, &format!("{KEY}\n"));
+        assert_eq!(format!("{:?}", read("key").unwrap()), "Key(..)");
+        directory.write("short", 0o600, "hunter2\n");
+        directory.write("long", 0o600, &KEY.repeat(2));
+        for name in ["short", "long"] {
+            let said = read(name).unwrap_err().to_string();
+            assert!(said.contains("16 to 64 octets"), "{said}");
+            assert!(!said.contains("hunter") && !said.contains(&KEY[..8]));
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct LinkView {
     pub(crate) remote: IpAddr,
     pub(crate) row: LinkRow,
     pub(crate) active: bool,
+    /// Its probes are signed.
+    pub(crate) signed: bool,
     /// Dollars a gigabyte sent.
     pub(crate) cost: Option<f64>,
     /// 0 is best.
@@ -157,6 +159,7 @@ impl Reader {
                 local: link.inside.local.to_string(),
                 remote: link.inside.remote,
                 bfd: link.bfd.as_ref().map(|_| row.bfd),
+                signed: link.probe.auth.is_some(),
                 cost: link.cost,
                 row,
                 active: group.is_some_and(|group| group.active.contains(name)),

@@ -1,5 +1,5 @@
 //! What 500 links at five probes a second cost in the machines alone: `cargo run --release -p links --example
-//! probes [LINKS]`.
+//! probes [LINKS [signed]]`.
 #![expect(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock; the machines do not"
@@ -7,10 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use links::stamp::NtpTime;
+use links::stamp::{Key, Keys, Mode, NtpTime};
 use links::{
     AddressFamily, Arrival, Health, HealthConfig, HealthInput, Input, LastResort, Method, Output,
-    Probe, ProbeConfig, Reflector, Transmit, Via,
+    Probe, ProbeConfig, Reflector, ReflectorConfig, Transmit, Via,
 };
 
 /// Simulated; longer than the longest window.
@@ -39,11 +39,16 @@ impl Link {
             window: Duration::from_secs(10),
             family: AddressFamily::V4,
             identifier: number,
+            mode: mode(),
         };
         Self {
             probe: Probe::new(config, number.into(), now),
             health: Health::new(HealthConfig::default(), now),
-            reflector: Reflector::new(FAR.into()),
+            reflector: Reflector::new(ReflectorConfig {
+                remote: FAR.into(),
+                mode: mode(),
+                ours: [0; 2],
+            }),
             reply: None,
             published: now,
             answers: 0,
@@ -99,7 +104,7 @@ impl Link {
             at,
         };
         let delay = Duration::from_micros(20_000 + self.answers * 7919 % 10_000);
-        if let Ok(reply) = self.reflector.reflect(arrival, at) {
+        if let Ok(reply) = self.reflector.reflect(arrival, at, now) {
             self.reply = Some((now + delay, reply));
         }
     }
@@ -109,6 +114,15 @@ impl Link {
         let reply = self.reply.as_ref().map_or(timeout, |(at, _)| *at);
         timeout.min(reply).min(self.published + PUBLISH)
     }
+}
+
+/// As the command line says.
+fn mode() -> Mode {
+    if std::env::args().nth(2).as_deref() != Some("signed") {
+        return Mode::Unauthenticated;
+    }
+    let key = Key::new(&[7; 32]).expect("as long as a digest");
+    Mode::Authenticated(Keys { key, accept: None })
 }
 
 /// Time that this process was on a processor, whatever else the machine does.

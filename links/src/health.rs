@@ -30,6 +30,9 @@ pub struct HealthConfig {
     pub measurement: Measurement,
     /// Probes in a row without answer until down; 0 counts as 1.
     pub down_after: u32,
+    /// Probes in a row without answer until what an earlier measurement has found is no longer believed; see
+    /// [`Health::taking_over`]. 0 counts as 1.
+    pub disbelieve_after: u32,
     /// Answers in a row until up again after a fall.
     pub up_after: u32,
     /// A median RTT over this is degraded.
@@ -52,6 +55,7 @@ impl Default for HealthConfig {
         Self {
             measurement: Measurement::Probe,
             down_after: 3,
+            disbelieve_after: 3,
             up_after: 5,
             degraded_rtt: None,
             degraded_loss: None,
@@ -318,6 +322,8 @@ pub struct Health {
     losses: u32,
     answers: u32,
     was_up: bool,
+    /// Others believe that it is usable, and nothing was said about that yet.
+    is_believed: bool,
     bfd: BfdWord,
     verdict: Verdict,
     falls: u32,
@@ -345,12 +351,22 @@ impl Health {
             losses: 0,
             answers: 0,
             was_up: false,
+            is_believed: false,
             bfd: BfdWord::Silent,
             verdict: Verdict::Good,
             falls: 0,
             rose_at: now,
             held_until: None,
             output: None,
+        }
+    }
+
+    /// The same, of a link that an earlier measurement has found usable, as others go on to believe: where this one
+    /// hears nothing, it says so.
+    pub fn taking_over(config: HealthConfig, now: Instant) -> Self {
+        Self {
+            is_believed: true,
+            ..Self::new(config, now)
         }
     }
 
@@ -421,8 +437,12 @@ impl Health {
     fn on_lost(&mut self, now: Instant) {
         self.answers = 0;
         self.losses = self.losses.saturating_add(1);
-        let probed = self.config.measurement == Measurement::Probe;
-        if probed && self.state != State::Down && self.losses >= self.config.down_after.max(1) {
+        let enough = match (self.config.measurement, self.is_believed, self.state) {
+            (Measurement::Interface, _, _) | (_, false, State::Down) => return,
+            (Measurement::Probe, true, _) => self.config.disbelieve_after,
+            (Measurement::Probe, false, _) => self.config.down_after,
+        };
+        if self.losses >= enough.max(1) {
             self.fall(Reason::Unanswered(self.losses), now);
         }
     }
@@ -550,6 +570,7 @@ impl Health {
             (Measurement::Probe, true) => Reason::AnswersAgain,
         };
         self.was_up = true;
+        self.is_believed = false;
         self.rose_at = now;
         self.held_until = None;
         match self.verdict {
@@ -568,6 +589,8 @@ impl Health {
             .checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX))
             .unwrap_or(0);
         self.falls = (kept + 1).min(MAX_FALLS);
+        self.was_up = true;
+        self.is_believed = false;
         self.held_until = now.checked_add(self.hold_down());
         self.enter(State::Down, reason, now);
     }

@@ -6,7 +6,7 @@
 //!   └─ poll_transmit ─┘ └ quality: RTT, loss ───┴─ interface, BFD, orders      └─ figures
 //! ```
 //!
-//! - [`stamp`]: RFC 8762 test packets, both ends. [`icmp`]: echo, RFC 792 and RFC 4443.
+//! - [`stamp`]: RFC 8762 test packets, both ends, both modes. [`icmp`]: echo, RFC 792 and RFC 4443.
 //! - [`Reflector`]: who is answered, and what each sender's packets are counted as.
 //! - [`Probe`]: when to send, which answer belongs to what, and what the answers say.
 //! - [`bfd`]: RFC 5880, for neighbours that speak it.
@@ -22,8 +22,7 @@
 //! `poll_output`, `poll_timeout` and, for the probe, `poll_transmit`. Nothing here reads a clock,
 //! opens a socket or draws a random number that was not seeded: same inputs, same outputs.
 //!
-//! Left out on purpose: STAMP's authenticated mode (RFC 8762 §4.2.2; links between routers are
-//! encrypted already) and its TLVs (RFC 8972 §4) but for padding; they are reflected as unrecognised.
+//! Left out on purpose: STAMP's TLVs (RFC 8972 §4) but for padding; they are reflected as unrecognised.
 
 pub mod bfd;
 pub mod icmp;
@@ -58,8 +57,8 @@ pub use health::{
 pub use meter::Meter;
 pub use preference::{Preference, PreferenceInput, Preferences, Use};
 pub use probe::{
-    AddressFamily, Input, LastResort, Method, Output, Probe, ProbeConfig, Quality, SessionTcp,
-    Statistics, TcpState, Transmit, Via, WINDOWS,
+    AddressFamily, Input, LAST_RESORT_AFTER, LastResort, Method, Output, Probe, ProbeConfig,
+    Quality, SessionTcp, Statistics, TcpState, Transmit, Via, WINDOWS,
 };
-pub use reflector::{Arrival, Reflector, Refusal};
+pub use reflector::{Arrival, Reflector, ReflectorConfig, Refusal};
 pub use symmetry::{Share, Symmetry, SymmetryInput, SymmetryOutput, Traffic};

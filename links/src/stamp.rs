@@ -1,26 +1,41 @@
-//! Simple Two-way Active Measurement Protocol: test packets in unauthenticated mode (RFC 8762).
+//! Simple Two-way Active Measurement Protocol: test packets, in both modes (RFC 8762).
 //!
 //! ```text
-//!        sender §4.2.1            reflector §4.3.1
-//!  0     sequence                 sequence (its own if stateful, the sender's if stateless)
-//!  4     timestamp                timestamp T3: when the reply left
-//! 12     error estimate           error estimate
-//! 14     SSID (RFC 8972 §3)       SSID, copied
-//! 16     must be zero             receive timestamp T2
-//! 24                              sender's sequence, timestamp, error estimate, copied
-//! 40                              sender's TTL as it arrived
-//! 44     padding or TLVs          the same, copied
+//!  unauthenticated      authenticated
+//!  sender  reflector    sender  reflector
+//!  §4.2.1  §4.3.1       §4.2.2  §4.3.2
+//!    0       0            0       0       sequence (of a reflector its own if stateful, the sender's if stateless)
+//!    4       4           16      16       timestamp; of a reflector T3, when the reply left
+//!   12      12           24      24       error estimate
+//!   14      14           26      26       SSID (RFC 8972 §3), which a reflector copies
+//!           16                   32       receive timestamp T2
+//!           24                   48       sender's sequence, copied
+//!           28                   64       sender's timestamp, copied
+//!           36                   72       sender's error estimate, copied
+//!           40                   80       sender's TTL as it arrived
+//!                        96      96       HMAC of all before it (§4.4)
+//!   44      44          112     112       padding or TLVs, copied
 //! ```
+//!
+//! What has no name there is zero.
+
+mod authentication;
+mod authenticity;
 
 use std::time::Duration;
 
 use crate::random::Random;
+pub use authentication::{Key, KeyError, Keys, Mode, Unauthentic};
+pub use authenticity::Authenticity;
 
 /// The well-known UDP port (RFC 8762 §4.1).
 pub const PORT: u16 = 862;
 
-/// Octets of a test packet without padding (RFC 8762 §4.2.1).
+/// Octets of a test packet in unauthenticated mode, without padding (RFC 8762 §4.2.1).
 pub const LEN: usize = 44;
+
+/// Octets of one in authenticated mode (RFC 8762 §4.2.2).
+pub const AUTHENTICATED_LEN: usize = 112;
 
 /// The longest request that is reflected, octets: what fits a jumbo frame.
 pub const MAX_LEN: usize = 9_000;
@@ -32,11 +47,54 @@ const UNIX_EPOCH: u64 = 2_208_988_800;
 const TLV_HEADER: usize = 4;
 /// The U flag, which a sender sets and a reflector that knows the TLV clears.
 const UNRECOGNISED: u8 = 0x80;
+/// The one TLV that stands by itself in authenticated mode; all others would need an HMAC TLV behind them
+/// (RFC 8972 §4.8).
 const EXTRA_PADDING: u8 = 1;
 
 /// No claim of being synchronised to UTC, NTP format, about 1 ms: 1 x 2^22 x 2^-32 s
 /// (RFC 4656 §4.1.2).
 const ERROR_ESTIMATE: u16 = 22 << 8 | 1;
+
+/// Where the sequence is, in both modes.
+const SEQUENCE: usize = 0;
+
+/// Where the other fields are, octets from the start.
+#[derive(Debug)]
+struct Layout {
+    length: usize,
+    timestamp: usize,
+    error_estimate: usize,
+    session: usize,
+    received: usize,
+    sender_sequence: usize,
+    sender_timestamp: usize,
+    sender_error_estimate: usize,
+    sender_ttl: usize,
+}
+
+const UNAUTHENTICATED: Layout = Layout {
+    length: LEN,
+    timestamp: 4,
+    error_estimate: 12,
+    session: 14,
+    received: 16,
+    sender_sequence: 24,
+    sender_timestamp: 28,
+    sender_error_estimate: 36,
+    sender_ttl: 40,
+};
+
+const AUTHENTICATED: Layout = Layout {
+    length: AUTHENTICATED_LEN,
+    timestamp: 16,
+    error_estimate: 24,
+    session: 26,
+    received: 32,
+    sender_sequence: 48,
+    sender_timestamp: 64,
+    sender_error_estimate: 72,
+    sender_ttl: 80,
+};
 
 /// A 64-bit NTP timestamp: seconds since 1900 in the upper half, fraction in the lower
 /// (RFC 8762 §4.2.1).
@@ -60,9 +118,47 @@ impl NtpTime {
         let nanos = ((ticks & 0xffff_ffff) * 1_000_000_000) >> 32;
         Some(Duration::from_secs(ticks >> 32) + Duration::from_nanos(nanos))
     }
+
+    /// Whether this is later than `other`, by whatever little.
+    pub(crate) fn is_after(self, other: Self) -> bool {
+        self != other && self.since(other).is_some()
+    }
 }
 
-/// A test packet as a sender writes it (RFC 8762 §4.2.1).
+/// What a sender's packets say that they left at: each later than the one before, whatever becomes of the
+/// wall clock, because that is how a reflector tells a new packet from one that was recorded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timestamps {
+    last: Option<NtpTime>,
+}
+
+impl Timestamps {
+    /// The lower bits of the fraction are far below any clock's precision: 65,536 of them are
+    /// 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
+    pub(crate) fn next(&mut self, wall: NtpTime, random: u64) -> NtpTime {
+        const GUESS: u64 = 0xffff;
+        let told = NtpTime(wall.0 & !GUESS | random & GUESS);
+        let next = match self.last {
+            Some(last) if !told.is_after(last) => {
+                NtpTime(last.0.wrapping_add(1 + (random & GUESS)))
+            }
+            Some(_) | None => told,
+        };
+        self.last = Some(next);
+        next
+    }
+}
+
+/// Why a packet is not what it should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// It is none of STAMP, or no request where one is due.
+    Malformed,
+    /// It is not from somebody with our key.
+    Unauthentic(Unauthentic),
+}
+
+/// A test packet as a sender writes it (RFC 8762 §4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
     /// One more than that of the packet before.
@@ -75,12 +171,22 @@ pub struct Request {
 
 impl Request {
     /// The wire form.
-    pub fn encode(&self) -> [u8; LEN] {
-        let mut packet = [0; LEN];
-        put(&mut packet, 0, &self.sequence.to_be_bytes());
-        put(&mut packet, 4, &self.timestamp.0.to_be_bytes());
-        put(&mut packet, 12, &ERROR_ESTIMATE.to_be_bytes());
-        put(&mut packet, 14, &self.session.to_be_bytes());
+    pub fn encode(&self, mode: &Mode) -> Vec<u8> {
+        let layout = mode.layout();
+        let mut packet = vec![0; layout.length];
+        put(&mut packet, SEQUENCE, &self.sequence.to_be_bytes());
+        put(
+            &mut packet,
+            layout.timestamp,
+            &self.timestamp.0.to_be_bytes(),
+        );
+        put(
+            &mut packet,
+            layout.error_estimate,
+            &ERROR_ESTIMATE.to_be_bytes(),
+        );
+        put(&mut packet, layout.session, &self.session.to_be_bytes());
+        mode.sign(&mut packet);
         packet
     }
 
@@ -88,10 +194,10 @@ impl Request {
     /// room for one give a packet without.
     ///
     /// - `seed`: of what the padding is filled with, so that no path can compress it
-    pub fn encode_padded(&self, length: usize, seed: u64) -> Vec<u8> {
-        let mut packet = self.encode().to_vec();
+    pub fn encode_padded(&self, mode: &Mode, length: usize, seed: u64) -> Vec<u8> {
+        let mut packet = self.encode(mode);
         let value = length
-            .checked_sub(LEN + TLV_HEADER)
+            .checked_sub(packet.len() + TLV_HEADER)
             .and_then(|value| u16::try_from(value).ok());
         if let Some(value) = value {
             packet.extend([UNRECOGNISED, EXTRA_PADDING]);
@@ -102,9 +208,13 @@ impl Request {
     }
 }
 
-/// What a reflector has to know of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head {
+/// A request that has come, and may be answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    request: &'a [u8],
+    layout: &'static Layout,
+    /// What it is signed with, and its reply.
+    key: Option<&'a Key>,
     /// The sender's sequence.
     pub sequence: u32,
     /// When it left, by the sender's clock.
@@ -113,25 +223,71 @@ pub struct Head {
     pub session: u16,
 }
 
-impl Head {
-    /// Reads a request; `None` if it is not one: shorter than [`LEN`] or longer than [`MAX_LEN`], or
-    /// itself the reply of a reflector. Without that last rule one forged packet would bounce between two
-    /// reflectors for ever, so a nonzero field where only a reflector writes its receive timestamp is
-    /// refused although RFC 8762 §4.2.1 would have it ignored.
-    pub fn decode(request: &[u8]) -> Option<Self> {
-        let head = request.first_chunk::<LEN>()?;
-        if request.len() > MAX_LEN || take::<8>(head, 16) != [0; 8] {
-            return None;
+impl<'a> Head<'a> {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// It is not authentic; or it is no request: shorter than a test packet is or longer than [`MAX_LEN`], or
+    /// itself the reply of a reflector. Without that last rule one forged or recorded packet would bounce
+    /// between two reflectors for ever, so a nonzero field where only a reflector writes its receive
+    /// timestamp is refused although RFC 8762 §4.2 would have it ignored.
+    pub fn decode(request: &'a [u8], mode: &'a Mode) -> Result<Self, Fault> {
+        if request.len() > MAX_LEN {
+            return Err(Fault::Malformed);
         }
-        Some(Self {
-            sequence: u32::from_be_bytes(take(head, 0)),
-            timestamp: NtpTime(u64::from_be_bytes(take(head, 4))),
-            session: u16::from_be_bytes(take(head, 14)),
+        let key = mode.verify(request)?;
+        let layout = mode.layout();
+        let base = request.get(..layout.length).ok_or(Fault::Malformed)?;
+        if take::<8>(base, layout.received) != [0; 8] {
+            return Err(Fault::Malformed);
+        }
+        Ok(Self {
+            request,
+            layout,
+            key,
+            sequence: u32::from_be_bytes(take(base, SEQUENCE)),
+            timestamp: NtpTime(u64::from_be_bytes(take(base, layout.timestamp))),
+            session: u16::from_be_bytes(take(base, layout.session)),
         })
+    }
+
+    /// The reply to a request that arrived at `received` with `ttl`, which leaves at `sent`: as long as
+    /// the request, never longer, and signed with the same key. `sequence` is the count of a stateful
+    /// reflector; `None` copies the sender's (RFC 8762 §4.3).
+    pub fn reflect(
+        &self,
+        ttl: u8,
+        received: NtpTime,
+        sent: NtpTime,
+        sequence: Option<u32>,
+    ) -> Vec<u8> {
+        let Self {
+            request, layout, ..
+        } = self;
+        let mut reply = Vec::with_capacity(request.len());
+        reply.resize(layout.length, 0);
+        let mut field = |at, octets: &[u8]| put(&mut reply, at, octets);
+        field(SEQUENCE, &sequence.unwrap_or(self.sequence).to_be_bytes());
+        field(layout.timestamp, &sent.0.to_be_bytes());
+        field(layout.error_estimate, &ERROR_ESTIMATE.to_be_bytes());
+        field(layout.session, &self.session.to_be_bytes());
+        field(layout.received, &received.0.to_be_bytes());
+        field(layout.sender_sequence, &self.sequence.to_be_bytes());
+        field(layout.sender_timestamp, &self.timestamp.0.to_be_bytes());
+        let estimate = take::<2>(request, layout.error_estimate);
+        field(layout.sender_error_estimate, &estimate);
+        field(layout.sender_ttl, &[ttl]);
+        if let Some(key) = self.key {
+            key.sign(&mut reply);
+        }
+        // TLVs go back with the sender's U flag still set: unrecognised (RFC 8972 §4.2).
+        reply.extend_from_slice(request.get(layout.length..).unwrap_or_default());
+        reply
     }
 }
 
-/// A test packet as a reflector writes it (RFC 8762 §4.3.1).
+/// A test packet as a reflector writes it (RFC 8762 §4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply {
     /// The reflector's own count if it is stateful, else the sender's sequence.
@@ -151,17 +307,24 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads a reply; `None` if it is too short. What must be zero is ignored (RFC 8762 §4.3.1).
-    pub fn decode(packet: &[u8]) -> Option<Self> {
-        let packet = packet.first_chunk::<LEN>()?;
-        Some(Self {
-            sequence: u32::from_be_bytes(take(packet, 0)),
-            sent: NtpTime(u64::from_be_bytes(take(packet, 4))),
-            session: u16::from_be_bytes(take(packet, 14)),
-            received: NtpTime(u64::from_be_bytes(take(packet, 16))),
-            sender_sequence: u32::from_be_bytes(take(packet, 24)),
-            sender_timestamp: NtpTime(u64::from_be_bytes(take(packet, 28))),
-            sender_ttl: packet[40],
+    /// Reads a reply. What must be zero is ignored (RFC 8762 §4.3).
+    ///
+    /// # Errors
+    ///
+    /// It is not authentic, or too short.
+    pub fn decode(packet: &[u8], mode: &Mode) -> Result<Self, Fault> {
+        mode.verify(packet)?;
+        let layout = mode.layout();
+        let packet = packet.get(..layout.length).ok_or(Fault::Malformed)?;
+        let time = |at| NtpTime(u64::from_be_bytes(take(packet, at)));
+        Ok(Self {
+            sequence: u32::from_be_bytes(take(packet, SEQUENCE)),
+            sent: time(layout.timestamp),
+            session: u16::from_be_bytes(take(packet, layout.session)),
+            received: time(layout.received),
+            sender_sequence: u32::from_be_bytes(take(packet, layout.sender_sequence)),
+            sender_timestamp: time(layout.sender_timestamp),
+            sender_ttl: packet[layout.sender_ttl],
         })
     }
 
@@ -171,162 +334,16 @@ impl Reply {
     }
 }
 
-/// The reply to a test packet that arrived at `received` with `ttl` and leaves at `sent`: as long as
-/// the request, never longer. `sequence` is the count of a stateful reflector; `None` copies the
-/// sender's (RFC 8762 §4.3).
-///
-/// `None` if it is not a request, see [`Head::decode`].
-pub fn reflect(
-    request: &[u8],
-    ttl: u8,
-    received: NtpTime,
-    sent: NtpTime,
-    sequence: Option<u32>,
-) -> Option<Vec<u8>> {
-    Head::decode(request)?;
-    let head = request.first_chunk::<LEN>()?;
-    let sequence = sequence.map_or(take(head, 0), u32::to_be_bytes);
-    let mut reply = [0; LEN];
-    put(&mut reply, 0, &sequence);
-    put(&mut reply, 4, &sent.0.to_be_bytes());
-    put(&mut reply, 12, &ERROR_ESTIMATE.to_be_bytes());
-    put(&mut reply, 14, &take::<2>(head, 14));
-    put(&mut reply, 16, &received.0.to_be_bytes());
-    // Sequence, timestamp and error estimate of the sender.
-    put(&mut reply, 24, &take::<14>(head, 0));
-    reply[40] = ttl;
-    let mut packet = reply.to_vec();
-    // TLVs go back with the sender's U flag still set: unrecognised (RFC 8972 §4.2).
-    packet.extend_from_slice(request.get(LEN..).unwrap_or_default());
-    Some(packet)
-}
-
-/// The field at a constant offset.
-fn take<const N: usize>(packet: &[u8; LEN], at: usize) -> [u8; N] {
+/// The field at an offset of the layout that the packet is as long as.
+fn take<const N: usize>(packet: &[u8], at: usize) -> [u8; N] {
     let field = packet.get(at..).and_then(<[u8]>::first_chunk);
-    *field.expect("offset and length are constants within the packet")
+    *field.expect("fields are within their layout")
 }
 
-/// Writes the field at a constant offset.
-fn put(packet: &mut [u8; LEN], at: usize, field: &[u8]) {
+/// Writes the field at such an offset.
+fn put(packet: &mut [u8], at: usize, field: &[u8]) {
     packet[at..at + field.len()].copy_from_slice(field);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T1: NtpTime = NtpTime(0xee00_0001_4000_0000);
-    const T2: NtpTime = NtpTime(0xee00_0001_5000_0000);
-    const T3: NtpTime = NtpTime(0xee00_0001_5010_0000);
-
-    fn request() -> [u8; LEN] {
-        Request {
-            sequence: 7,
-            timestamp: T1,
-            session: 0xbeef,
-        }
-        .encode()
-    }
-
-    #[test]
-    fn request_has_the_octets_of_rfc_8762() {
-        let mut expected = vec![
-            0, 0, 0, 7, 0xee, 0, 0, 1, 0x40, 0, 0, 0, 0x16, 0x01, 0xbe, 0xef,
-        ];
-        expected.resize(LEN, 0);
-        assert_eq!(request().to_vec(), expected);
-    }
-
-    #[test]
-    fn padding_is_a_tlv_of_its_own_and_comes_back_as_it_went() {
-        let padded = |length| {
-            let request = Request {
-                sequence: 7,
-                timestamp: T1,
-                session: 0xbeef,
-            };
-            request.encode_padded(length, 42)
-        };
-        let packet = padded(1392);
-        assert_eq!(packet.len(), 1392);
-        assert_eq!(packet[..LEN], request());
-        assert_eq!(packet[LEN..LEN + 4], [0x80, 1, 0x05, 0x40]);
-        assert!(
-            packet[LEN + 4..]
-                .iter()
-                .any(|octet| *octet != packet[LEN + 4])
-        );
-        let reply = reflect(&packet, 64, T2, T3, None).unwrap();
-        assert_eq!(reply[LEN..], packet[LEN..]);
-        for (length, expected) in [(0, 44), (44, 44), (47, 44), (48, 48), (MAX_LEN, MAX_LEN)] {
-            assert_eq!(padded(length).len(), expected);
-        }
-    }
-
-    #[test]
-    fn stateless_reply_has_the_octets_of_rfc_8762() {
-        let reply = reflect(&request(), 63, T2, T3, None).unwrap();
-        let expected = [
-            0, 0, 0, 7, 0xee, 0, 0, 1, 0x50, 0x10, 0, 0, 0x16, 0x01, 0xbe, 0xef, // T3
-            0xee, 0, 0, 1, 0x50, 0, 0, 0, // T2
-            0, 0, 0, 7, 0xee, 0, 0, 1, 0x40, 0, 0, 0, 0x16, 0x01, 0, 0, // the sender's
-            63, 0, 0, 0,
-        ];
-        assert_eq!(reply, expected);
-    }
-
-    #[test]
-    fn stateful_reply_counts_on_its_own_and_keeps_the_senders_sequence() {
-        let packet = reflect(&request(), 255, T2, T3, Some(0x0102_0304)).unwrap();
-        let reply = Reply::decode(&packet).unwrap();
-        assert_eq!((reply.sequence, reply.sender_sequence), (0x0102_0304, 7));
-        assert_eq!(
-            (reply.received, reply.sent, reply.sender_timestamp),
-            (T2, T3, T1)
-        );
-        assert_eq!((reply.session, reply.sender_ttl), (0xbeef, 255));
-        assert_eq!(reply.processing(), T3.since(T2));
-    }
-
-    #[test]
-    fn reply_is_exactly_as_long_as_the_request() {
-        for length in [LEN, LEN + 1, 100, 1472, MAX_LEN] {
-            let mut long = request().to_vec();
-            long.resize(length, 0xa5);
-            let reply = reflect(&long, 64, T2, T3, None).unwrap();
-            assert_eq!(reply.len(), length);
-            assert_eq!(reply[LEN..], long[LEN..]);
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_request_is_not_reflected() {
-        for length in 0..LEN {
-            assert_eq!(reflect(&request()[..length], 64, T2, T3, None), None);
-        }
-        assert_eq!(reflect(&vec![0; MAX_LEN + 1], 64, T2, T3, None), None);
-        let reply = reflect(&request(), 64, T2, T3, None).unwrap();
-        assert_eq!(
-            reflect(&reply, 64, T2, T3, None),
-            None,
-            "a reply is not a request"
-        );
-    }
-
-    #[test]
-    fn time_since_crosses_an_era_and_never_goes_negative() {
-        let before = NtpTime(u64::MAX);
-        assert_eq!(NtpTime(1 << 32).since(before).unwrap().as_secs(), 1);
-        assert_eq!(T2.since(T3), None);
-        assert_eq!(T2.since(T2), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn unix_time_becomes_ntp_time() {
-        assert_eq!(NtpTime::from_unix(Duration::ZERO).0, UNIX_EPOCH << 32);
-        let half = NtpTime::from_unix(Duration::from_millis(500));
-        assert_eq!(half.0 & 0xffff_ffff, 0x8000_0000);
-        NtpTime::from_unix(Duration::MAX);
-    }
-}
+mod tests;

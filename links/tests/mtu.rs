@@ -7,7 +7,7 @@ use links::AddressFamily;
 use links::mtu::{
     BASE, Config, FLOOR, Input, MOST_ATTEMPTS, Method, Output, PathMtu, Verdict, Via,
 };
-use links::stamp::{self, NtpTime};
+use links::stamp::{self, Head, Key, Keys, Mode, NtpTime};
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -44,6 +44,7 @@ struct Sim {
     start: Instant,
     path: Path,
     machine: PathMtu,
+    mode: Mode,
     /// Whether the interface follows what the machine wants.
     ours: bool,
     room: u32,
@@ -60,19 +61,25 @@ struct Sim {
 }
 
 impl Sim {
-    #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
     fn new(path: Path, most: u32, seed: u64) -> Self {
+        Self::of(Mode::Unauthenticated, path, most, seed)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+    fn of(mode: Mode, path: Path, most: u32, seed: u64) -> Self {
         let now = Instant::now();
         let config = Config {
             method: Method::Auto,
             family: AddressFamily::V4,
             identifier: 7,
+            mode: mode.clone(),
         };
         Self {
             now,
             start: now,
             path,
             machine: PathMtu::new(config, seed),
+            mode,
             ours: true,
             room: most,
             most,
@@ -143,7 +150,8 @@ impl Sim {
         }
         let answer = match via {
             Via::Stamp => {
-                stamp::reflect(bytes, 64, NtpTime(1), NtpTime(2), None).expect("a request")
+                let head = Head::decode(bytes, &self.mode).expect("a request");
+                head.reflect(64, NtpTime(1), NtpTime(2), None)
             }
             Via::Icmp => echo(bytes),
         };
@@ -276,6 +284,7 @@ fn an_interface_with_ipv6_inside_keeps_what_ipv6_needs() {
         method: Method::Stamp,
         family: AddressFamily::V6,
         identifier: 7,
+        mode: Mode::Unauthenticated,
     };
     (sim.machine, sim.header) = (PathMtu::new(config, 5), 40);
     let mut sim = sim.up();
@@ -519,8 +528,9 @@ fn forged_answers_change_nothing() {
             timestamp: NtpTime(u64::from(sequence) << 32),
             session: 7,
         };
-        let bytes = request.encode_padded(1392, 1);
-        let answer = stamp::reflect(&bytes, 64, NtpTime(1), NtpTime(2), None).unwrap();
+        let bytes = request.encode_padded(&Mode::Unauthenticated, 1392, 1);
+        let head = Head::decode(&bytes, &Mode::Unauthenticated).unwrap();
+        let answer = head.reflect(64, NtpTime(1), NtpTime(2), None);
         for cut in [0, 10, 43, answer.len()] {
             let bytes = &answer[..cut];
             for via in [Via::Stamp, Via::Icmp] {
@@ -530,4 +540,17 @@ fn forged_answers_change_nothing() {
         sim.run(Duration::from_millis(10));
     }
     assert_eq!(sim.found(), None);
+}
+
+#[test]
+fn signed_packets_find_what_the_path_takes_to_the_octet() {
+    let key = Key::new(&[1; 32]).unwrap();
+    let mode = Mode::Authenticated(Keys { key, accept: None });
+    for mtu in [576, 1280, 1301, 1420] {
+        let mut path = Path::of(mtu);
+        path.echoes = false;
+        let mut sim = Sim::of(mode.clone(), path, 1420, 3).up();
+        sim.run(secs(120));
+        assert_eq!(sim.found(), Some(mtu));
+    }
 }

@@ -9,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use links::stamp::{self, NtpTime};
-use links::{Arrival, Reflector};
+use links::{Arrival, Reflector, ReflectorConfig};
 use tests::lab::flow::Report;
 use tests::lab::ways::{Way, Ways, Wish};
 
@@ -167,7 +167,7 @@ impl Reflectors {
                     namespace.enter()?;
                     let socket = UdpSocket::bind((far, stamp::PORT))?;
                     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-                    let mut reflector = Reflector::new(near);
+                    let mut reflector = Reflector::new(ReflectorConfig::unauthenticated(near));
                     while on.load(Ordering::Relaxed) {
                         let late = Duration::from_millis(late[link].load(Ordering::Relaxed));
                         // A read that timed out, or a reply that does not leave, is a probe without an answer.
@@ -200,7 +200,7 @@ fn answer(socket: &UdpSocket, reflector: &mut Reflector, late: Duration) -> Resu
         ttl: 255,
         at,
     };
-    if let Ok(reply) = reflector.reflect(arrival, at) {
+    if let Ok(reply) = reflector.reflect(arrival, at, Instant::now()) {
         socket.send_to(&reply, from)?;
     }
     Ok(())

@@ -121,7 +121,6 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     ]);
     for link in links {
         let quality = link.quality.as_ref();
-        let method = quality.map_or("", |quality| quality.method.as_str());
         let rank = match link.rank {
             0 => "-".to_owned(),
             rank => rank.to_string(),
@@ -133,7 +132,7 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
             cell(link.mtu.to_string()),
             cell(path_mtu(link)),
             cell(rank),
-            cell(or_dash(method)),
+            cell(or_dash(&method(link))),
             cell(millis(quality.and_then(|quality| quality.rtt_p95.as_ref()))),
             cell(or_unknown(quality.and_then(|quality| quality.loss_out))),
             cell(or_unknown(quality.and_then(|quality| quality.loss_in))),
@@ -144,13 +143,22 @@ fn render(links: &[v1::Link], screen: &Screen) -> String {
     text.push('\n');
     text.push_str(&table.render(screen));
     let troubles = links.iter().filter_map(|link| trouble(link, screen));
-    let paths = links.iter().filter_map(|link| narrow(link, screen));
-    let lines: String = troubles.chain(paths).collect();
+    let notes = links.iter().flat_map(|link| notes(link, screen));
+    let lines: String = troubles.chain(notes).collect();
     if !lines.is_empty() {
         text.push('\n');
         text.push_str(&lines);
     }
     text
+}
+
+/// What it is measured by.
+fn method(link: &v1::Link) -> String {
+    let method = link.quality.as_ref().map_or("", |quality| &quality.method);
+    match (method, link.probe_signed) {
+        ("stamp", true) => "stamp, signed".to_owned(),
+        _ => method.to_owned(),
+    }
 }
 
 fn path_mtu(link: &v1::Link) -> String {
@@ -160,11 +168,14 @@ fn path_mtu(link: &v1::Link) -> String {
     }
 }
 
-/// One line about a path that is not as it should be.
-fn narrow(link: &v1::Link, screen: &Screen) -> Option<String> {
-    let path = Some(clean(&link.path_mtu_note)).filter(|path| !path.is_empty())?;
-    let text = format!("{}: {path}", clean(&link.name));
-    Some(format!("{}\n", screen.paint(Tone::Odd, &text)))
+/// One line each about a far end and a path that are not as they should be.
+fn notes(link: &v1::Link, screen: &Screen) -> impl Iterator<Item = String> {
+    let notes = [&link.probe_note, &link.path_mtu_note].map(|note| clean(note));
+    let said = notes.into_iter().filter(|note| !note.is_empty());
+    said.map(|note| {
+        let text = format!("{}: {note}", clean(&link.name));
+        format!("{}\n", screen.paint(Tone::Odd, &text))
+    })
 }
 
 /// One line about a link that is not up, or is failed on purpose.
@@ -280,6 +291,7 @@ pub(crate) mod tests {
                 loss_ratio: 0.005,
                 sent: 200,
                 received: 199,
+                refused: 0,
                 window: seconds(10),
                 known: 200,
                 loss_out: Some(0.005),
@@ -291,6 +303,8 @@ pub(crate) mod tests {
             mtu: 1300,
             path_mtu: 1300,
             path_mtu_note: "the path takes 1300 of 1420".to_owned(),
+            probe_note: String::new(),
+            probe_signed: false,
             drill_until: None,
             bfd: None,
             way_back: String::new(),
@@ -309,6 +323,8 @@ pub(crate) mod tests {
             kind: "interface".to_owned(),
             quality: None,
             mtu: 9000,
+            probe_note: "the far end's STAMP packets are not authentic: is its key ours?"
+                .to_owned(),
             ..v1::Link::default()
         };
         vec![up, down]
@@ -327,9 +343,18 @@ nic   eth1       interface  9000     -     -  -             -       -       -  1
 
 nic is down: eth1 has no carrier
 wg-a: the path takes 1300 of 1420
+nic: the far end's STAMP packets are not authentic: is its key ours?
 ";
         assert_eq!(render(&links(), &screen()), expected);
         assert_eq!(render(&[], &screen()), "no links\n");
+    }
+
+    #[test]
+    fn a_link_whose_probes_are_signed_says_so() {
+        let mut links = links();
+        links[0].probe_signed = true;
+        let text = render(&links, &screen());
+        assert!(text.contains("  stamp, signed  15.00 ms  "), "{text}");
     }
 
     #[test]

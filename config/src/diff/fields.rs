@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{
     Api, Bfd, BfdAuthKind, Endpoint, Fib, Group, Limit, Link, Log, Metrics, Multipath, Policy,
-    Router, RttMargin, SecretSource, StrongSwan,
+    ProbeAuth, Router, RttMargin, SecretSource, StrongSwan,
 };
 use crate::read::value::spell;
 
@@ -163,9 +163,22 @@ pub(super) fn link(link: &Link) -> Vec<Field<LinkPart>> {
         field(LinkPart::Probe, "probe.up-after", probe.up_after),
         field(LinkPart::Probe, "probe.mtu", probe.mtu),
     ];
+    fields.extend(probe_auth(probe.auth.as_ref()));
     fields.extend(watched_by(LinkPart::Bfd, bfd.as_ref()));
     fields.extend(carrier::fields(carrier, *profile));
     fields
+}
+
+fn probe_auth(auth: Option<&ProbeAuth>) -> [Field<LinkPart>; 2] {
+    let part =
+        |name, key: Option<&SecretSource>| field(LinkPart::Probe, name, or_none(key.map(source)));
+    [
+        part("probe.auth.key", auth.map(|auth| &auth.key)),
+        part(
+            "probe.auth.accept-key",
+            auth.and_then(|auth| auth.accept_key.as_ref()),
+        ),
+    ]
 }
 
 fn watched_by<Part: Copy>(of: Part, bfd: Option<&Bfd>) -> Vec<Field<Part>> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::model::{
-    Backend, Carrier, Endpoint, Group, Inside, Limit, Link, Policy, Probe, ProbeMethod, RttMargin,
-    SecretSource, Slo, WayBack, WireGuard,
+    Backend, Carrier, Endpoint, Group, Inside, Limit, Link, Policy, Probe, ProbeAuth, ProbeMethod,
+    RttMargin, SecretSource, Slo, WayBack, WireGuard,
 };
 use crate::profile::{PROFILES, Profile};
 use crate::report::{Sink, Wrong};
@@ -24,6 +24,7 @@ const CARRIERS: &str = "a link is carried by exactly one of `wireguard = { … }
                         `vlan = { … }`, `ipsec = { … }` and `interface = \"eth1\"`";
 /// The keys that say what carries a link.
 const CARRIER_KEYS: [&str; 5] = ["wireguard", "gre", "vlan", "ipsec", "interface"];
+const AUTH: &str = "auth = { key = { file = \"secrets/a.key\" } }";
 /// The kernel's IFNAMSIZ without the NUL.
 const INTERFACE_LENGTH: usize = 15;
 
@@ -337,6 +338,7 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
         down_after: 3,
         up_after: 5,
         mtu: true,
+        auth: None,
     };
     let methods = [
         ("auto", ProbeMethod::Auto),
@@ -373,8 +375,31 @@ fn probe(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Probe {
     probe.down_after = table.or(sink, "down-after", probe.down_after, count);
     probe.up_after = table.or(sink, "up-after", probe.up_after, count);
     probe.mtu = table.or(sink, "mtu", probe.mtu, value::boolean);
+    if table.has("auth") && probe.method != ProbeMethod::Stamp {
+        // What else is asked would be believed without a key.
+        let message = "only probes by `stamp` are authenticated";
+        let fix = "say method = \"stamp\", or leave `auth` out";
+        let wrong = Wrong::new("probe.auth", message, fix);
+        sink.error(table.key_span("auth"), wrong);
+    }
+    probe.auth = table
+        .table(sink, "auth", AUTH)
+        .and_then(|auth| probe_auth(auth, sink));
     table.finish(sink);
     probe
+}
+
+fn probe_auth(mut table: Section<'_>, sink: &mut Sink<'_>) -> Option<ProbeAuth> {
+    if !table.has("key") {
+        table.missing(sink, "key", "key = { file = \"secrets/a.key\" }");
+    }
+    let key = secret::source(&mut table, sink, "key");
+    let accept_key = secret::source(&mut table, sink, "accept-key");
+    table.finish(sink);
+    Some(ProbeAuth {
+        key: key?,
+        accept_key,
+    })
 }
 
 /// A group of which nothing is said.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use links::stamp::Unauthentic;
 use links::{
     BfdWord, Figures, Health, HealthChange, HealthConfig, HealthInput, Order, Others, Output,
-    ProbeConfig,
+    ProbeConfig, ReflectorConfig,
 };
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, error, info, warn};
@@ -39,6 +40,7 @@ pub(crate) struct LinkConfig {
     pub(crate) remote: IpAddr,
     /// `None`: not probed.
     pub(crate) probe: Option<ProbeConfig>,
+    pub(crate) reflector: ReflectorConfig,
     /// Where a probe by TCP connects to.
     pub(crate) connect: Option<Endpoint>,
     pub(crate) health: HealthConfig,
@@ -111,10 +113,14 @@ async fn drive(link: Link) -> Ended {
         local: config.local,
         remote: config.remote,
         probe: config.probe.clone(),
+        reflector: config.reflector.clone(),
     };
     let driver = Driver {
         measuring: link.probes.measure(target).await,
-        health: Health::new(config.health.clone(), now),
+        health: match link.board.link_state(&link.name) {
+            Some(state) if state.is_usable() => Health::taking_over(config.health.clone(), now),
+            Some(_) | None => Health::new(config.health.clone(), now),
+        },
         connects: Connects::default(),
         attached: None,
         path: mtu::Prober::start(&link),
@@ -202,6 +208,7 @@ impl Driver {
             self.connect(round);
         }
         let Some(quality) = found.quality else { return };
+        self.tell_doubt(found.doubt);
         self.health.handle(HealthInput::Quality(&quality), now);
         self.tell_changes().await;
         let message = GroupsMessage::Figures {
@@ -210,6 +217,25 @@ impl Driver {
         };
         let _ = self.link.groups.send(message).await;
         self.link.board.set_quality(&self.link.name, *quality);
+    }
+
+    /// Of those whose packets are refused, only who is alone is worth a word: a loss would have no reason.
+    fn tell_doubt(&self, doubt: Option<Unauthentic>) {
+        let Link { name, board, .. } = &self.link;
+        let before = board.set_doubt(name, doubt);
+        let (severity, text) = match doubt {
+            _ if before == doubt => return,
+            Some(why) => (Severity::Warning, why.to_string()),
+            None => {
+                let over = "there is no doubt about the far end's STAMP packets any more";
+                (Severity::Info, over.to_owned())
+            }
+        };
+        match severity {
+            Severity::Info => info!("{text}"),
+            Severity::Warning | Severity::Critical => warn!("{text}"),
+        }
+        board.journal.record(severity, "probe-auth", name, text);
     }
 
     fn connect(&self, round: u32) {

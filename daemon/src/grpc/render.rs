@@ -100,6 +100,12 @@ fn alarms(snapshot: &Snapshot) -> Vec<v1::Alarm> {
             raise(alarm::Severity::Warning, subject, text);
         }
     }
+    for link in &snapshot.links {
+        if let Some(doubt) = link.row.doubt {
+            let subject = format!("link {}", link.name);
+            raise(alarm::Severity::Warning, subject, doubt.to_string());
+        }
+    }
     for peer in &snapshot.peers {
         for (severity, text) in peer::alarms(peer) {
             raise(severity, format!("peer {}", peer.name), text);
@@ -167,6 +173,12 @@ fn link(link: &LinkView) -> v1::Link {
         mtu: link.row.mtu,
         path_mtu: link.row.path.and_then(Verdict::mtu).unwrap_or(0),
         path_mtu_note: path_mtu_note(link.row.path),
+        probe_signed: link.signed,
+        probe_note: link
+            .row
+            .doubt
+            .map(|doubt| doubt.to_string())
+            .unwrap_or_default(),
         way_back: way_back(link.row.preference),
         bfd: bfd_session(link.bfd),
         drill_until: link.row.drill.map(timestamp),
@@ -251,6 +263,7 @@ fn quality(quality: &links::Quality) -> v1::LinkQuality {
         loss_ratio: quality.loss_ratio(),
         sent: quality.sent,
         received: quality.received,
+        refused: quality.refused,
         window: Some(duration(quality.judged.window)),
         known: quality.judged.known as u64,
         loss_out: quality.judged.loss_out,

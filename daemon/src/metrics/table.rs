@@ -179,6 +179,12 @@ fn links(snapshot: &Snapshot, table: &mut Table<'_, '_>) -> Result<(), Error> {
         "Answers in the last minute that came after the answer to a later probe",
         measured(|quality| Some(quality.windows[1].reordered as f64)),
     )?;
+    let refused = |link: &LinkView| link.row.quality.map_or(0, |quality| quality.refused);
+    table.counter(
+        "link_answers_refused",
+        "STAMP packets that were no answers to our probes because they were not authentic",
+        links.iter().map(|link| (only(link), refused(link))),
+    )?;
     table.counter(
         "link_receive_bytes",
         "Bytes received on the link's interface",

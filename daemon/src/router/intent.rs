@@ -5,7 +5,7 @@ use std::path::Path;
 use config::Config;
 use tracing::warn;
 
-use crate::convert::{self, Keys};
+use crate::convert::{self, Keys, Modes};
 use crate::drivers::bfd::Sessions;
 use crate::drivers::messages::Wanted;
 
@@ -14,6 +14,7 @@ pub(crate) struct Intent {
     pub(crate) config: Config,
     pub(super) tunnels: Vec<Wanted>,
     pub(super) bfd: Sessions,
+    pub(super) modes: Modes,
     pub(super) keys: Keys,
     warnings: config::Report,
 }
@@ -32,11 +33,13 @@ impl Intent {
         let base = file.parent().unwrap_or(Path::new("."));
         let tunnels = convert::tunnels(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
         let bfd = convert::bfd(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
+        let modes = convert::modes(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
         let keys = convert::keys(&loaded.config, base).map_err(|errors| errors.join("\n"))?;
         Ok(Self {
             config: loaded.config,
             tunnels,
             bfd,
+            modes,
             keys,
             warnings: loaded.warnings,
         })

@@ -35,7 +35,7 @@ pub(crate) use intent::Intent;
 pub(crate) use signals::Signals;
 
 use crate::board::Board;
-use crate::convert::{self, Keys};
+use crate::convert::{self, Keys, Modes};
 use crate::drivers::bfd::Bfd;
 use crate::drivers::drill::{Scenes, Surroundings};
 use crate::drivers::fib::Installing;
@@ -107,6 +107,8 @@ pub(crate) struct Router {
     /// What a listener is made from.
     gate: Gate,
     keys: Keys,
+    /// Of links whose probes are signed.
+    modes: Modes,
     /// When each peer of a listen range was last there.
     callers: BTreeMap<String, Instant>,
     listeners: BTreeMap<SocketAddr, JoinHandle<()>>,
@@ -321,6 +323,7 @@ impl Router {
             doors,
             gate,
             keys: intent.keys,
+            modes: intent.modes,
             callers: BTreeMap::new(),
             listeners,
             metrics,

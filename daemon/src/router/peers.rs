@@ -10,6 +10,7 @@ use bgp::{PeerId, Retention};
 use config::Config;
 use ipnet::IpNet;
 use links::LinkId;
+use links::stamp::Mode;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError};
 use tracing::error;
@@ -179,7 +180,8 @@ impl Router {
             let peer = config.peers.get(name);
             let bgp = peer.filter(|peer| peer.link.as_ref() == Some(name));
             let bgp = bgp.map(|peer| convert::endpoint(&config, peer, self.keys_of(name, peer)));
-            let wanted = convert::link(&config, link, id, bgp);
+            let mode = self.modes.get(name).unwrap_or(&Mode::Unauthenticated);
+            let wanted = convert::link(&config, link, id, mode, bgp);
             if self
                 .links
                 .get(name)

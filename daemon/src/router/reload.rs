@@ -64,6 +64,7 @@ impl Router {
         if lines.is_empty() {
             // The keys that the file names may have changed all the same.
             let old_keys = std::mem::replace(&mut self.keys, intent.keys);
+            self.modes = intent.modes;
             self.bfd.configure(intent.bfd);
             self.carry_out(&[], (&new, &old_keys), intent.tunnels).await;
             return Ok(Reloaded {
@@ -76,6 +77,7 @@ impl Router {
         self.filters = Filters::of(&new);
         self.reader.board.retain(&new);
         let old_keys = std::mem::replace(&mut self.keys, intent.keys);
+        self.modes = intent.modes;
         self.bfd.configure(intent.bfd);
         self.carry_out(&changes, (&old, &old_keys), intent.tunnels)
             .await;

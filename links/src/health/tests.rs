@@ -76,6 +76,42 @@ impl Bench {
 }
 
 #[test]
+fn what_an_earlier_measurement_has_found_is_believed_until_enough_was_lost() {
+    let config = HealthConfig {
+        disbelieve_after: 7,
+        ..HealthConfig::default()
+    };
+    let mut bench = Bench::new(config.clone());
+    bench.health = Health::taking_over(config.clone(), bench.now);
+    bench.losses(6);
+    assert_eq!(bench.health.poll_output(), None);
+    bench.losses(1);
+    let expected = HealthChange {
+        state: State::Down,
+        reason: Reason::Unanswered(7),
+    };
+    assert_eq!(bench.health.poll_output(), Some(expected));
+    bench.losses(100);
+    assert_eq!(bench.health.poll_output(), None, "it is said once");
+    bench.answers(4);
+    assert_eq!(bench.health.state(), State::Down, "as after any fall");
+    bench.answers(1);
+    assert_eq!(bench.health.state(), State::Up);
+
+    let mut bench = Bench::new(config.clone());
+    bench.health = Health::taking_over(config, bench.now);
+    bench.losses(6);
+    bench.answers(1);
+    assert_eq!(
+        bench.health.state(),
+        State::Up,
+        "the first answer bears it out"
+    );
+    bench.losses(3);
+    assert_eq!(bench.health.state(), State::Down, "from then on as ever");
+}
+
+#[test]
 fn starts_down_and_not_measured() {
     let mut bench = Bench::new(HealthConfig::default());
     assert_eq!(

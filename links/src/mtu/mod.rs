@@ -96,8 +96,10 @@ pub struct Config {
     pub method: Method,
     /// Of the link's inside addresses.
     pub family: AddressFamily,
-    /// STAMP session identifier; may be that of the measuring probe.
+    /// STAMP session identifier; unique among the sessions of both ends of the link.
     pub identifier: u16,
+    /// Whether STAMP packets are signed.
+    pub mode: stamp::Mode,
 }
 
 /// The only way in.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Config, Transmit, Via};
 use crate::icmp::Echo;
 use crate::probe::AddressFamily;
-use crate::stamp::{self, NtpTime};
+use crate::stamp::{self, NtpTime, Timestamps};
 
 /// Answers that are still recognised: those of the latest attempts.
 const REMEMBERED: usize = 16;
@@ -24,6 +24,7 @@ struct Sent {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packets {
     sequence: u32,
+    timestamps: Timestamps,
     sent: VecDeque<Sent>,
 }
 
@@ -42,17 +43,19 @@ impl Packets {
     ) -> Transmit {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
-        // As in the measuring probe: the lower bits make the echoed timestamp hard to guess.
         let (proof, bytes) = match via {
             Via::Stamp => {
-                let timestamp = NtpTime(wall.0 & !0xffff | random & 0xffff);
+                let timestamp = self.timestamps.next(wall, random);
                 let request = stamp::Request {
                     sequence,
                     timestamp,
                     session: config.identifier,
                 };
                 let length = payload(size, config.family, UDP);
-                (timestamp.0, request.encode_padded(length, random))
+                (
+                    timestamp.0,
+                    request.encode_padded(&config.mode, length, random),
+                )
             }
             Via::Icmp => {
                 let echo = Echo {
@@ -79,7 +82,7 @@ impl Packets {
     pub(super) fn answered(&mut self, config: &Config, via: Via, bytes: &[u8]) -> Option<u32> {
         let (sequence, proof) = match via {
             Via::Stamp => {
-                let reply = stamp::Reply::decode(bytes)?;
+                let reply = stamp::Reply::decode(bytes, &config.mode).ok()?;
                 // A reflector that does not know RFC 8972 returns no session.
                 if ![0, config.identifier].contains(&reply.session) {
                     return None;

@@ -16,8 +16,8 @@
 
 use std::time::{Duration, Instant};
 
-/// So many rounds that nothing answered, from the start.
-const PATIENCE: u32 = 20;
+/// So many rounds that nothing answered, from the start, before the last resort.
+pub const PATIENCE: u32 = 20;
 /// While the session is looked at, STAMP and ICMP are tried in every such round.
 const SCOUT: u32 = 100;
 /// So many retransmission timeouts in a row mean that data is lost, and not late (RFC 6298 §5).

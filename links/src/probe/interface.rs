@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::SessionTcp;
-use crate::{icmp, stamp};
+use crate::stamp::Mode;
 
 /// What a probe is told once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,8 +20,10 @@ pub struct ProbeConfig {
     pub window: Duration,
     /// Of the link's inside addresses.
     pub family: AddressFamily,
-    /// STAMP session identifier; unique among the probes of this host.
+    /// STAMP session identifier; unique among the sessions of both ends of the link.
     pub identifier: u16,
+    /// Whether STAMP packets are signed.
+    pub mode: Mode,
 }
 
 /// How a link is probed.
@@ -117,7 +119,7 @@ pub enum Transmit {
         /// Through this socket.
         via: Via,
         /// The UDP payload, or the ICMP message.
-        bytes: [u8; stamp::LEN],
+        bytes: Vec<u8>,
     },
     /// A TCP connection: say [`Input::Connected`], and close it at once.
     Connect {
@@ -127,5 +129,3 @@ pub enum Transmit {
     /// Nothing: look at the BGP session's connection, and say [`Input::Session`].
     Look,
 }
-
-const _: () = assert!(icmp::LEN == stamp::LEN);

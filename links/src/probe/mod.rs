@@ -50,10 +50,10 @@ use std::time::{Duration, Instant};
 
 use crate::icmp::Echo;
 use crate::random::Random;
-use crate::stamp::{self, NtpTime};
+use crate::stamp::{self, Authenticity, Fault, NtpTime, Timestamps};
 use directions::{Directions, SKIPPED};
 use fallback::{Fallback, Means, Sight};
-pub use fallback::{SessionTcp, TcpState};
+pub use fallback::{PATIENCE as LAST_RESORT_AFTER, SessionTcp, TcpState};
 use history::{Fact, History, Order};
 pub use interface::{AddressFamily, Input, LastResort, Method, Output, ProbeConfig, Transmit, Via};
 pub use quality::{Quality, Statistics, WINDOWS};
@@ -166,8 +166,10 @@ pub struct Probe {
     next_grid: Instant,
     next_send: Instant,
     sequence: u32,
+    timestamps: Timestamps,
     outstanding: VecDeque<Round>,
     reflector: Reflector,
+    authenticity: Authenticity,
     via: Option<Via>,
     history: History,
     directions: Directions,
@@ -175,6 +177,7 @@ pub struct Probe {
     highest: Option<u32>,
     sent: u64,
     received: u64,
+    refused: u64,
     fallback: Fallback,
     /// A connection is due: there is no session.
     connects: bool,
@@ -208,11 +211,14 @@ impl Probe {
             next_grid: first,
             next_send: first,
             sequence: 0,
+            timestamps: Timestamps::default(),
             outstanding: VecDeque::new(),
             reflector: Reflector::Unknown { unanswered: 0 },
+            authenticity: Authenticity::default(),
             via: None,
             sent: 0,
             received: 0,
+            refused: 0,
             fallback,
             connects: false,
             unsent: VecDeque::new(),
@@ -289,7 +295,13 @@ impl Probe {
             windows,
             sent: self.sent,
             received: self.received,
+            refused: self.refused,
         }
+    }
+
+    /// What the answers by STAMP say about the far end's key.
+    pub fn authenticity(&self) -> Authenticity {
+        self.authenticity
     }
 
     /// Moves to the next point of the grid. Offsets of up to a tenth of the interval keep many links
@@ -306,9 +318,7 @@ impl Probe {
     fn start_round(&mut self, asks: Asks, wall: NtpTime, now: Instant) {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(if sequence == SKIPPED - 1 { 2 } else { 1 });
-        // The lower bits of the fraction are far below any clock's precision: 65,536 of them are
-        // 15 us. Filled at random they make the echoed timestamp hard to guess (RFC 5905 §6).
-        let timestamp = NtpTime(wall.0 & !0xffff | self.random.next() & 0xffff);
+        let timestamp = self.timestamps.next(wall, self.random.next());
         let nonce = self.random.next();
         let session = self.config.identifier;
         if asks.stamp {
@@ -319,7 +329,7 @@ impl Probe {
             };
             self.unsent.push_back(Transmit::Datagram {
                 via: Via::Stamp,
-                bytes: request.encode(),
+                bytes: request.encode(&self.config.mode),
             });
         }
         if asks.icmp {
@@ -329,7 +339,7 @@ impl Probe {
             };
             self.unsent.push_back(Transmit::Datagram {
                 via: Via::Icmp,
-                bytes: echo.encode_request(self.config.family),
+                bytes: echo.encode_request(self.config.family).to_vec(),
             });
         }
         if asks.tcp {
@@ -425,8 +435,14 @@ impl Probe {
     }
 
     fn on_stamp(&mut self, bytes: &[u8], waited: Duration, now: Instant) {
-        let Some(reply) = stamp::Reply::decode(bytes) else {
-            return;
+        let reply = match stamp::Reply::decode(bytes, &self.config.mode) {
+            Ok(reply) => reply,
+            Err(Fault::Malformed) => return,
+            Err(Fault::Unauthentic(why)) => {
+                self.refused += 1;
+                self.authenticity.refuse(why, now);
+                return;
+            }
         };
         let ours = [0, self.config.identifier].contains(&reply.session);
         let asked = |round: &Round| {
@@ -439,6 +455,7 @@ impl Probe {
             return;
         }
         self.outstanding[at].reflected = Some(reply.sequence);
+        self.authenticity.accept(now);
         self.reflector = Reflector::Answers;
         self.via = Some(Via::Stamp);
         self.fallback.rule_out();

@@ -26,6 +26,8 @@ pub struct Quality {
     pub sent: u64,
     /// Rounds answered since the start.
     pub received: u64,
+    /// STAMP packets since the start that were no answers because they were not authentic.
+    pub refused: u64,
 }
 
 impl Quality {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use links::stamp::{self, NtpTime};
+use links::stamp::{Head, Mode, NtpTime};
 use links::{Method, Output, ProbeConfig, Via};
 
 use super::far::{Far, Reflects, echo_reply};
@@ -32,7 +32,7 @@ fn forged_and_foreign_replies_change_nothing() {
         .find(|(_, via, _)| *via == Via::Icmp)
         .unwrap()
         .clone();
-    let right = sim.reflect(&request);
+    let right = sim.reflect(&request).unwrap();
     let mut replies = vec![
         (Via::Stamp, request),
         (Via::Icmp, right.clone()),
@@ -96,7 +96,9 @@ fn random_bytes_never_answer_and_never_panic() {
             Via::Icmp
         };
         sim.receive(via, &bytes);
-        stamp::reflect(&bytes, 1, NtpTime(0), NtpTime(0), None);
+        if let Ok(head) = Head::decode(&bytes, &Mode::Unauthenticated) {
+            head.reflect(1, NtpTime(0), NtpTime(0), None);
+        }
     }
     assert_eq!(sim.quality().received, 0);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use links::icmp::Echo;
-use links::stamp::{self, NtpTime, Request};
+use links::stamp::{Head, Mode, NtpTime, Reply, Request};
 use links::{AddressFamily, Method, Output, ProbeConfig, State, Via};
 
 use super::far::{Far, Reflects};
@@ -108,8 +108,9 @@ fn reflector_echoes_what_the_probe_needs_to_match() {
         timestamp: NtpTime(1),
         session: 2,
     }
-    .encode();
-    let reply = stamp::reflect(&request, 1, NtpTime(3), NtpTime(4), Some(0)).unwrap();
-    let reply = stamp::Reply::decode(&reply).unwrap();
+    .encode(&Mode::Unauthenticated);
+    let head = Head::decode(&request, &Mode::Unauthenticated).unwrap();
+    let reply = head.reflect(1, NtpTime(3), NtpTime(4), Some(0));
+    let reply = Reply::decode(&reply, &Mode::Unauthenticated).unwrap();
     assert_eq!((reply.sender_sequence, reply.session), (u32::MAX, 2));
 }

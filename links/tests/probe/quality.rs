@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use links::{Method, Reflector, State};
+use links::stamp::Mode;
+use links::{Method, State};
 
 use super::far::{Far, Reflects};
-use super::sim::{FAR, Sim, config, each_seed, ms};
+use super::sim::{Sim, config, each_seed, ms, reflector};
 
 #[test]
 fn rtt_leaves_out_the_time_the_reflector_held_the_packet() {
@@ -126,7 +127,7 @@ fn reflector_that_starts_again_costs_its_outage_and_no_direction() {
     each_seed(Method::Stamp, &Far::at(5), |seed, mut sim| {
         sim.far.reflects = Reflects::Silent;
         sim.run(ms(2000));
-        sim.reflector = Reflector::new(FAR.into());
+        sim.reflector = reflector(Mode::Unauthenticated);
         sim.far.reflects = Reflects::Yes;
         sim.run(ms(5000));
         let judged = sim.quality().judged;

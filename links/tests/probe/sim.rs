@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use links::stamp::NtpTime;
+use links::stamp::{Mode, NtpTime};
 use links::{
     AddressFamily, Arrival, Health, HealthConfig, HealthInput, Input, LastResort, Method, Output,
-    Probe, ProbeConfig, Quality, Reflector, SessionTcp, State, TcpState, Transmit, Via,
+    Probe, ProbeConfig, Quality, Reflector, ReflectorConfig, Refusal, SessionTcp, State, TcpState,
+    Transmit, Via,
 };
 
 use super::far::{Far, Reflects, Session, echo_reply};
 
-pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -27,7 +28,16 @@ pub(crate) fn config(method: Method) -> ProbeConfig {
         window: ms(10_000),
         family: AddressFamily::V4,
         identifier: 0x5b01,
+        mode: Mode::Unauthenticated,
     }
+}
+
+/// Of the far end.
+pub(crate) fn reflector(mode: Mode) -> Reflector {
+    Reflector::new(ReflectorConfig {
+        mode,
+        ..ReflectorConfig::unauthenticated(FAR.into())
+    })
 }
 
 enum Coming {
@@ -61,8 +71,8 @@ impl Sim {
             start: now,
             wall: Duration::from_secs(1_800_000_000),
             far,
+            reflector: reflector(config.mode.clone()),
             probe: Probe::new(config, seed, now),
-            reflector: Reflector::new(FAR.into()),
             requests: 0,
             replies: 0,
             health: Health::new(HealthConfig::default(), now),
@@ -134,7 +144,7 @@ impl Sim {
         while let Some(transmit) = self.probe.poll_transmit(wall, self.now) {
             match transmit {
                 Transmit::Datagram { via, bytes } => {
-                    self.sent.push((self.elapsed(), via, bytes.to_vec()));
+                    self.sent.push((self.elapsed(), via, bytes.clone()));
                     self.carry(via, &bytes);
                 }
                 Transmit::Connect { round } => self.connect(round),
@@ -215,12 +225,12 @@ impl Sim {
         if is_lost(self.far.lose_out, self.requests) {
             return None;
         }
-        let reply = self.reflect(request);
+        let reply = self.reflect(request).ok()?;
         self.replies += 1;
         (!is_lost(self.far.lose_back, self.replies)).then_some(reply)
     }
 
-    pub(crate) fn reflect(&mut self, request: &[u8]) -> Vec<u8> {
+    pub(crate) fn reflect(&mut self, request: &[u8]) -> Result<Vec<u8>, Refusal> {
         // The far clock is half an hour off: only differences may matter.
         let received = self.wall + self.elapsed() + Duration::from_secs(1800);
         let sent = if self.far.stepped_back {
@@ -234,8 +244,8 @@ impl Sim {
             ttl: 64,
             at: NtpTime::from_unix(received),
         };
-        let reply = self.reflector.reflect(arrival, NtpTime::from_unix(sent));
-        reply.expect("the probe sends STAMP")
+        let sent = NtpTime::from_unix(sent);
+        self.reflector.reflect(arrival, sent, self.now)
     }
 
     pub(crate) fn quality(&mut self) -> Quality {

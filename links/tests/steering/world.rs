@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use links::stamp::NtpTime;
+use links::stamp::{Mode, NtpTime};
 use links::{
     AddressFamily, Figures, Group, GroupConfig, GroupInput, GroupOutput, Health, HealthConfig,
     HealthInput, Input, LastResort, LinkId, Member, Method, MoveReason, Others, Output, Probe,
@@ -141,6 +141,7 @@ impl World {
                 // Its echo has no checksum of ours.
                 family: AddressFamily::V6,
                 identifier,
+                mode: Mode::Unauthenticated,
             };
             Way {
                 probe: Probe::new(probe, random.next(), now),
@@ -283,7 +284,7 @@ impl World {
             };
             let Weather { rtt, spread, lost } = way.weather;
             if self.random.within(0, 1000) >= lost {
-                let mut bytes = bytes.to_vec();
+                let mut bytes = bytes;
                 bytes[0] = ECHO_REPLY_V6;
                 let rtt = rtt * 1000 + self.random.within(0, spread * 1000 + 1);
                 self.sent += 1;

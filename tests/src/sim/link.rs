@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use links::stamp::{self, NtpTime};
+use links::stamp::{self, Mode, NtpTime};
 use links::{
     AddressFamily, Arrival, Health, HealthChange, HealthConfig, HealthInput, Input, LastResort,
-    LinkId, Method, Output, Probe, ProbeConfig, Reflector, Transmit, Via,
+    LinkId, Method, Output, Probe, ProbeConfig, Reflector, ReflectorConfig, Transmit, Via,
 };
 
 use super::topology::Timing;
@@ -51,6 +51,7 @@ impl Link {
             // Echo over IPv6 has no checksum, and so needs no kernel to do one.
             family: AddressFamily::V6,
             identifier: u16::try_from(id.0 + 1).expect("few links"),
+            mode: Mode::Unauthenticated,
         };
         let health = HealthConfig {
             hold_down_max: timing.link_hold_down_max,
@@ -59,7 +60,7 @@ impl Link {
         Self {
             health: Health::new(health, now),
             probe: Probe::new(probe, seed, now),
-            reflector: Reflector::new(FAR.into()),
+            reflector: Reflector::new(ReflectorConfig::unauthenticated(FAR.into())),
             published: now,
             epoch,
         }
@@ -91,7 +92,7 @@ impl Link {
                     ttl: 255,
                     at: wall,
                 };
-                let reply = self.reflector.reflect(arrival, wall).ok()?;
+                let reply = self.reflector.reflect(arrival, wall, now).ok()?;
                 Some(Datagram::Answer(Via::Stamp, reply))
             }
         }
@@ -123,7 +124,7 @@ impl Link {
 
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Datagram> {
         match self.probe.poll_transmit(self.wall(now), now)? {
-            Transmit::Datagram { via, bytes } => Some(Datagram::Request(via, bytes.to_vec())),
+            Transmit::Datagram { via, bytes } => Some(Datagram::Request(via, bytes)),
             Transmit::Connect { .. } | Transmit::Look => None,
         }
     }

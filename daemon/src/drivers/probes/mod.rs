@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use links::{Output, ProbeConfig, Quality};
+use links::stamp::Unauthentic;
+use links::{Output, ProbeConfig, Quality, ReflectorConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
@@ -35,6 +36,7 @@ pub(crate) struct Target {
     pub(crate) remote: IpAddr,
     /// `None`: the far end is answered, and not asked.
     pub(crate) probe: Option<ProbeConfig>,
+    pub(crate) reflector: ReflectorConfig,
 }
 
 /// What was found since the last time: a loss at once, an answer after many others within a second.
@@ -46,6 +48,8 @@ pub(crate) struct Found {
     pub(crate) connects: Vec<u32>,
     /// Once a second.
     pub(crate) quality: Option<Box<Quality>>,
+    /// With that: why what comes by STAMP is not taken for the far end's, if nothing else does.
+    pub(crate) doubt: Option<Unauthentic>,
 }
 
 /// Who is measured; never used again, so that an order that comes late is nobody's.

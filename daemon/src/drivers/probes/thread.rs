@@ -275,7 +275,7 @@ impl Link {
         let config = target.probe.clone();
         Self {
             probe: config.map(|config| Probe::new(config, seed(), now)),
-            reflector: Reflector::new(target.remote),
+            reflector: Reflector::new(target.reflector.clone()),
             sockets: Sockets::default(),
             open_at: None,
             said: Said::NotYet,
@@ -365,7 +365,7 @@ impl Link {
             ttl: message.hop_limit,
             at: stamped.map_or_else(wall, NtpTime::from_unix),
         };
-        match self.reflector.reflect(arrival, wall()) {
+        match self.reflector.reflect(arrival, wall(), Instant::now()) {
             Ok(reply) => {
                 if let Some(socket) = self.sockets.of(Role::Reflector) {
                     // A reply that does not leave is a loss, which the far end counts.
@@ -393,6 +393,8 @@ impl Link {
         {
             self.published = now;
             self.held.quality = Some(Box::new(probe.quality(now)));
+            let heard = probe.authenticity().and(self.reflector.authenticity());
+            self.held.doubt = heard.doubt(now);
             is_time = true;
         }
         if is_time {
