@@ -117,8 +117,9 @@ pub struct Aggregate {
     pub prefix: IpNet,
     /// `summary-only`: the more specific ones are not announced.
     pub summary_only: bool,
-    /// `discard`: packets to it that no more specific route takes are dropped. By default, unless a prefix that
-    /// is originated lies within it: then the host may reach that by nothing but its default route.
+    /// `discard`: packets to it that no more specific route takes are dropped. By default, unless it
+    /// covers what the host may reach by nothing but its default route: what is originated, a peer several
+    /// hops away, the far end of a tunnel.
     pub discard: bool,
 }
 

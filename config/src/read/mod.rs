@@ -1,6 +1,7 @@
 //! The tree of a file becomes the parts of a [`Config`]; what is wrong with one key or one value
 //! is noted, and reading goes on.
 
+mod aggregate;
 mod bfd;
 mod carrier;
 pub(crate) mod filter;
@@ -103,20 +104,17 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
     }
     sink.hide_secrets(tree.get_ref());
     let mut root = Section::root(tree.get_ref());
-    let router = rest::router(&mut root, sink);
-    let originate = rest::originate(&mut root, sink);
-    let fib = rest::fib(&mut root, sink);
     let mut draft = Draft {
-        router,
+        router: rest::router(&mut root, sink),
         links: BTreeMap::new(),
         groups: BTreeMap::new(),
         peers: BTreeMap::new(),
         ranges: BTreeMap::new(),
-        aggregates: rest::aggregates(&mut root, sink, &originate, &fib),
-        originate,
+        aggregates: Vec::new(),
+        originate: rest::originate(&mut root, sink),
         filters: filter::filters(&mut root, sink),
         prefix_lists: filter::prefix_lists(&mut root, sink),
-        fib,
+        fib: rest::fib(&mut root, sink),
         strongswan: rest::strongswan(&mut root, sink),
         api: rest::api(&mut root, sink),
         metrics: rest::metrics(&mut root, sink),
@@ -136,6 +134,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink<'_>) -> Draft {
     }
     peer::peers(&mut root, sink, &mut draft);
     peer::ranges(&mut root, sink, &mut draft);
+    draft.aggregates = aggregate::aggregates(&mut root, sink, &draft);
     root.finish(sink);
     draft
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use crate::model::{Aggregate, Api, Fib, Log, LogFormat, Metrics, Multipath, Router, StrongSwan};
+use crate::model::{Api, Fib, Log, LogFormat, Metrics, Multipath, Router, StrongSwan};
 use crate::report::{Sink, Wrong};
 
 use super::section::Section;
@@ -57,57 +57,6 @@ fn multipath(section: &mut Section<'_>, sink: &mut Sink<'_>) -> Multipath {
     };
     table.finish(sink);
     multipath
-}
-
-/// Every `[[aggregate]]`, by prefix.
-pub(crate) fn aggregates(
-    root: &mut Section<'_>,
-    sink: &mut Sink<'_>,
-    originate: &[IpNet],
-    fib: &Fib,
-) -> Vec<Aggregate> {
-    let mut aggregates = Vec::new();
-    for mut section in root.lists(sink, "aggregate") {
-        let example = "prefix = \"10.0.0.0/8\"";
-        let prefix = section.required(sink, "prefix", example, value::prefix);
-        let summary_only = section.or(sink, "summary-only", false, value::boolean);
-        let is_said = section.has("discard");
-        let discard = section.optional(sink, "discard", value::boolean);
-        let span = section.span();
-        section.finish(sink);
-        let Some(prefix) = prefix else { continue };
-        if aggregates.iter().any(|a: &Aggregate| a.prefix == prefix) {
-            let message = format!("{prefix} is an aggregate already");
-            sink.error(span, Wrong::new("aggregate.duplicate", message, "keep one"));
-            continue;
-        }
-        let own = originate.iter().find(|own| is_within(own, &prefix));
-        if let Some(own) = own.filter(|_| fib.install && !is_said) {
-            sink.warning(span, undecided(own, &prefix));
-        }
-        aggregates.push(Aggregate {
-            prefix,
-            summary_only,
-            discard: discard.unwrap_or(own.is_none()),
-        });
-    }
-    aggregates.sort_by_key(|aggregate| aggregate.prefix);
-    aggregates
-}
-
-fn is_within(net: &IpNet, aggregate: &IpNet) -> bool {
-    net != aggregate && aggregate.contains(net)
-}
-
-/// What we originate is no route of ours, so it may rest on a route that the discarded rest would hide.
-fn undecided(own: &IpNet, aggregate: &IpNet) -> Wrong {
-    Wrong::new(
-        "aggregate.discard",
-        format!("{own} is originated within {aggregate}, so the rest of it is not discarded"),
-        format!(
-            "write `discard = true` if more than a default route leads to {own}, otherwise `discard = false`"
-        ),
-    )
 }
 
 fn default_listen() -> Vec<SocketAddr> {

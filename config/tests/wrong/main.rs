@@ -764,6 +764,31 @@ fn originated_prefixes_have_no_host_bits_and_do_not_overlap() {
 }
 
 #[test]
+fn an_aggregate_that_covers_a_far_peer_or_the_end_of_a_tunnel_wants_a_decision() {
+    let far = "[peer.p]\naddress = \"10.20.0.4\"\nasn = 65020\nmultihop = 2\n";
+    let near = "[peer.p]\naddress = \"10.20.0.4\"\nasn = 65020\n";
+    let tunnel = "[link.a]\n\
+        inside = { local = \"169.254.0.1/30\", remote = \"169.254.0.2\" }\n\
+        gre = { local = \"192.0.2.1\", remote = \"10.20.0.9\" }\n";
+    for (other, expected) in [
+        (far, Some("10.20.0.4, where peer \"p\" is,")),
+        (near, None),
+        (
+            tunnel,
+            Some("10.20.0.9, where the far end of link \"a\" is,"),
+        ),
+    ] {
+        let body = format!("{HEAD}{other}[[aggregate]]\nprefix = \"10.20.0.0/16\"\n");
+        let found = findings(&body);
+        let mut found = found.iter().filter(|it| it.rule == "aggregate.discard");
+        let message = found.next().map(|it| it.message.as_str());
+        assert_eq!(message.is_some(), expected.is_some(), "in\n{body}");
+        let said = message.zip(expected);
+        assert!(said.is_none_or(|(message, part)| message.starts_with(part)));
+    }
+}
+
+#[test]
 fn an_aggregate_of_what_is_originated_wants_a_decision() {
     assert_cases(&[
         (
