@@ -1,18 +1,16 @@
 //! One peer: its [`Session`] on TCP.
 
+mod conns;
+
 use std::collections::VecDeque;
-use std::future::pending;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp::rib::{self, LimitEvent};
 use bgp::session::{Conn, DownReason, Input, Output, Reading, Session, SessionConfig};
 use bgp::{Family, PeerId, Retention};
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,11 +18,11 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use super::messages::{RibMessage, ToPeer};
 use super::permit::{self, Order, Permit};
-use super::read_buffer::ReadBuffer;
 use super::{earlier, until};
 use crate::board::{Board, PeerRow};
 use crate::journal::Severity;
 use crate::sockets::{self, Endpoint, Gauge, Signing};
+use conns::{Conns, Event, Transport, last_words};
 
 /// A peer that does not answer a SYN for so long is not there.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -34,8 +32,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const PENDING: usize = 32 * 1024;
 /// Between two refreshes of what the API shows, unless the state changes.
 const PUBLISH: Duration = Duration::from_millis(250);
-/// Runs of messages written at once.
-const WRITES: usize = 16;
 
 /// What a peer task is made from.
 pub(crate) struct Peer {
@@ -268,11 +264,8 @@ impl Driver {
         }
         let remote = stream.peer_addr();
         self.ends = stream.local_addr().ok().zip(remote.ok());
-        *self.conns.slot(conn) = Some(Transport {
-            gauge: self.gauge(&stream),
-            stream,
-            out: VecDeque::new(),
-        });
+        let gauge = self.gauge(&stream);
+        *self.conns.slot(conn) = Some(Transport::new(stream, gauge));
         self.session.handle(Input::Connected { conn, local }, now);
     }
 
@@ -425,172 +418,4 @@ impl Driver {
 
 async fn dial(endpoint: Endpoint, attempt: usize) -> io::Result<TcpStream> {
     timeout(DIAL_TIMEOUT, sockets::dial(&endpoint, attempt)).await?
-}
-
-/// Writes what is left, says that no more comes, and reads until the other side has closed too:
-/// closing with unread bytes would reset the connection and take our last message along.
-async fn last_words(mut transport: Transport) -> io::Result<()> {
-    for bytes in &transport.out {
-        transport.stream.write_all(bytes).await?;
-    }
-    transport.stream.shutdown().await?;
-    let mut sink = [0; 4096];
-    while transport.stream.read(&mut sink).await? > 0 {}
-    Ok(())
-}
-
-struct Transport {
-    stream: TcpStream,
-    /// For the link's task, if it has to measure by this connection.
-    gauge: Option<Arc<Gauge>>,
-    /// Taken from the session and not written yet.
-    out: VecDeque<Bytes>,
-}
-
-impl Transport {
-    fn try_write(&mut self) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); WRITES];
-        for (slice, bytes) in slices.iter_mut().zip(&self.out) {
-            *slice = IoSlice::new(bytes);
-        }
-        let count = self.out.len().min(WRITES);
-        let mut written = self.stream.try_write_vectored(&slices[..count])?;
-        while let Some(first) = self.out.front_mut() {
-            let step = written.min(first.len());
-            first.advance(step);
-            written -= step;
-            if !first.is_empty() {
-                break;
-            }
-            self.out.pop_front();
-        }
-        Ok(())
-    }
-}
-
-type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
-
-/// Both connections and the dial.
-#[derive(Default)]
-struct Conns {
-    inbound: Option<Transport>,
-    outbound: Option<Transport>,
-    dial: Option<Dialling>,
-    buffer: ReadBuffer,
-}
-
-enum Event {
-    /// They are in the buffer.
-    Bytes(Conn),
-    Closed(Conn),
-    Dialled(io::Result<TcpStream>),
-    Written,
-}
-
-impl Conns {
-    fn slot(&mut self, conn: Conn) -> &mut Option<Transport> {
-        match conn {
-            Conn::Inbound => &mut self.inbound,
-            Conn::Outbound => &mut self.outbound,
-        }
-    }
-
-    fn latest(&self) -> Option<&TcpStream> {
-        let transport = self.inbound.as_ref().or(self.outbound.as_ref())?;
-        Some(&transport.stream)
-    }
-
-    /// Of a session that is up only one connection is left.
-    fn gauge(&self) -> Weak<Gauge> {
-        let transport = self.outbound.as_ref().or(self.inbound.as_ref());
-        let gauge = transport.and_then(|transport| transport.gauge.as_ref());
-        gauge.map(Arc::downgrade).unwrap_or_default()
-    }
-
-    fn take(&mut self, conn: Conn) -> Option<Transport> {
-        self.slot(conn).take()
-    }
-
-    /// Asks the session for bytes where the last ones have left.
-    fn fill(&mut self, session: &mut Session) {
-        for conn in [Conn::Inbound, Conn::Outbound] {
-            if let Some(transport) = self.slot(conn)
-                && transport.out.is_empty()
-            {
-                transport.out.extend(session.poll_transmit(conn));
-            }
-        }
-    }
-
-    /// Cancel-safe: waits for readiness, and reads or writes without waiting.
-    async fn next(&mut self, may_read: bool) -> Event {
-        loop {
-            let event = tokio::select! {
-                ready = ready(self.inbound.as_ref(), may_read) => self.act(Conn::Inbound, ready),
-                ready = ready(self.outbound.as_ref(), may_read) => self.act(Conn::Outbound, ready),
-                result = dialled(&mut self.dial) => {
-                    self.dial = None;
-                    Some(Event::Dialled(result))
-                }
-            };
-            if let Some(event) = event {
-                return event;
-            }
-        }
-    }
-
-    fn act(&mut self, conn: Conn, ready: io::Result<tokio::io::Ready>) -> Option<Event> {
-        let Self {
-            inbound,
-            outbound,
-            buffer,
-            ..
-        } = self;
-        let transport = match conn {
-            Conn::Inbound => inbound.as_mut()?,
-            Conn::Outbound => outbound.as_mut()?,
-        };
-        let Ok(ready) = ready else {
-            return Some(Event::Closed(conn));
-        };
-        if ready.is_writable() && !transport.out.is_empty() {
-            match transport.try_write() {
-                Ok(()) => return Some(Event::Written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Some(Event::Closed(conn)),
-            }
-        }
-        if !ready.is_readable() && !ready.is_read_closed() {
-            return None;
-        }
-        match transport.stream.try_read(buffer.room()) {
-            Ok(0) => Some(Event::Closed(conn)),
-            Ok(read) => {
-                buffer.filled(read);
-                Some(Event::Bytes(conn))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => Some(Event::Closed(conn)),
-        }
-    }
-}
-
-async fn dialled(dial: &mut Option<Dialling>) -> io::Result<TcpStream> {
-    match dial {
-        Some(dial) => dial.await,
-        None => pending().await,
-    }
-}
-
-async fn ready(transport: Option<&Transport>, may_read: bool) -> io::Result<tokio::io::Ready> {
-    let Some(transport) = transport else {
-        return pending().await;
-    };
-    let interest = match (may_read, transport.out.is_empty()) {
-        (true, true) => Interest::READABLE,
-        (true, false) => Interest::READABLE | Interest::WRITABLE,
-        (false, false) => Interest::WRITABLE,
-        (false, true) => return pending().await,
-    };
-    transport.stream.ready(interest).await
 }
