@@ -245,8 +245,9 @@ impl Driver {
     async fn on_drawn(&mut self) {
         let now = Instant::now();
         self.draw(now);
-        if self.groups.values().any(Group::has_output) {
-            self.settle(now).await;
+        match self.groups.values().any(Group::has_output) {
+            true => self.settle(now).await,
+            false => self.groups.keys().for_each(|group| self.show(group)),
         }
     }
 

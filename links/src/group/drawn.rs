@@ -76,6 +76,12 @@ impl Drawn {
         self.follows.map(|(_, at)| at)
     }
 
+    /// When the group goes after this link; `None` if it is not about to.
+    pub(super) fn follows_at(&self, link: LinkId) -> Option<Instant> {
+        let (_, at) = self.follows.filter(|(by, _)| *by == link)?;
+        Some(at)
+    }
+
     fn wait(&mut self, now: Instant) -> Duration {
         let shortest = longer(SHORTEST, self.followed.at(now));
         shortest + self.random.below(shortest * (SPREAD - 1))

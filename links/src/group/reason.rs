@@ -139,6 +139,11 @@ pub enum Why {
     },
     /// It is as good as the link in use, which is no reason to move; a lower MED is.
     Equal,
+    /// It is as good as the link in use, and most routes lead over it already.
+    Drawn {
+        /// How long until it is called the one in use.
+        remaining: Duration,
+    },
     /// It cannot be compared: nothing is measured yet, or its cost is not known.
     Unknown,
 }
@@ -166,6 +171,10 @@ impl fmt::Display for Why {
                 Seconds(*needed)
             ),
             Self::Equal => f.write_str("as good as the link in use"),
+            Self::Drawn { remaining } => {
+                let left = Seconds(*remaining);
+                write!(f, "most routes lead over it: in use in {left}")
+            }
             Self::Unknown => f.write_str("not known yet"),
         }
     }

@@ -264,6 +264,11 @@ fn the_group_goes_after_traffic_that_the_far_side_has_drawn_away() {
     let waits = bench.group.poll_timeout().expect("a deadline") - bench.now;
     let bounds = Duration::from_secs(1)..Duration::from_secs(10);
     assert!(bounds.contains(&waits), "{waits:?}");
+    let why = bench.why(2);
+    assert!(
+        why.starts_with("most routes lead over it: in use in "),
+        "{why}"
+    );
     let outputs = bench.wait(waits);
     assert_moved(
         &outputs,

@@ -56,7 +56,12 @@ impl Group {
         if link.credit > used.credit {
             return Why::State(link.state);
         }
-        self.compared(link, used, now)
+        match self.drawn.follows_at(link.member.link) {
+            Some(at) => Why::Drawn {
+                remaining: at.saturating_duration_since(now),
+            },
+            None => self.compared(link, used, now),
+        }
     }
 
     fn compared(&self, link: &Link, used: &Link, now: Instant) -> Why {
