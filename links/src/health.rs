@@ -447,6 +447,11 @@ impl Health {
         }
     }
 
+    /// As far as they were told, by us or by who measured before us.
+    fn is_usable_to_others(&self) -> bool {
+        self.state != State::Down || self.is_believed
+    }
+
     fn on_interface_up(&mut self) {
         if self.interface == Interface::Down {
             self.reason = Reason::NotMeasured;
@@ -457,17 +462,17 @@ impl Health {
     fn on_interface_down(&mut self, reason: Reason, now: Instant) {
         self.interface = Interface::Down;
         self.answers = 0;
-        if self.state == State::Down {
-            self.reason = reason;
-        } else {
+        if self.is_usable_to_others() {
             self.fall(reason, now);
+        } else {
+            self.reason = reason;
         }
     }
 
     fn on_bfd(&mut self, word: BfdWord, now: Instant) {
         self.bfd = word;
         match word {
-            BfdWord::Down(diagnostic) if self.state != State::Down => {
+            BfdWord::Down(diagnostic) if self.is_usable_to_others() => {
                 self.answers = 0;
                 self.fall(Reason::Bfd(diagnostic), now);
             }

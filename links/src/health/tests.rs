@@ -112,6 +112,31 @@ fn what_an_earlier_measurement_has_found_is_believed_until_enough_was_lost() {
 }
 
 #[test]
+fn what_is_taken_over_as_up_goes_down_with_its_interface_and_by_bfd() {
+    let inputs = [
+        (HealthInput::InterfaceDown, Reason::InterfaceDown),
+        (HealthInput::TunnelDown, Reason::TunnelDown),
+        (
+            HealthInput::Bfd(BfdWord::Down(Diagnostic::DetectionTimeExpired)),
+            Reason::Bfd(Diagnostic::DetectionTimeExpired),
+        ),
+    ];
+    for (input, reason) in inputs {
+        let mut bench = Bench::new(HealthConfig::default());
+        bench.health = Health::taking_over(HealthConfig::default(), bench.now);
+        bench.health.handle(input, bench.now);
+        let expected = HealthChange {
+            state: State::Down,
+            reason,
+        };
+        assert_eq!(bench.health.poll_output(), Some(expected));
+        let mut fresh = Bench::new(HealthConfig::default());
+        fresh.health.handle(input, fresh.now);
+        assert_eq!(fresh.health.poll_output(), None, "it was never up");
+    }
+}
+
+#[test]
 fn starts_down_and_not_measured() {
     let mut bench = Bench::new(HealthConfig::default());
     assert_eq!(
