@@ -60,13 +60,8 @@ impl Rib {
         let first = || places.iter().filter(is_first);
         let rank = first().map(|it| it.rank).min()?;
         let best = || first().filter(|it| it.rank == rank);
-        let is_beaten = |it: &Place<'_>| {
-            let (med, neighbour) = (it.hop.med, it.hop.med.neighbour);
-            best().any(|other| {
-                other.hop.med.neighbour == neighbour && other.hop.med.place < med.place
-            })
-        };
-        let taken = best().filter(|it| !is_beaten(it));
+        let loses = |it: &Place<'_>| best().any(|other| it.hop.med.loses_to(other.hop.med));
+        let taken = best().filter(|it| !loses(it));
         let taken = taken.min_by_key(|it| it.tiebreak).copied()?;
         let is_as_good =
             |it: &Place<'_>| it.group == group && it.rank == rank && it.tiebreak != taken.tiebreak;

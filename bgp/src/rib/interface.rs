@@ -437,6 +437,14 @@ pub struct MedPlace {
     pub place: u8,
 }
 
+impl MedPlace {
+    /// Whether a hop loses to another that has this.
+    #[must_use]
+    pub fn loses_to(self, other: Self) -> bool {
+        other.neighbour == self.neighbour && other.place < self.place
+    }
+}
+
 /// The step of the decision that chose, or that a path lost at (RFC 4271 §9.1.2.2, with ours).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Step {

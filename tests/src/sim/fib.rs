@@ -58,9 +58,7 @@ impl Fib {
         let best: Vec<&RouteHop> = hops.iter().filter(|hop| class(hop) == first).collect();
         let wished = best.iter().filter(|hop| {
             let mut rivals = best.iter();
-            !rivals.any(|other| {
-                other.med.neighbour == hop.med.neighbour && other.med.place < hop.med.place
-            })
+            !rivals.any(|other| hop.med.loses_to(other.med))
         });
         let first = wished.min_by_key(|hop| standing(hop).2);
         first.map(|hop| hop.hop.peer)

@@ -295,12 +295,7 @@ fn by_link(mut candidates: Vec<Candidate>) -> Spread {
     let lowest = candidates.iter().map(|it| it.link.rank).min();
     candidates.retain(|it| Some(it.link.rank) == lowest);
     let best = candidates.clone();
-    candidates.retain(|it| {
-        let beats = |other: &Candidate| {
-            other.med.neighbour == it.med.neighbour && other.med.place < it.med.place
-        };
-        !best.iter().any(beats)
-    });
+    candidates.retain(|it| !best.iter().any(|other| it.med.loses_to(other.med)));
     let Some(best) = candidates.iter().min_by_key(|it| it.link.tiebreak) else {
         return Spread::new();
     };
