@@ -437,12 +437,12 @@ impl Health {
     fn on_lost(&mut self, now: Instant) {
         self.answers = 0;
         self.losses = self.losses.saturating_add(1);
-        let enough = match (self.config.measurement, self.is_believed, self.state) {
-            (Measurement::Interface, _, _) | (_, false, State::Down) => return,
-            (Measurement::Probe, true, _) => self.config.disbelieve_after,
-            (Measurement::Probe, false, _) => self.config.down_after,
+        let enough = match self.is_believed {
+            true => self.config.disbelieve_after,
+            false => self.config.down_after,
         };
-        if self.losses >= enough.max(1) {
+        let probed = self.config.measurement == Measurement::Probe;
+        if probed && self.is_usable_to_others() && self.losses >= enough.max(1) {
             self.fall(Reason::Unanswered(self.losses), now);
         }
     }
