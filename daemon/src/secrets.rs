@@ -44,15 +44,15 @@ pub(crate) enum SecretError {
         TcpKey::LONGEST
     )]
     Tcp { origin: String, length: usize },
-    #[error("{origin}: {source}")]
+    #[error("{origin}: for BFD {source}")]
     Bfd {
         origin: String,
-        source: links::bfd::KeyError,
+        source: links::KeyError,
     },
-    #[error("{origin}: {source}; `openssl rand -base64 32` makes one")]
+    #[error("{origin}: for STAMP {source}; `openssl rand -base64 32` makes one")]
     Stamp {
         origin: String,
-        source: links::stamp::KeyError,
+        source: links::KeyError,
     },
 }
 

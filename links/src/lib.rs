@@ -33,6 +33,7 @@ mod drain;
 mod drill;
 mod group;
 mod health;
+mod key;
 mod meter;
 mod preference;
 mod probe;
@@ -54,6 +55,7 @@ pub use health::{
     BfdWord, Health, HealthChange, HealthConfig, HealthInput, Limit, Measurement, Order, Others,
     Reason, State,
 };
+pub use key::{Key, KeyError};
 pub use meter::Meter;
 pub use preference::{Preference, PreferenceInput, Preferences, Use};
 pub use probe::{

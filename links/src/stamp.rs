@@ -25,7 +25,7 @@ mod authenticity;
 use std::time::Duration;
 
 use crate::random::Random;
-pub use authentication::{Key, KeyError, Keys, Mode, Unauthentic};
+pub use authentication::{Key, Keys, Mode, Unauthentic};
 pub use authenticity::Authenticity;
 
 /// The well-known UDP port (RFC 8762 §4.1).

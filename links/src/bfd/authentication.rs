@@ -1,9 +1,6 @@
 //! Keyed SHA1 (RFC 5880 §4.4, §6.7.4): who knows the key, and that a packet is no older than the last.
 
-use std::fmt;
-
 use sha1::{Digest, Sha1};
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::packet;
 
@@ -14,44 +11,8 @@ const DIGEST: usize = 20;
 /// Where the digest is in a packet.
 const DIGEST_AT: usize = packet::LEN + 8;
 
-/// A shared secret of 1 to 20 octets. Wiped when dropped, never printed.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Key([u8; DIGEST]);
-
-/// A key that is empty or longer than 20 octets (RFC 5880 §6.7.4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KeyError;
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a BFD key has 1 to 20 octets")
-    }
-}
-
-impl std::error::Error for KeyError {}
-
-impl Key {
-    /// Shorter keys are padded with zeros, as others do.
-    ///
-    /// # Errors
-    /// See [`KeyError`].
-    pub fn new(octets: &[u8]) -> Result<Self, KeyError> {
-        if octets.is_empty() {
-            return Err(KeyError);
-        }
-        let mut key = [0; DIGEST];
-        key.get_mut(..octets.len())
-            .ok_or(KeyError)?
-            .copy_from_slice(octets);
-        Ok(Self(key))
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
-    }
-}
+/// A shared secret of 1 to 20 octets (RFC 5880 §6.7.4). Shorter ones are padded with zeros, as others do.
+pub type Key = crate::key::Key<1, DIGEST>;
 
 /// How packets are authenticated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,7 +61,7 @@ impl Authentication {
         section[1] = LEN as u8;
         section[2] = self.key_id;
         section[4..8].copy_from_slice(&sequence.to_be_bytes());
-        section[8..].copy_from_slice(&self.key.0);
+        section[8..].copy_from_slice(self.key.octets());
         let digest = Sha1::digest(signed);
         signed[DIGEST_AT..].copy_from_slice(&digest);
         signed
@@ -117,7 +78,7 @@ impl Authentication {
         let header: &[u8; DIGEST_AT] = datagram.first_chunk()?;
         let mut hash = Sha1::new();
         hash.update(header);
-        hash.update(self.key.0);
+        hash.update(self.key.octets());
         let expected = hash.finalize();
         let differs = expected.iter().zip(&section[8..]);
         // Every octet is looked at, so that the time says nothing about how many were right.
@@ -147,7 +108,7 @@ mod tests {
         Authentication {
             kind,
             key_id: 1,
-            key: Key([0; DIGEST]),
+            key: Key::new(b"k").unwrap(),
         }
     }
 

@@ -22,7 +22,7 @@ mod session;
 mod sessions;
 mod timers;
 
-pub use authentication::{Authentication, Key, KeyError, Kind};
+pub use authentication::{Authentication, Key, Kind};
 pub use packet::{Diagnostic, Fault, MAX_LEN, Packet, State};
 pub use session::{Change, Config, Drop, Hops, Session, Signed, Status};
 pub use sessions::{Bfd, Input, Output, Path, Received, SessionId, Transmit};

@@ -8,7 +8,6 @@ use std::fmt;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{AUTHENTICATED, AUTHENTICATED_LEN, Fault, LEN, Layout, UNAUTHENTICATED};
 
@@ -19,44 +18,14 @@ const BLOCK: usize = 64;
 /// Half of what the signature would be worth; shorter ones can be guessed (RFC 2104 §3).
 const SHORTEST: usize = 16;
 
-/// A shared secret of 16 to 64 octets. Wiped when dropped, never printed.
+/// A shared secret of 16 to 64 octets. HMAC fills a short one with zeros itself.
 ///
 /// HMAC's own state, which could be kept in its place and is half of the work, could not be wiped.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Key([u8; BLOCK]);
-
-/// A key that has fewer than 16 octets or more than 64.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KeyError;
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a STAMP key has 16 to 64 octets")
-    }
-}
-
-impl std::error::Error for KeyError {}
+pub type Key = crate::key::Key<SHORTEST, BLOCK>;
 
 impl Key {
-    /// From the octets as they are.
-    ///
-    /// # Errors
-    ///
-    /// See [`KeyError`].
-    pub fn new(octets: &[u8]) -> Result<Self, KeyError> {
-        if octets.len() < SHORTEST {
-            return Err(KeyError);
-        }
-        // HMAC fills a short key with zeros itself.
-        let mut key = [0; BLOCK];
-        key.get_mut(..octets.len())
-            .ok_or(KeyError)?
-            .copy_from_slice(octets);
-        Ok(Self(key))
-    }
-
     fn hmac(&self, signed: &[u8]) -> Hmac<Sha256> {
-        let mut hmac = Hmac::<Sha256>::new((&self.0).into());
+        let mut hmac = Hmac::<Sha256>::new(self.octets().into());
         hmac.update(signed);
         hmac
     }
@@ -74,12 +43,6 @@ impl Key {
     fn has_signed(&self, packet: &[u8; AUTHENTICATED_LEN]) -> bool {
         let (signed, signature) = packet.split_at(SIGNED);
         self.hmac(signed).verify_truncated_left(signature).is_ok()
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
     }
 }
 
